@@ -1,0 +1,82 @@
+// Where the pulses of a cell come from: words of 32 slots in the order of the samples. A set bit of `fired` is a pulse,
+// the same bit of `up` its direction. Both sources offer the same three functions, so that everything behind them is
+// written once: set_row(row), word(w, columns, fired, up), n_words.
+#pragma once
+#include "../kernels.hpp"
+#include "../rng.hpp"
+
+RPU_BEGIN
+
+constexpr int kMaxWords = static_cast<int>(kMaxChunkSlots / 32);
+
+/// A pack of words at neighbouring or at scattered columns.
+RPU_FN U load_words(const uint32_t* p, int64_t column) { return load(p + column); }
+RPU_FN U load_words(const uint32_t* p, const int32_t* columns) {
+  uint32_t v[kLanes];
+  for (int i = 0; i < kLanes; ++i) v[i] = p[columns[i]];
+  return load(v);
+}
+RPU_FN F load_values(const float* p, int64_t column) { return load(p + column, kLanes); }
+RPU_FN F load_values(const float* p, const int32_t* columns) {
+  float v[kLanes];
+  for (int i = 0; i < kLanes; ++i) v[i] = p[columns[i]];
+  return load(v, kLanes);
+}
+
+/// Stochastic trains: a cell is pulsed in the slots in which its row and its column fire. Equal signs of x and d move
+/// the weight down.
+struct TrainSource {
+  const Coincidences& pulses;
+  uint32_t flip;  // all ones for a negative learning rate
+  int64_t n_words;
+  uint32_t d_fired[kMaxWords], d_negative[kMaxWords];
+
+  TrainSource(const Coincidences& p, bool negative_lr) : pulses(p), flip(negative_lr ? ~0u : 0u), n_words(p.n_words) {}
+
+  void set_row(int64_t row) {
+    for (int64_t w = 0; w < n_words; ++w) {
+      d_fired[w] = pulses.d_fired[w * pulses.d_stride + row];
+      d_negative[w] = pulses.d_negative[w * pulses.d_stride + row] ^ flip;
+    }
+  }
+  template <class Columns> RPU_FN void word(int64_t w, Columns columns, U& fired, U& up) const {
+    fired = load_words(pulses.x_fired + w * pulses.x_stride, columns) & d_fired[w];
+    up = fired & (load_words(pulses.x_negative + w * pulses.x_stride, columns) ^ d_negative[w]);
+  }
+};
+
+/// Deterministic implicit pulses: rint(BL |x| |d|) pulses of each sample, in its first slots.
+struct ImplicitSource {
+  const Coincidences& pulses;
+  uint32_t flip;
+  int64_t n_words, row = 0;
+
+  ImplicitSource(const Coincidences& p, bool negative_lr)
+      : pulses(p), flip(negative_lr ? ~0u : 0u), n_words(p.n_words) {}
+
+  void set_row(int64_t r) { row = r; }
+
+  template <class Columns> RPU_FN void word(int64_t w, Columns columns, U& fired, U& up) const {
+    const int64_t sample = w / pulses.words_per_sample;
+    const int first_slot = static_cast<int>(w % pulses.words_per_sample) * 32;
+    const F x = load_values(pulses.x_value + sample * pulses.x_stride, columns);
+    const F d = broadcast(pulses.d_value[sample * pulses.d_stride + row]);
+    const I n = to_i(rint_((static_cast<float>(pulses.length[sample]) * abs_(x)) * abs_(d))) - first_slot;
+    const I within = select(n > 31, I{} + 31, select(n < 0, I{}, n));
+    fired = select(n > 31, U{} - 1, ((U{} + 1) << as_u(within)) - 1);
+    const U product_negative = as_u(as_i(f_to_bits(x) ^ f_to_bits(d)) >> 31);
+    up = fired & (product_negative ^ flip);
+  }
+};
+
+template <class Source, class Columns> RPU_FN void count_pulses(const Source& source, Columns columns, U& ups, U& all) {
+  ups = U{}, all = U{};
+  for (int64_t w = 0; w < source.n_words; ++w) {
+    U fired, up;
+    source.word(w, columns, fired, up);
+    all += popcount(fired);
+    ups += popcount(up);
+  }
+}
+
+RPU_END

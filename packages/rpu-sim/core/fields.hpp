@@ -1,0 +1,19 @@
+// The per-cell parameters of pulsed devices: which slot of `CellFields` holds what.
+#pragma once
+#include "views.hpp"
+
+namespace rpu {
+
+enum BaseField : int { kMaxBound, kMinBound, kStepUp, kStepDown, kDecayScale, kDiffusionRate, kResetBias, kBaseFields };
+
+constexpr int kMaxFields = 12;
+
+struct CellFields {
+  Field field[kMaxFields];
+};
+
+/// Names in the state dict, in the order of BaseField; device-specific fields follow.
+constexpr const char* kBaseFieldNames[kBaseFields] = {
+    "max_bound", "min_bound", "dwmin_up", "dwmin_down", "decay_scales", "diffusion_rates", "reset_bias"};
+
+}  // namespace rpu

@@ -1,0 +1,54 @@
+// Elementary functions from + - * / sqrt and bit operations only, hence the same bits on every instruction set, on a
+// GPU and in the NumPy oracle. dev/fit_polynomials.py regenerates the coefficients and measures the errors.
+#pragma once
+#include "lane.hpp"
+
+RPU_BEGIN
+
+/// Natural logarithm of a positive normal number; error below 1 ulp of the result.
+RPU_FN F log_(F x) {
+  const U bits = f_to_bits(x);
+  const I exponent = as_i(bits - 0x3f3504f3u) >> 23;  // so that the mantissa lies in [sqrt(1/2), sqrt(2))
+  const F m = bits_to_f(bits - (as_u(exponent) << 23)) - 1.0f;
+  const F z = m * m;
+  F y = m * 7.0376836292e-2f - 1.1514610310e-1f;
+  y = y * m + 1.1676998740e-1f;
+  y = y * m - 1.2420140846e-1f;
+  y = y * m + 1.4249322787e-1f;
+  y = y * m - 1.6668057665e-1f;
+  y = y * m + 2.0000714765e-1f;
+  y = y * m - 2.4999993993e-1f;
+  y = (y * m + 3.3333331174e-1f) * m * z;
+  const F e = to_f(exponent);
+  y = y + e * -2.12194440e-4f - 0.5f * z;  // ln 2 in two parts: 0.693359375 is exact in 10 bits
+  return (m + y) + e * 0.693359375f;
+}
+
+/// Exponential; the argument is limited to [-87, 88], where the result is a normal number.
+RPU_FN F exp_(F x) {
+  x = clip(x, broadcast(-87.0f), broadcast(88.0f));
+  const I n = to_i(x * 1.44269504f + 128.5f) - 128;  // round to nearest by truncating a positive number
+  const F e = to_f(n);
+  const F r = (x - e * 0.693359375f) - e * -2.12194440e-4f;
+  F y = r * 1.9875691500e-4f + 1.3981999507e-3f;
+  y = y * r + 8.3334519073e-3f;
+  y = y * r + 4.1665795894e-2f;
+  y = y * r + 1.6666665459e-1f;
+  y = y * r + 5.0000001201e-1f;
+  y = y * (r * r) + r + 1.0f;
+  return bits_to_f(f_to_bits(y) + (as_u(n) << 23));
+}
+
+/// sin and cos of 2 pi t for t in [0, 1).
+RPU_FN void sincos2pi(F t, F& sin_out, F& cos_out) {
+  const I quadrant = to_i(t * 4.0f + 0.5f);
+  const F x = (t - to_f(quadrant) * 0.25f) * 6.2831853f;
+  const F z = x * x;
+  const F s = ((z * -1.9515295891e-4f + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * x + x;
+  const F c = ((z * 2.443315711809948e-5f - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
+  const M odd = (quadrant & 1) != 0;
+  sin_out = bits_to_f(f_to_bits(select(odd, c, s)) ^ (as_u(quadrant & 2) << 30));
+  cos_out = bits_to_f(f_to_bits(select(odd, s, c)) ^ (as_u((quadrant + 1) & 2) << 30));
+}
+
+RPU_END

@@ -1,0 +1,131 @@
+// The kernel registry: one table of functions per instruction-set level (and, in the CUDA plugin, per device).
+//
+// Each op has an argument struct (plain data, shared by all levels) and a function that works on a range of rows or
+// lines. Ops (core/ops) are host logic, written once; kernels (core/cpu) are the loops around the physics headers.
+#pragma once
+#include "fields.hpp"
+#include "params.gen.hpp"
+
+namespace rpu {
+
+enum class DeviceKind : int32_t {
+#define RPU_DEVICE(name, header) name,
+#include "devices.def"
+#undef RPU_DEVICE
+  kCount
+};
+/// Most slots of all samples of one chunk of a batch: bounds the workspace and the queue of a cell.
+constexpr int64_t kMaxChunkSlots = 8192;
+
+constexpr int kDeviceKinds = static_cast<int>(DeviceKind::kCount);
+
+/// Draw the device-to-device variation of a tile.
+struct PopulateArgs {
+  const void* params;  // dataclass struct of the device
+  int64_t rows, cols;
+  CellFields cells;    // shared fields are filled from cell (0, 0)
+  uint64_t seed;
+};
+
+/// Pulse trains of all lines (columns for x, rows for d) of a batch, as bit words.
+/// Word w of line l is words[w * line_stride + l]; sample b occupies length[b] bits from bit offset[b] on.
+struct TrainArgs {
+  ConstMatrix values;     // [batch, lines]
+  const float* scale;     // [batch] probability per |value|
+  const int32_t* length;  // [batch] slots of a sample, 0 for none
+  const int64_t* offset;  // [batch] first bit of a sample
+  uint32_t* fired;        // [n_words, line_stride], zeroed
+  uint32_t* negative;     // [n_words, line_stride], zeroed: sign of the value in every slot of the sample
+  int64_t line_stride;    // lines rounded up to a multiple of 64
+  float resolution;       // of a probability; 0 is off
+  bool stochastic_rounding;
+  uint64_t seed;
+  uint32_t step, first_sample;
+  Stream stream, rounding_stream;
+};
+
+/// Probabilities of all lines for deterministic implicit pulses: BL-free, in [-1, 1], sign of the value.
+struct ImplicitArgs {
+  ConstMatrix values;
+  const float* scale;
+  float* out;             // [batch, line_stride]
+  int64_t line_stride;
+  float resolution;
+  bool stochastic_rounding;
+  uint64_t seed;
+  uint32_t step, first_sample;
+  Stream rounding_stream;
+};
+
+/// Pulse counts of a batch, in one of two forms.
+struct Coincidences {
+  params::PulseType kind;
+  // STOCHASTIC_COMPRESSED: bit words of TrainArgs
+  const uint32_t *x_fired, *x_negative, *d_fired, *d_negative;
+  int64_t n_words;
+  // DETERMINISTIC_IMPLICIT: values of ImplicitArgs; each sample has words_per_sample words of its own
+  const float *x_value, *d_value;
+  const int32_t* length;
+  int64_t words_per_sample;
+  // both
+  int64_t x_stride, d_stride;
+};
+
+struct UpdateArgs {
+  const void* params;
+  Matrix weights;
+  CellFields cells;
+  Coincidences pulses;
+  bool flip;          // a negative learning rate turns every pulse around
+  uint64_t seed;
+  uint32_t step, chunk;
+};
+
+struct PulseTotals {
+  int64_t up, down;
+};
+
+/// decay, diffuse, reset and clip work on the weights and the base fields of any device.
+struct LifecycleArgs {
+  Matrix weights;
+  CellFields cells;
+  float amount;                      // decay: alpha; reset: spread
+  float probability;                 // reset
+  int64_t first_column, n_columns;   // reset: window, wraps around
+  uint64_t seed;
+  uint32_t step;
+};
+
+struct UniformArgs {
+  Matrix out;
+  float low, high;
+  uint64_t seed;
+  Stream stream;
+};
+
+struct CellKernels {
+  void (*populate[kDeviceKinds])(const PopulateArgs&, Range rows);
+  void (*decay)(const LifecycleArgs&, Range rows);
+  void (*diffuse)(const LifecycleArgs&, Range rows);
+  void (*reset)(const LifecycleArgs&, Range rows);
+  void (*clip)(const LifecycleArgs&, Range rows);
+  void (*uniform)(const UniformArgs&, Range rows);
+};
+
+struct UpdateKernels {
+  void (*trains)(const TrainArgs&, Range line_groups);
+  void (*implicit)(const ImplicitArgs&, Range samples);
+  PulseTotals (*update[kDeviceKinds])(const UpdateArgs&, Range rows);
+};
+
+struct MvmKernels;  // ops/mvm.hpp
+
+struct Kernels {
+  const char* level;
+  int lanes;
+  CellKernels cell;
+  UpdateKernels update;
+  const MvmKernels* mvm;
+};
+
+}  // namespace rpu

@@ -1,0 +1,46 @@
+// What all pulsed devices share at a crosspoint, and how their parameters are read.
+#pragma once
+#include "../fields.hpp"
+#include "../fmath.hpp"
+
+RPU_BEGIN
+
+/// Bounds and nominal step sizes of one cell.
+struct Cell {
+  F b_max, b_min;  // upper and lower bound
+  F s_up, s_dn;    // mean up and down step at weight 0
+};
+
+RPU_FN F bounded(F w, const Cell& c) { return clip(w, c.b_min, c.b_max); }
+
+/// Reads per-cell parameters of a pack of neighbouring columns.
+struct PackReader {
+  const CellFields& cells;
+  int64_t row, col, n;
+
+  RPU_FN F operator()(int field) const {
+    const Field& f = cells.field[field];
+    return f.stride == 0 ? broadcast(*f.data) : load(f.data + row * f.stride + col, n);
+  }
+};
+
+/// Reads per-cell parameters of a pack of scattered columns.
+struct GatherReader {
+  const CellFields& cells;
+  int64_t row;
+  const int32_t* columns;  // kLanes of them
+
+  RPU_FN F operator()(int field) const {
+    const Field& f = cells.field[field];
+    if (f.stride == 0) return broadcast(*f.data);
+    float v[kLanes];
+    for (int i = 0; i < kLanes; ++i) v[i] = f.data[row * f.stride + columns[i]];
+    return load(v, kLanes);
+  }
+};
+
+template <class Read> RPU_FN Cell read_cell(const Read& read) {
+  return {read(kMaxBound), read(kMinBound), read(kStepUp), read(kStepDown)};
+}
+
+RPU_END

@@ -1,0 +1,54 @@
+// Exponential step, as fitted to ReRAM (Gong et al., doi:10.1038/s41467-018-04485-1 gives the measured devices).
+//
+//   z = 2 a w / (b_max - b_min) + b
+//   y_up = max(1 - A_up exp(gamma_up z), 0),   y_dn = max(1 - A_down exp(-gamma_down z), 0)
+//   delta = y_up s_up  or  -y_dn s_dn
+//   w <- w + delta (1 + sigma xi)                                                       simple noise
+//   w <- w + delta + sigma (|delta| + dw_min_std_add + dw_min_std_slope |w|) xi         otherwise
+// clipped to [b_min, b_max]. Where y = 0 the pulse has no effect, noise included. Nothing moves if b_max <= b_min.
+#pragma once
+#include "cell.hpp"
+
+RPU_BEGIN
+
+struct ExpStep {
+  using Params = params::ExpStepDevice;
+  struct Cell : RPU_LEVEL::Cell {
+    F z_per_weight;
+  };
+  static constexpr int kExtraFields = 0;
+  static constexpr bool kStateIndependent = false;
+
+  float sigma, add, slope;
+  float A_up, A_down, gamma_up, gamma_down, a, b;
+
+  explicit ExpStep(const Params& p)
+      : sigma(p.dw_min_std), add(p.dw_min_std_add), slope(p.dw_min_std_slope), A_up(p.A_up), A_down(p.A_down),
+        gamma_up(p.gamma_up), gamma_down(p.gamma_down), a(p.a), b(p.b) {}
+
+  RPU_FN bool noisy() const { return sigma > 0.0f; }
+  RPU_FN bool gaussian() const { return false; }
+
+  template <class Read> RPU_FN Cell cell(const Read& read) const {
+    const auto base = read_cell(read);
+    const F range = base.b_max - base.b_min;
+    return {base, select(range > 0.0f, (2.0f * a) / range, broadcast(0.0f))};
+  }
+
+  RPU_FN F pulse(F w, M up, const Cell& c, F xi) const {
+    const F z = c.z_per_weight * w + b;
+    const F amplitude = select(up, broadcast(A_up), broadcast(A_down));
+    const F exponent = select(up, broadcast(gamma_up), broadcast(-gamma_down)) * z;
+    const F y = max_(1.0f - amplitude * exp_(exponent), broadcast(0.0f));
+    const F delta = y * select(up, c.s_up, -c.s_dn);
+    const F amount = add == 0.0f && slope == 0.0f ? delta : abs_(delta) + (add + slope * abs_(w));
+    const F moved = bounded(w + (delta + amount * (sigma * xi)), c);
+    return select((y > 0.0f) & (c.b_max > c.b_min), moved, w);
+  }
+
+  RPU_FN void moments(F&, F&, M, const Cell&) const {}
+
+  template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}
+};
+
+RPU_END

@@ -1,0 +1,81 @@
+// Linear step: the step is an affine function of the weight. Slopes are per cell.
+//
+//   mult_noise       up    w <- w + (s_up + slope_up w)(1 + sigma xi)
+//                    down  w <- w - (s_dn + slope_down w)(1 + sigma xi)
+//   additive noise   up    w <- w + slope_up w + s_up (1 + sigma xi)
+//                    down  w <- w - slope_down w - s_dn (1 + sigma xi)      all clipped to [b_min, b_max]
+//
+//   slope_up = -gamma_up s_up / R_up,  slope_down = -gamma_down s_dn / R_down
+// with the references R_up = w_max, R_down = w_min (or the cell's own bounds).
+#pragma once
+#include "cell.hpp"
+#include "population.hpp"
+
+RPU_BEGIN
+
+/// Slope that makes the step vanish at `reference` for gamma = 1; 0 where there is no reference.
+RPU_FN F slope(F gamma, F step, F reference) {
+  return select(reference == 0.0f, broadcast(0.0f), -gamma * step / reference);
+}
+
+struct LinearCell : Cell {
+  F slope_up, slope_down;
+};
+
+/// The affine pulse of LinearStep and SoftBounds.
+struct AffinePulse {
+  float sigma;
+  bool mult_noise;
+
+  /// With additive noise n pulses stay exactly Gaussian, so that mean and variance can be propagated instead.
+  RPU_FN bool gaussian() const { return !mult_noise || sigma == 0.0f; }
+
+  RPU_FN F operator()(F w, M up, const LinearCell& c, F xi) const {
+    const F step = select(up, c.s_up, -c.s_dn), slope = select(up, c.slope_up, -c.slope_down);
+    const F mean = step + slope * w;
+    const F noise = (mult_noise ? mean : step) * (sigma * xi);
+    return bounded(w + (mean + noise), c);
+  }
+
+  /// Mean and variance after one more pulse, away from the bounds; exact when gaussian().
+  RPU_FN void moments(F& mean, F& variance, M up, const LinearCell& c) const {
+    const F step = select(up, c.s_up, -c.s_dn), slope = select(up, c.slope_up, -c.slope_down);
+    const F gain = 1.0f + slope, spread = step * sigma;
+    mean = mean + (step + slope * mean);
+    variance = gain * gain * variance + spread * spread;
+  }
+};
+
+struct LinearStep {
+  using Params = params::LinearStepDevice;
+  using Cell = LinearCell;
+  enum Extra { kSlopeUp = kBaseFields, kSlopeDown, kEnd };
+  static constexpr int kExtraFields = kEnd - kBaseFields;
+  static constexpr bool kStateIndependent = false;
+
+  AffinePulse affine;
+
+  explicit LinearStep(const Params& p) : affine{p.dw_min_std, p.mult_noise} {}
+
+  RPU_FN bool noisy() const { return affine.sigma > 0.0f; }
+  RPU_FN bool gaussian() const { return affine.gaussian(); }
+
+  template <class Read> RPU_FN Cell cell(const Read& read) const {
+    return {read_cell(read), read(kSlopeUp), read(kSlopeDown)};
+  }
+
+  RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }
+  RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const { affine.moments(mean, variance, up, c); }
+
+  template <class Draws> RPU_FN void extra_fields(const Params& p, const F* base, const Draws& draw, F* out) const {
+    F gamma_up = p.gamma_up + p.gamma_up_dtod * draw.normal(kDrawDevice);
+    F gamma_down = p.gamma_down + p.gamma_down_dtod * draw.normal(kDrawDevice + 1);
+    if (!p.allow_increasing) gamma_up = abs_(gamma_up), gamma_down = abs_(gamma_down);
+    const F high = p.mean_bound_reference ? broadcast(p.w_max) : base[kMaxBound];
+    const F low = p.mean_bound_reference ? broadcast(p.w_min) : base[kMinBound];
+    out[0] = slope(gamma_up, base[kStepUp], p.reverse_up ? low - p.reverse_offset : high);
+    out[1] = slope(gamma_down, base[kStepDown], p.reverse_down ? high + p.reverse_offset : low);
+  }
+};
+
+RPU_END

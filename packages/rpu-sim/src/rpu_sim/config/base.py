@@ -1,0 +1,124 @@
+"""What every configuration dataclass shares: typo protection, type checks, freezing and plain-dict form.
+
+The dataclasses are the only definition of the parameters. ``tools/gen_params.py`` reads them to write the C++ structs,
+the JSON schema and the tables of the documentation, so a default is stated once.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import enum
+import functools
+import math
+import typing
+from collections.abc import Iterator
+from typing import Any, Self
+
+from ..errors import ConfigError
+
+_FROZEN = "_frozen"
+
+
+def param(default: Any, doc: str, *, unit: str = "") -> Any:
+    """A dataclass field with its documentation (and unit, where it has one) kept as metadata."""
+    metadata = {"doc": doc, "unit": unit}
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@functools.cache
+def field_types(cls: type) -> dict[str, type]:
+    """The resolved type of each dataclass field of ``cls``."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+@dataclasses.dataclass
+class ConfigBase:
+    """Base of all configuration dataclasses.
+
+    Setting an attribute that is not a field raises `ConfigError`, as does setting anything on a frozen configuration
+    (the copy a tile keeps).
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self.__dict__.get(_FROZEN, False):
+            raise ConfigError(
+                f"this {type(self).__name__} belongs to a tile and is frozen; use tile.reconfigure(...) to change it"
+            )
+        if name not in field_types(type(self)):
+            near = difflib.get_close_matches(name, field_types(type(self)), n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"its fields are {', '.join(field_types(type(self)))}"
+            raise ConfigError(f"{type(self).__name__} has no field '{name}'; {hint}")
+        object.__setattr__(self, name, value)
+
+    def __str__(self) -> str:
+        changed = [f"{name}={value}" for name, value in changed_fields(self)]
+        return f"{type(self).__name__}({', '.join(changed)})"
+
+    def check(self) -> None:
+        """Raise `ConfigError` when a value has the wrong type or is impossible; overridden to add range rules."""
+        for name, kind in field_types(type(self)).items():
+            _check_type(self, name, kind)
+
+    def frozen_copy(self) -> Self:
+        """A deep copy that refuses changes, also in its nested configurations."""
+        twin = self.mutable_copy()
+        for part in walk(twin):
+            object.__setattr__(part, _FROZEN, True)
+        return twin
+
+    def mutable_copy(self) -> Self:
+        """A deep copy that accepts changes."""
+        twin = copy.deepcopy(self)
+        for part in walk(twin):
+            part.__dict__.pop(_FROZEN, None)
+        return twin
+
+
+def _check_type(owner: ConfigBase, name: str, kind: Any) -> None:
+    value = getattr(owner, name)
+    where = f"{type(owner).__name__}.{name}"
+    if kind is float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ConfigError(f"{where} must be a number, not {value!r}")
+        if math.isnan(value):
+            raise ConfigError(f"{where} is NaN; give a number")
+    elif kind is int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ConfigError(f"{where} must be an integer, not {value!r}")
+    elif kind is bool:
+        if not isinstance(value, bool):
+            raise ConfigError(f"{where} must be True or False, not {value!r}")
+    elif isinstance(kind, type) and issubclass(kind, (enum.Enum, ConfigBase)):
+        if not isinstance(value, kind):
+            raise ConfigError(f"{where} must be a {kind.__name__}, not {value!r}")
+        if isinstance(value, ConfigBase):
+            value.check()
+
+
+def require(ok: bool, owner: ConfigBase, rule: str) -> None:
+    """Raise a `ConfigError` naming the class of ``owner`` unless ``ok``."""
+    if not ok:
+        raise ConfigError(f"{type(owner).__name__}: {rule}")
+
+
+def walk(config: ConfigBase) -> Iterator[ConfigBase]:
+    """``config`` and every configuration nested in it."""
+    yield config
+    for name in field_types(type(config)):
+        value = getattr(config, name)
+        if isinstance(value, ConfigBase):
+            yield from walk(value)
+
+
+def changed_fields(config: ConfigBase) -> Iterator[tuple[str, Any]]:
+    """The fields of ``config`` that differ from their defaults."""
+    for f in dataclasses.fields(config):
+        default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
+        value = getattr(config, f.name)
+        if value != default or type(value) is not type(default):
+            yield f.name, value

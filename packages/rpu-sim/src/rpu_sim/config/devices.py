@@ -1,0 +1,185 @@
+"""Devices at a crosspoint: what one pulse does to a weight, and how devices differ from each other.
+
+All weights, bounds and steps are dimensionless normalised conductances.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from .base import ConfigBase, param, require
+
+
+@dataclass
+class SimpleDriftParameter(ConfigBase):
+    """Power-law drift of the weights."""
+
+    nu: float = param(0.0, "Drift exponent; 0 switches drift off.")
+    t_0: float = param(1.0, "Unit of time.", unit="s")
+    reset_tol: float = param(1e-7, "A weight that moved by more counts as newly written.", unit="weight")
+
+
+@dataclass
+class DriftParameter(SimpleDriftParameter):
+    """Power-law drift with variation between devices and over time."""
+
+    nu_dtod: float = param(0.0, "Relative device-to-device spread of ``nu``.")
+    nu_std: float = param(0.0, "Relative spread of ``nu`` from call to call.")
+    wg_ratio: float = param(1.0, "Weight per conductance.")
+    g_offset: float = param(0.0, "Conductance of a zero weight.")
+    w_offset: float = param(0.0, "Weight of a zero conductance.")
+    nu_k: float = param(0.0, "Dependence of ``nu`` on the logarithm of the conductance.")
+    log_g0: float = param(0.0, "Logarithm of the reference conductance of ``nu_k``.")
+    w_noise_std: float = param(0.0, "Read noise added at each drift call.", unit="weight")
+
+
+def _check_lifetime(device: ConfigBase, lifetime: float) -> None:
+    # 0 < lifetime <= 1 means 'jump to the reset value' for some devices of the field and 'off' for others: refuse it.
+    require(
+        lifetime == 0.0 or 1.0 < lifetime < math.inf,
+        device,
+        "lifetime must be 0 (no decay) or above 1 call",
+    )
+
+
+@dataclass
+class FloatingPointDevice(ConfigBase):
+    """No device: exact floating-point weights."""
+
+    diffusion: float = param(0.0, "Standard deviation added to a weight per call.", unit="weight")
+    lifetime: float = param(0.0, "Weights shrink by ``1 - 1/lifetime`` per call; 0 is off.", unit="calls")
+    drift: SimpleDriftParameter = param(SimpleDriftParameter, "Drift of the weights.")
+
+    def check(self) -> None:
+        super().check()
+        require(self.diffusion >= 0, self, "diffusion must not be negative")
+        _check_lifetime(self, self.lifetime)
+
+
+@dataclass
+class IdealDevice(ConfigBase):
+    """Exact floating-point update below an analog forward and backward pass."""
+
+    construction_seed: int = param(0, "Seed of the device draw; 0 takes the seed of the tile.")
+    diffusion: float = param(0.0, "Standard deviation added to a weight per call.", unit="weight")
+    lifetime: float = param(0.0, "Weights shrink by ``1 - 1/lifetime`` per call; 0 is off.", unit="calls")
+    reset_std: float = param(0.01, "Spread of a weight after a reset.", unit="weight")
+
+    def check(self) -> None:
+        super().check()
+        require(self.diffusion >= 0 and self.reset_std >= 0, self, "diffusion and reset_std must not be negative")
+        _check_lifetime(self, self.lifetime)
+
+
+@dataclass
+class PulsedDevice(ConfigBase):
+    """What all pulsed devices share: bounds, step sizes, their spread, and the slow processes between updates."""
+
+    construction_seed: int = param(0, "Seed of the device draw; 0 takes the seed of the tile.")
+    corrupt_devices_prob: float = param(0.0, "Probability that a device is stuck.")
+    corrupt_devices_range: float = param(0.1, "A stuck value lies in plus or minus this range.", unit="weight")
+    diffusion: float = param(0.0, "Standard deviation added to a weight per call.", unit="weight")
+    diffusion_dtod: float = param(0.0, "Relative device-to-device spread of ``diffusion``.")
+    drift: DriftParameter = param(DriftParameter, "Drift of the weights.")
+    dw_min: float = param(0.001, "Mean step of one pulse at weight 0.", unit="weight")
+    dw_min_dtod: float = param(0.3, "Relative device-to-device spread of the step.")
+    dw_min_dtod_log_normal: bool = param(False, "Draw the spread of the step from a log-normal law.")
+    dw_min_std: float = param(0.3, "Relative cycle-to-cycle spread of one step.")
+    enforce_consistency: bool = param(True, "Keep steps positive and bounds in order.")
+    lifetime: float = param(0.0, "Distance to ``reset`` shrinks by ``1 - 1/lifetime`` per call; 0 is off.", unit="calls")
+    lifetime_dtod: float = param(0.0, "Relative device-to-device spread of ``lifetime``.")
+    perfect_bias: bool = param(False, "The devices of the last column have nominal steps and wide bounds.")
+    reset: float = param(0.0, "Value after a reset, and target of the decay.", unit="weight")
+    reset_dtod: float = param(0.0, "Device-to-device spread of the reset value (absolute).", unit="weight")
+    reset_std: float = param(0.01, "Cycle-to-cycle spread of a reset.", unit="weight")
+    up_down: float = param(0.0, "Asymmetry: a positive value shrinks the down step, a negative one the up step.")
+    up_down_dtod: float = param(0.01, "Device-to-device spread of the asymmetry, relative to ``dw_min``.")
+    w_max: float = param(0.6, "Mean upper bound.", unit="weight")
+    w_max_dtod: float = param(0.3, "Relative device-to-device spread of the upper bound.")
+    w_min: float = param(-0.6, "Mean lower bound.", unit="weight")
+    w_min_dtod: float = param(0.3, "Relative device-to-device spread of the lower bound.")
+    count_pulses: bool = param(False, "Count the pulses of every crosspoint.")
+
+    def check(self) -> None:
+        super().check()
+        require(self.w_min <= 0.0 <= self.w_max, self, "w_min <= 0 <= w_max must hold")
+        require(self.w_max - self.w_min < math.inf, self, "w_min and w_max must be finite")
+        require(0.0 < self.dw_min < math.inf, self, "dw_min must be positive and finite")
+        require(0.0 <= self.corrupt_devices_prob <= 1.0, self, "corrupt_devices_prob must lie in 0..1")
+        require(abs(self.up_down) < math.inf, self, "up_down must be finite")
+        _check_lifetime(self, self.lifetime)
+        spreads = [n for n in vars(self) if n.endswith(("_dtod", "_std"))]
+        for name in [*spreads, "diffusion", "corrupt_devices_range"]:
+            require(0.0 <= getattr(self, name) < math.inf, self, f"{name} must be finite and not negative")
+
+
+@dataclass
+class ConstantStepDevice(PulsedDevice):
+    """The step does not depend on the state of the device."""
+
+
+@dataclass
+class AffineStepDevice(PulsedDevice):
+    """Common fields of the devices whose step is an affine function of the weight."""
+
+    mult_noise: bool = param(True, "The cycle noise scales with the actual step instead of the step at 0.")
+    write_noise_std: float = param(0.0, "Noise of the visible weight around the stored one.", unit="dw_min")
+    apply_write_noise_on_set: bool = param(True, "Add write noise when weights are set.")
+    reverse_up: bool = param(False, "The up step grows instead of shrinking.")
+    reverse_down: bool = param(False, "The down step grows instead of shrinking.")
+    reverse_offset: float = param(0.01, "Keeps a reversed step positive at the far bound.", unit="weight")
+
+    def check(self) -> None:
+        super().check()
+        require(
+            self.mult_noise or not (self.reverse_up or self.reverse_down),
+            self,
+            "reverse_up and reverse_down need mult_noise=True",
+        )
+        require(0.0 <= self.reverse_offset < math.inf, self, "reverse_offset must be finite and not negative")
+
+
+@dataclass
+class LinearStepDevice(AffineStepDevice):
+    """The step changes linearly with the weight."""
+
+    gamma_up: float = param(0.0, "Relative decrease of the up step at the upper bound.")
+    gamma_down: float = param(0.0, "Relative decrease of the down step at the lower bound.")
+    gamma_up_dtod: float = param(0.05, "Device-to-device spread of ``gamma_up`` (absolute).")
+    gamma_down_dtod: float = param(0.05, "Device-to-device spread of ``gamma_down`` (absolute).")
+    allow_increasing: bool = param(False, "Let a drawn gamma be negative (a step that grows).")
+    mean_bound_reference: bool = param(True, "Refer gamma to the mean bounds instead of each device's own.")
+
+    def check(self) -> None:
+        super().check()
+        require(abs(self.gamma_up) + abs(self.gamma_down) < math.inf, self, "gamma_up and gamma_down must be finite")
+
+
+@dataclass
+class SoftBoundsDevice(AffineStepDevice):
+    """The step shrinks linearly to zero at the bound."""
+
+
+@dataclass
+class ExpStepDevice(PulsedDevice):
+    """The step depends exponentially on the weight, as fitted to ReRAM devices."""
+
+    A_up: float = param(0.00081, "Amplitude of the exponential of up steps.")
+    A_down: float = param(0.36833, "Amplitude of the exponential of down steps.")
+    gamma_up: float = param(12.44625, "Exponent of up steps.")
+    gamma_down: float = param(12.78785, "Exponent of down steps.")
+    a: float = param(0.244, "Slope of the exponent's argument over the weight range.")
+    b: float = param(0.2425, "Offset of the exponent's argument.")
+    dw_min_std_add: float = param(0.0, "Additive part of the cycle noise, times ``dw_min_std``.", unit="weight")
+    dw_min_std_slope: float = param(0.0, "Part of the cycle noise that grows with ``|w|``, times ``dw_min_std``.")
+    write_noise_std: float = param(0.0, "Noise of the visible weight around the stored one.", unit="dw_min")
+    apply_write_noise_on_set: bool = param(True, "Add write noise when weights are set.")
+
+    def check(self) -> None:
+        super().check()
+        shape = (self.A_up, self.A_down, self.gamma_up, self.gamma_down, self.a, self.b)
+        require(all(abs(v) < math.inf for v in shape), self, "A, gamma, a and b must be finite")
+
+
+Device = FloatingPointDevice | IdealDevice | PulsedDevice

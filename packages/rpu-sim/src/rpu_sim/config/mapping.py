@@ -1,0 +1,59 @@
+"""Parameters of the digital periphery around a tile; the simulator core ignores them, frontends use them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .base import ConfigBase, param, require
+from .enums import RPUDataType
+
+
+@dataclass
+class MappingParameter(ConfigBase):
+    """How the weight matrix of a layer is put onto tiles."""
+
+    digital_bias: bool = param(True, "Keep the bias in digital instead of an extra column of the crossbar.")
+    weight_scaling_omega: float = param(0.0, "Largest absolute weight after mapping; 0 maps without scaling.")
+    weight_scaling_columnwise: bool = param(False, "One mapping scale per output instead of one per tile.")
+    weight_scaling_lr_compensation: bool = param(False, "Put the mean mapping scale into the learning rate.")
+    learn_out_scaling: bool = param(False, "Learn a digital output scale.")
+    out_scaling_columnwise: bool = param(False, "One learned output scale per output.")
+    max_input_size: int = param(512, "Most columns of one tile; 0 is unlimited.")
+    max_output_size: int = param(512, "Most rows of one tile; 0 is unlimited.")
+
+    def check(self) -> None:
+        super().check()
+        require(self.max_input_size >= 0 and self.max_output_size >= 0, self, "tile sizes must not be negative")
+
+
+@dataclass
+class InputRangeParameter(ConfigBase):
+    """The learned input range of a tile."""
+
+    enable: bool = param(False, "Clip inputs to a range and scale them to the DAC.")
+    learn_input_range: bool = param(True, "Learn the range by gradient.")
+    init_value: float = param(3.0, "Initial range.", unit="input")
+    init_from_data: int = param(100, "Batches from which the range is initialised.")
+    init_std_alpha: float = param(3.0, "Range in standard deviations of the inputs during initialisation.")
+    decay: float = param(0.001, "Shrinks a range that clips too little.")
+    input_min_percentage: float = param(0.95, "Fraction of inputs that should lie inside the range.")
+    manage_output_clipping: bool = param(False, "Also use the fraction of clipped outputs.")
+    output_min_percentage: float = param(0.95, "Fraction of outputs that should not be clipped.")
+    gradient_scale: float = param(1.0, "Factor on the gradient of the range.")
+    gradient_relative: bool = param(True, "Make the gradient relative to the range.")
+
+
+@dataclass
+class PrePostProcessingParameter(ConfigBase):
+    """Digital processing before and after a tile."""
+
+    input_range: InputRangeParameter = param(InputRangeParameter, "The learned input range.")
+
+
+@dataclass
+class RuntimeParameter(ConfigBase):
+    """Settings of the run that do not change the physics."""
+
+    data_type: RPUDataType = param(RPUDataType.FLOAT, "Data type at the edge of the tile.")
+    offload_input: bool = param(False, "Keep saved inputs in host memory.")
+    offload_gradient: bool = param(False, "Keep recorded gradients in host memory.")

@@ -1,0 +1,30 @@
+"""What each random number is for: the top byte of the last Philox counter word.
+
+A draw is addressed by key (seed of the array) and counter {index, sample, step, stream << 24 | draw}; see
+``core/rng.hpp``. The numbers are part of the reproducibility contract: never reuse or renumber one.
+"""
+
+from __future__ import annotations
+
+import enum
+
+
+class Stream(enum.IntEnum):
+    """Purpose of a draw."""
+
+    POPULATION = 1  # device-to-device variation, once per tile
+    INITIAL_WEIGHTS = 2
+    X_TRAIN = 3  # pulse trains of the columns
+    D_TRAIN = 4  # pulse trains of the rows
+    X_ROUND = 5  # stochastic rounding of pulse probabilities
+    D_ROUND = 6
+    CYCLE_MERGED = 7  # cycle noise of all pulses of one update call in one draw
+    CYCLE_PULSE = 8  # cycle noise, one draw per pulse
+    DIFFUSION = 9
+    RESET = 10
+    FORWARD_INPUT = 16  # input noise and DAC rounding
+    FORWARD_OUTPUT = 17  # output noise and ADC rounding
+    BACKWARD_INPUT = 18
+    BACKWARD_OUTPUT = 19
+    FORWARD_CONSTANTS = 20  # per-output constants of the periphery, once per tile
+    BACKWARD_CONSTANTS = 21
