@@ -113,6 +113,8 @@ struct CellKernels {
 };
 
 struct UpdateKernels {
+  /// Largest |value| of each sample into largest[sample]; infinite or NaN if the sample contains such a value.
+  void (*row_abs_max)(const ConstMatrix& values, Range samples, float* largest);
   void (*trains)(const TrainArgs&, Range line_groups);
   void (*implicit)(const ImplicitArgs&, Range samples);
   PulseTotals (*update[kDeviceKinds])(const UpdateArgs&, Range rows);

@@ -100,6 +100,20 @@ void implicit_values(const ImplicitArgs& args, Range samples) {
     });
 }
 
+void row_abs_max(const ConstMatrix& values, Range samples, float* largest) {
+  for (int64_t sample = samples.begin; sample < samples.end; ++sample) {
+    const float* row = values.data + sample * values.stride;
+    I most{};  // as integers, magnitudes are ordered like floats, with infinity and NaN on top
+    for (int64_t col = 0; col < values.cols; col += kLanes) {
+      const I magnitude = as_i(f_to_bits(abs_(load(row + col, values.cols - col))));
+      most = select(magnitude > most, magnitude, most);
+    }
+    uint32_t bits = 0;
+    for (int i = 0; i < kLanes; ++i) bits = get(as_u(most), i) > bits ? get(as_u(most), i) : bits;
+    __builtin_memcpy(largest + sample, &bits, 4);
+  }
+}
+
 // -- cells ----------------------------------------------------------------------------------------------------------
 
 /// Pulses of one pack of cells one by one, in the order of the samples, each with its own cycle noise.
@@ -277,6 +291,7 @@ RPU_END
 namespace rpu::RPU_LEVEL {
 
 void register_update(UpdateKernels& table) {
+  table.row_abs_max = row_abs_max;
   table.trains = trains;
   table.implicit = implicit_values;
 #define RPU_DEVICE(name, header) table.update[static_cast<int>(DeviceKind::name)] = update<name>;

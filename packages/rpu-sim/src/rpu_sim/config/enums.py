@@ -1,11 +1,19 @@
-"""Enumerations of the configuration; the integer order is what the C++ core sees, the value is the field's usual spelling."""
+"""Enumerations of the configuration; the value is the usual spelling of the field."""
 
 from __future__ import annotations
 
 import enum
 
 
-class PulseType(enum.Enum):
+class IndexedEnum(enum.Enum):
+    """An enumeration whose members also have a position, the integer that the C++ core sees."""
+
+    @property
+    def index(self) -> int:
+        return list(type(self)).index(self)
+
+
+class PulseType(IndexedEnum):
     """How a requested weight change becomes pulses."""
 
     NONE = "None"
@@ -16,7 +24,7 @@ class PulseType(enum.Enum):
     DETERMINISTIC_IMPLICIT = "DeterministicImplicit"
 
 
-class NoiseManagementType(enum.Enum):
+class NoiseManagementType(IndexedEnum):
     """How one input vector is scaled before the DAC."""
 
     NONE = "None"
@@ -27,7 +35,7 @@ class NoiseManagementType(enum.Enum):
     AVERAGE_ABS_MAX = "AverageAbsMax"
 
 
-class BoundManagementType(enum.Enum):
+class BoundManagementType(IndexedEnum):
     """What happens when an output reaches the bound of the ADC."""
 
     NONE = "None"
@@ -36,7 +44,7 @@ class BoundManagementType(enum.Enum):
     SHIFT = "Shift"
 
 
-class WeightNoiseType(enum.Enum):
+class WeightNoiseType(IndexedEnum):
     """Which read noise the weights show in a matrix-vector product."""
 
     NONE = "None"
@@ -44,7 +52,7 @@ class WeightNoiseType(enum.Enum):
     PCM_READ = "PCMRead"
 
 
-class AnalogMVType(enum.Enum):
+class AnalogMVType(IndexedEnum):
     """How the matrix-vector product is carried out on the crossbar."""
 
     IDEAL = "Ideal"
@@ -55,7 +63,7 @@ class AnalogMVType(enum.Enum):
     BIT_WISE = "BitWise"
 
 
-class RPUDataType(enum.Enum):
+class RPUDataType(IndexedEnum):
     """Data type at the edge of a tile; the state is always float32."""
 
     FLOAT = "float"

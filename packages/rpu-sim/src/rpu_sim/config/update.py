@@ -26,5 +26,5 @@ class UpdateParameters(ConfigBase):
 
     def check(self) -> None:
         super().check()
-        require(1 <= self.desired_bl <= 65536, self, "desired_bl must lie in 1..65536")
+        require(1 <= self.desired_bl <= 8192, self, "desired_bl must lie in 1..8192")
         require(0.0 < self.um_grad_scale < float("inf"), self, "um_grad_scale must be positive and finite")

@@ -1,0 +1,133 @@
+#include "thread_pool.hpp"
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <thread>
+#include <vector>
+#if !defined(_WIN32)
+#  include <pthread.h>
+#endif
+
+#include "float_environment.hpp"
+
+namespace rpu {
+namespace {
+
+constexpr int64_t kWorthWaking = 50'000;  // ns; waking a parked thread costs 10 to 60 us
+constexpr int kSpins = 2000;              // a longer spin slows other libraries' threads on small machines
+constexpr int kMostThreads = 256;
+
+void pause() {
+#if defined(__x86_64__) || defined(_M_X64)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+class ThreadPool {
+ public:
+  static ThreadPool& instance() {
+    static ThreadPool* pool = new ThreadPool;  // never destroyed: threads may outlive static destructors
+    return *pool;
+  }
+
+  int size() const { return size_.load(std::memory_order_relaxed); }
+  void resize(int n) { size_.store(n < 1 ? 1 : n > kMostThreads ? kMostThreads : n, std::memory_order_relaxed); }
+
+  void run(int64_t n_tasks, int64_t work_ns, TaskFunction task, void* context) {
+    const FloatEnvironment pinned;
+    const bool serial = n_tasks < 2 || size() < 2 || work_ns < kWorthWaking || forked_.load(std::memory_order_relaxed);
+    std::unique_lock<std::mutex> only_caller(callers_, std::defer_lock);
+    if (serial || !only_caller.try_lock()) {
+      for (int64_t i = 0; i < n_tasks; ++i) task(context, i);
+      return;
+    }
+    start_workers();
+    open(n_tasks, task, context);
+    work();
+    close();
+  }
+
+ private:
+  ThreadPool() {
+    const char* wish = std::getenv("RPU_NUM_THREADS");
+    const int n = wish != nullptr ? std::atoi(wish) : 0;
+    resize(n > 0 ? n : static_cast<int>(std::thread::hardware_concurrency()));
+#if !defined(_WIN32)
+    pthread_atfork(nullptr, nullptr, [] { instance().forked_.store(true); });  // a child has no workers
+#endif
+  }
+
+  void start_workers() {
+    while (static_cast<int>(n_workers_) < size() - 1) {
+      std::thread([this, id = n_workers_] { serve(id); }).detach();
+      ++n_workers_;
+    }
+  }
+
+  void open(int64_t n_tasks, TaskFunction task, void* context) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      task_ = task, context_ = context, n_tasks_ = n_tasks;
+      next_.store(0, std::memory_order_relaxed);
+      helpers_wanted_ = size() - 1;
+      is_open_ = true;
+      generation_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+  }
+
+  /// No thread may enter any more; those inside finish the task they have claimed.
+  void close() {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      is_open_ = false;
+    }
+    while (inside_.load(std::memory_order_acquire) != 0) pause();
+  }
+
+  void work() {
+    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < n_tasks_;) task_(context_, i);
+  }
+
+  void serve(int64_t id) {
+    const FloatEnvironment pinned;
+    uint64_t seen = 0;
+    for (;;) {
+      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) pause();
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
+        seen = generation_.load(std::memory_order_relaxed);
+        if (!is_open_ || id >= helpers_wanted_) continue;
+        inside_.fetch_add(1, std::memory_order_relaxed);
+      }
+      work();
+      inside_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::mutex callers_, mutex_;
+  std::condition_variable wake_;
+  std::atomic<uint64_t> generation_{0};
+  std::atomic<int64_t> next_{0};
+  std::atomic<int> inside_{0}, size_{1};
+  std::atomic<bool> forked_{false};
+  int64_t n_workers_ = 0, n_tasks_ = 0, helpers_wanted_ = 0;
+  bool is_open_ = false;
+  TaskFunction task_ = nullptr;
+  void* context_ = nullptr;
+};
+
+}  // namespace
+
+void run_tasks(int64_t n_tasks, int64_t work_ns, TaskFunction task, void* context) {
+  ThreadPool::instance().run(n_tasks, work_ns, task, context);
+}
+int num_threads() { return ThreadPool::instance().size(); }
+void set_num_threads(int n) { ThreadPool::instance().resize(n); }
+
+}  // namespace rpu

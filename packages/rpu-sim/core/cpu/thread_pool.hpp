@@ -1,0 +1,23 @@
+// One pool of threads for all kernels. Work is cut into fixed tasks, independent of the number of threads, which are
+// claimed dynamically; the caller works too and never waits for a thread that has claimed nothing.
+#pragma once
+#include <cstdint>
+#include <type_traits>
+
+namespace rpu {
+
+using TaskFunction = void (*)(void* context, int64_t task);
+
+/// Runs task(context, 0 .. n_tasks - 1), possibly in parallel. Serial if the work is shorter than what waking a thread
+/// costs, if the pool is busy with another caller, or in a forked child.
+void run_tasks(int64_t n_tasks, int64_t work_ns, TaskFunction task, void* context);
+
+template <class Task> void parallel_for(int64_t n_tasks, int64_t work_ns, Task&& task) {
+  using T = std::remove_reference_t<Task>;
+  run_tasks(n_tasks, work_ns, [](void* context, int64_t i) { (*static_cast<T*>(context))(i); }, &task);
+}
+
+int num_threads();
+void set_num_threads(int n);
+
+}  // namespace rpu

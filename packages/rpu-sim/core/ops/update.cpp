@@ -1,0 +1,180 @@
+#include "update.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <vector>
+
+#include "../cpu/dispatch.hpp"
+#include "../cpu/thread_pool.hpp"
+#include "../errors.hpp"
+#include "../physics/pulse_management.hpp"
+#include "row_blocks.hpp"
+
+namespace rpu {
+namespace {
+
+constexpr int64_t kLineGroup = 64;
+
+int64_t padded(int64_t lines) { return (lines + kLineGroup - 1) / kLineGroup * kLineGroup; }
+
+/// Samples per chunk: a function of shapes and parameters only, so that results do not depend on the data.
+int64_t samples_per_chunk(const PulsedUpdate& u) {
+  const int64_t lines = padded(u.x.cols) + padded(u.d.cols);
+  const int64_t slots = std::min(kMaxChunkSlots, (int64_t{1} << 27) / lines);
+  return std::max<int64_t>(1, slots / longest_train(u.parameters, std::fabs(u.lr), u.granularity));
+}
+
+std::vector<float> largest_values(const ConstMatrix& values, const char* name) {
+  std::vector<float> largest(static_cast<size_t>(values.rows));
+  const auto kernel = kernels().update.row_abs_max;
+  const int64_t per_task = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, values.cols));
+  const int64_t tasks = (values.rows + per_task - 1) / per_task;
+  parallel_for(tasks, values.rows * values.cols / 8, [&](int64_t i) {
+    kernel(values, {i * per_task, std::min(values.rows, (i + 1) * per_task)}, largest.data());
+  });
+  for (float v : largest)
+    if (!std::isfinite(v))
+      throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; the weights were left unchanged");
+  return largest;
+}
+
+ConstMatrix rows_of(const ConstMatrix& m, int64_t first, int64_t count) {
+  return {m.data + first * m.stride, count, m.cols, m.stride};
+}
+
+/// Trains of one chunk of the batch.
+struct Chunk {
+  int64_t samples;
+  std::vector<int32_t> length;
+  std::vector<int64_t> offset;
+  std::vector<float> x_scale, d_scale;
+  int64_t slots = 0;
+
+  Chunk(const PulsedUpdate& u, const float* x_max, const float* d_max, int64_t n) : samples(n) {
+    for (int64_t b = 0; b < n; ++b) {
+      const TrainPlan plan = plan_train(u.parameters, std::fabs(u.lr), u.granularity, x_max[b], d_max[b]);
+      length.push_back(plan.length);
+      offset.push_back(slots);
+      x_scale.push_back(plan.x_scale);
+      d_scale.push_back(plan.d_scale);
+      slots += plan.length;
+    }
+  }
+};
+
+/// Buffers of an update, kept per calling thread so that repeated calls do not touch fresh memory.
+struct Workspace {
+  std::vector<uint32_t> words;
+  std::vector<float> values;
+};
+
+Workspace& workspace() {
+  thread_local Workspace buffers;
+  return buffers;
+}
+
+TrainArgs train_args(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix values, const std::vector<float>& scale) {
+  TrainArgs args{};
+  args.values = values;
+  args.scale = scale.data();
+  args.length = chunk.length.data();
+  args.offset = chunk.offset.data();
+  args.line_stride = padded(values.cols);
+  args.resolution = u.parameters.res;
+  args.stochastic_rounding = u.parameters.sto_round;
+  args.seed = u.seed;
+  args.step = u.step;
+  return args;
+}
+
+/// Draws the trains of both sides and points `pulses` at them.
+void draw_trains(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, ConstMatrix d, uint32_t first_sample,
+                 Coincidences& pulses) {
+  TrainArgs side[2] = {train_args(u, chunk, x, chunk.x_scale), train_args(u, chunk, d, chunk.d_scale)};
+  side[0].stream = Stream::X_TRAIN, side[0].rounding_stream = Stream::X_ROUND;
+  side[1].stream = Stream::D_TRAIN, side[1].rounding_stream = Stream::D_ROUND;
+  pulses.n_words = (chunk.slots + 31) / 32;
+  pulses.x_stride = side[0].line_stride, pulses.d_stride = side[1].line_stride;
+
+  auto& words = workspace().words;
+  const int64_t x_size = pulses.n_words * pulses.x_stride, d_size = pulses.n_words * pulses.d_stride;
+  words.assign(static_cast<size_t>(2 * (x_size + d_size)), 0);
+  side[0].fired = words.data(), side[0].negative = side[0].fired + x_size;
+  side[1].fired = side[0].negative + x_size, side[1].negative = side[1].fired + d_size;
+  pulses.x_fired = side[0].fired, pulses.x_negative = side[0].negative;
+  pulses.d_fired = side[1].fired, pulses.d_negative = side[1].negative;
+
+  const int64_t x_groups = pulses.x_stride / kLineGroup, groups = x_groups + pulses.d_stride / kLineGroup;
+  for (TrainArgs& s : side) s.first_sample = first_sample;
+  const int64_t words_drawn = groups * kLineGroup * std::min(chunk.slots, 8 * chunk.samples);
+  parallel_for(groups, words_drawn / 2, [&](int64_t g) {
+    const bool is_d = g >= x_groups;
+    const int64_t group = is_d ? g - x_groups : g;
+    kernels().update.trains(side[is_d], {group, group + 1});
+  });
+}
+
+/// Quantised probabilities of both sides for deterministic implicit pulses.
+void compute_implicit(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, ConstMatrix d, uint32_t first_sample,
+                      Coincidences& pulses) {
+  pulses.x_stride = padded(x.cols), pulses.d_stride = padded(d.cols);
+  pulses.length = chunk.length.data();
+  const int32_t longest = *std::max_element(chunk.length.begin(), chunk.length.end());
+  pulses.words_per_sample = (longest + 31) / 32;
+  pulses.n_words = chunk.samples * pulses.words_per_sample;
+
+  auto& values = workspace().values;
+  values.assign(static_cast<size_t>(chunk.samples * (pulses.x_stride + pulses.d_stride)), 0.0f);
+  float* x_out = values.data();
+  float* d_out = x_out + chunk.samples * pulses.x_stride;
+  pulses.x_value = x_out, pulses.d_value = d_out;
+  const auto side = [&](ConstMatrix v, const std::vector<float>& scale, float* out, int64_t stride, float res, Stream s) {
+    const ImplicitArgs args{v, scale.data(), out, stride, res, u.parameters.sto_round, u.seed, u.step, first_sample, s};
+    kernels().update.implicit(args, {0, chunk.samples});
+  };
+  side(x, chunk.x_scale, x_out, pulses.x_stride, u.parameters.x_res_implicit, Stream::X_ROUND);
+  side(d, chunk.d_scale, d_out, pulses.d_stride, u.parameters.d_res_implicit, Stream::D_ROUND);
+}
+
+PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint32_t chunk) {
+  const UpdateArgs args{u.device_params, u.weights, u.cells, pulses, u.lr < 0.0f, u.seed, u.step, chunk};
+  const auto kernel = kernels().update.update[static_cast<int>(u.device)];
+  const RowBlocks blocks(u.weights.rows, u.weights.cols);
+  std::atomic<int64_t> up{0}, down{0};
+  parallel_for(blocks.count(), blocks.cells() * (1 + pulses.n_words / 8), [&](int64_t i) {
+    const PulseTotals fired = kernel(args, blocks[i]);
+    up.fetch_add(fired.up, std::memory_order_relaxed);
+    down.fetch_add(fired.down, std::memory_order_relaxed);
+  });
+  return {up.load(), down.load()};
+}
+
+}  // namespace
+
+PulseTotals pulsed_update(const PulsedUpdate& u) {
+  PulseTotals totals{0, 0};
+  if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
+  if (longest_train(u.parameters, std::fabs(u.lr), u.granularity) > kMaxChunkSlots)
+    throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
+                                       std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
+  const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
+  const int64_t per_chunk = samples_per_chunk(u);
+  uint32_t index = 0;
+  for (int64_t first = 0; first < u.x.rows; first += per_chunk, ++index) {
+    const int64_t n = std::min(per_chunk, u.x.rows - first);
+    const Chunk chunk(u, x_max.data() + first, d_max.data() + first, n);
+    if (chunk.slots == 0) continue;
+    const ConstMatrix x = rows_of(u.x, first, n), d = rows_of(u.d, first, n);
+    const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
+    Coincidences pulses{};
+    pulses.kind = u.parameters.pulse_type;
+    if (pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT) compute_implicit(u, chunk, x, d, first_sample, pulses);
+    else draw_trains(u, chunk, x, d, first_sample, pulses);
+    const PulseTotals fired = update_cells(u, pulses, index);
+    totals.up += fired.up, totals.down += fired.down;
+  }
+  return totals;
+}
+
+}  // namespace rpu

@@ -1,0 +1,23 @@
+// Host logic of the pulsed update: pulse management, chunks of the batch, trains, then the cells.
+#pragma once
+#include "../kernels.hpp"
+
+namespace rpu {
+
+struct PulsedUpdate {
+  DeviceKind device;
+  const void* device_params;
+  Matrix weights;
+  CellFields cells;
+  params::UpdateParameters parameters;  // resolutions already normalised
+  ConstMatrix x, d;                     // [batch, in], [batch, out]
+  float lr;                             // may be negative
+  float granularity;
+  uint64_t seed;
+  uint32_t step, first_sample;
+};
+
+/// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.
+PulseTotals pulsed_update(const PulsedUpdate& update);
+
+}  // namespace rpu

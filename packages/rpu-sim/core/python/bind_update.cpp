@@ -1,0 +1,59 @@
+#include "../errors.hpp"
+#include "../ops/update.hpp"
+#include "bindings.hpp"
+#include "from_python.hpp"
+
+namespace rpu::python {
+namespace {
+
+/// A resolution above 1 is a number of steps; 0 or less is off.
+float normalised(float resolution) {
+  if (resolution <= 0.0f) return 0.0f;
+  return resolution > 1.0f ? 1.0f / resolution : resolution;
+}
+
+struct UpdateSpec {
+  explicit UpdateSpec(nb::handle dataclass) : parameters(from_python<params::UpdateParameters>(dataclass)) {
+    parameters.res = normalised(parameters.res);
+    parameters.x_res_implicit = normalised(parameters.x_res_implicit);
+    parameters.d_res_implicit = normalised(parameters.d_res_implicit);
+  }
+  params::UpdateParameters parameters;
+};
+
+nb::tuple update(const Cells& cells, const Device& device, const UpdateSpec& spec, const Samples& x, const Samples& d,
+                 float lr, float granularity, uint64_t seed, uint32_t step, uint32_t first_sample) {
+  PulsedUpdate u{};
+  u.device = device.kind();
+  u.device_params = device.params();
+  u.weights = cells.weights();
+  u.cells = cells.fields();
+  u.parameters = spec.parameters;
+  u.x = batch_view(x, u.weights.cols, "x");
+  u.d = batch_view(d, u.weights.rows, "d");
+  if (u.x.rows != u.d.rows)
+    throw Error(ErrorKind::Shape, "x has " + std::to_string(u.x.rows) + " samples but d has " + std::to_string(u.d.rows));
+  u.lr = lr;
+  u.granularity = granularity;
+  u.seed = seed;
+  u.step = step;
+  u.first_sample = first_sample;
+  PulseTotals fired;
+  {
+    const nb::gil_scoped_release unlocked;
+    fired = pulsed_update(u);
+  }
+  return nb::make_tuple(fired.up, fired.down);
+}
+
+}  // namespace
+
+void bind_update(nb::module_& m) {
+  nb::class_<UpdateSpec>(m, "UpdateSpec", "Update parameters, read once from the dataclass.")
+      .def(nb::init<nb::handle>(), nb::arg("dataclass"));
+  m.def("update", &update, nb::arg("cells"), nb::arg("device"), nb::arg("spec"), nb::arg("x").noconvert(),
+        nb::arg("d").noconvert(), nb::arg("lr"), nb::arg("granularity"), nb::arg("seed"), nb::arg("step"),
+        nb::arg("first_sample"), "Pulsed update in place; returns the numbers of up and down pulses.");
+}
+
+}  // namespace rpu::python

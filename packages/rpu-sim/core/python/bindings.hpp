@@ -1,0 +1,53 @@
+// Objects shared by the binding files.
+#pragma once
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+
+#include <variant>
+#include <vector>
+
+#include "../kernels.hpp"
+
+namespace rpu::python {
+
+namespace nb = nanobind;
+
+/// A matrix of float32 on the CPU with contiguous rows; never converted, so that writes reach the caller's array.
+using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Samples = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
+
+/// The device at each crosspoint: its kind and parameters, read once from the dataclass.
+class Device {
+ public:
+  explicit Device(nb::handle dataclass);
+  DeviceKind kind() const { return static_cast<DeviceKind>(params_.index() - 1); }
+  const void* params() const;
+
+ private:
+#define RPU_DEVICE(name, header) , params::name##Device
+  std::variant<std::monostate
+#include "../devices.def"
+               >
+      params_;
+#undef RPU_DEVICE
+};
+
+/// Borrowed view of the weights and per-cell parameters of a tile; keeps the caller's arrays alive.
+class Cells {
+ public:
+  Cells(Weights weights, std::vector<Weights> fields);
+  Matrix weights() const;
+  CellFields fields() const;
+
+ private:
+  Weights weights_;
+  std::vector<Weights> fields_;
+};
+
+/// View of a batch; throws ShapeError unless it has `width` columns that are contiguous.
+ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name);
+
+void bind_cells(nb::module_& m);
+void bind_update(nb::module_& m);
+
+}  // namespace rpu::python
