@@ -1,0 +1,96 @@
+"""The edge between array frameworks and the core: checks, and views without copies.
+
+The core sees NumPy views. Inputs may come from NumPy, torch, JAX or any other DLPack producer on the CPU; outputs are
+returned in the framework of the input.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DeviceError, DtypeError, ShapeError
+
+Array = Any  # an array of any framework
+Float32 = NDArray[np.float32]
+
+
+def framework_of(array: Array) -> str:
+    """``"numpy"``, ``"torch"``, ``"jax"`` or ``"dlpack"`` for another producer.
+
+    Raises:
+        DtypeError: when ``array`` is no array at all.
+    """
+    if isinstance(array, np.ndarray):
+        return "numpy"
+    root = type(array).__module__.partition(".")[0]
+    if root == "torch":
+        return "torch"
+    if root in ("jax", "jaxlib"):
+        return "jax"
+    if hasattr(array, "__dlpack__"):
+        return "dlpack"
+    raise DtypeError(f"expected an array, got {type(array).__name__}; convert it, for example with numpy.asarray(...)")
+
+
+def as_numpy(array: Array, name: str = "the array") -> NDArray[Any]:
+    """A NumPy view of a CPU array of any framework."""
+    framework = framework_of(array)
+    if framework == "numpy":
+        return array  # type: ignore[no-any-return]
+    if framework == "torch":
+        if array.device.type != "cpu":
+            raise DeviceError(f"{name} is on {array.device} but this tile computes on the CPU; use {name}.cpu()")
+        if array.is_sparse or array.is_quantized:
+            raise DtypeError(f"{name} must be a dense tensor")
+        return array.detach().numpy()  # type: ignore[no-any-return]
+    if framework == "jax":
+        return np.asarray(array)
+    try:
+        return np.from_dlpack(array)
+    except (BufferError, RuntimeError, ValueError) as error:
+        raise DeviceError(f"{name} cannot be read on the CPU ({error}); move it there first") from None
+
+
+def samples(array: Array, width: int, name: str) -> tuple[Float32, tuple[int, ...]]:
+    """``array`` of shape [..., width] as a float32 matrix [batch, width], and its leading shape."""
+    view = array if type(array) is np.ndarray else as_numpy(array, name)
+    if view.dtype != np.float32:
+        raise DtypeError(f"{name} has dtype {view.dtype} but tiles compute in float32; convert it first")
+    if view.ndim == 0 or view.shape[-1] != width:
+        raise ShapeError(f"{name} has shape {tuple(view.shape)} but its last dimension must be {width}")
+    if view.ndim == 2:
+        leading = view.shape[:1]
+    else:
+        leading = view.shape[:-1]
+        view = view.reshape(-1, width) if view.size else np.empty((0, width), np.float32)
+    if width > 1 and (view.strides[1] != 4 or view.strides[0] % 4):
+        view = np.ascontiguousarray(view)
+    return view, leading
+
+
+def returner(array: Array) -> Callable[[Float32], Array]:
+    """The function that turns a NumPy result into an array of the framework of ``array``."""
+    framework = framework_of(array)
+    if framework == "torch":
+        from_numpy: Callable[[Float32], Array] = sys.modules["torch"].from_numpy
+        return from_numpy
+    if framework == "jax":
+        as_jax: Callable[[Float32], Array] = sys.modules["jax"].numpy.asarray
+        return as_jax
+    return lambda result: result
+
+
+def state_array(values: NDArray[Any], framework: str) -> Array:
+    """``values`` as an array that holds state: a torch tensor on the same memory, or NumPy."""
+    return sys.modules["torch"].from_numpy(values) if framework == "torch" else values
+
+
+def mark_written(array: Array) -> None:
+    """Tell autograd that ``array`` was changed in place behind its back."""
+    if type(array).__module__.partition(".")[0] == "torch":
+        sys.modules["torch"].autograd.graph.increment_version(array)

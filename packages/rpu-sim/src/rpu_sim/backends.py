@@ -1,0 +1,49 @@
+"""What this installation computes with, and a doctor that says so."""
+
+from __future__ import annotations
+
+import platform
+
+from . import _core
+from ._version import __version__
+
+
+def isa() -> str:
+    """Instruction-set level in use: scalar, v2, v3, v4, v4x (x86-64) or aarch64."""
+    return _core.isa()
+
+
+def isa_levels() -> list[str]:
+    """Levels that run on this machine, slowest first; all give the same bits."""
+    return _core.isa_levels()
+
+
+def set_isa(name: str) -> None:
+    """Use another level, for example to reproduce a timing; the environment variable RPU_ISA does the same.
+
+    Raises:
+        BackendError: if the level does not run on this machine.
+    """
+    _core.set_isa(name)
+
+
+def get_num_threads() -> int:
+    """Threads the kernels use; results never depend on it."""
+    return _core.num_threads()
+
+
+def set_num_threads(n: int) -> None:
+    """Use ``n`` threads; the environment variable RPU_NUM_THREADS sets the initial number."""
+    _core.set_num_threads(n)
+
+
+def doctor() -> str:
+    """A report of versions and back ends, for bug reports."""
+    lines = [
+        f"rpu_sim     {__version__}",
+        f"python      {platform.python_version()} on {platform.system()} {platform.machine()}",
+        f"cpu levels  {', '.join(isa_levels())} (in use: {isa()})",
+        f"threads     {get_num_threads()}",
+        "cuda        not installed: this version computes on the CPU",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,117 @@
+"""Saved state of a tile: encoding, and the checks that keep a damaged one from reaching the tile."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .config import FloatingPointDevice, PulsedDevice, PulseType, RPUConfigBase, from_dict, to_dict
+from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+
+FORMAT = "rpu_sim.tile"
+VERSION = 1
+STEPS = ("forward", "backward", "update", "lifecycle")
+PULSE_TYPES = (
+    PulseType.NONE,
+    PulseType.NONE_WITH_DEVICE,
+    PulseType.STOCHASTIC_COMPRESSED,
+    PulseType.STOCHASTIC,
+    PulseType.DETERMINISTIC_IMPLICIT,
+)
+
+
+def check_supported(config: Any) -> None:
+    """Refuse what the configuration can say but this version does not simulate."""
+    device = config.device
+    if isinstance(device, (PulsedDevice, FloatingPointDevice)) and device.drift.nu > 0.0:
+        raise ConfigError("drift of training devices is not simulated in this version; set drift.nu to 0")
+    if getattr(device, "write_noise_std", 0.0) > 0.0:
+        raise ConfigError("write noise is not simulated in this version; set write_noise_std to 0")
+    if getattr(device, "count_pulses", False):
+        raise ConfigError("pulses are counted per tile (Tile.pulse_counts), not per device; set count_pulses to False")
+    update = getattr(config, "update", None)
+    if update is not None and update.pulse_type not in PULSE_TYPES:
+        known = ", ".join(p.name for p in PULSE_TYPES)
+        raise ConfigError(f"pulse type {update.pulse_type.name} is not available in this version; use one of {known}")
+
+
+def check_finite(value: float, name: str) -> None:
+    try:
+        finite = math.isfinite(value)
+    except TypeError:
+        raise DtypeError(f"{name} must be a number, not {type(value).__name__}") from None
+    if not finite or abs(value) > 3e38:
+        raise NonFiniteError(f"{name} is {value}; it must be finite")
+
+
+def check_array(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    """Raise unless ``values`` is a finite float32 array of ``shape``."""
+    if values.dtype != np.float32:
+        raise DtypeError(f"{name} has dtype {values.dtype} but tiles keep float32; convert it first")
+    if values.shape != shape:
+        raise ShapeError(f"{name} has shape {tuple(values.shape)} but must have shape {tuple(shape)}")
+    if not np.isfinite(values).all():
+        raise NonFiniteError(f"{name} contains NaN or infinity; the tile was left unchanged")
+
+
+def check_bounds(arrays: dict[str, NDArray[Any]]) -> None:
+    if (arrays["cell.min_bound"] > arrays["cell.max_bound"]).any():
+        raise StateError("some min_bound exceeds its max_bound; the tile was left unchanged")
+
+
+def encode_meta(config: RPUConfigBase) -> NDArray[np.uint8]:
+    meta = {"format": FORMAT, "version": VERSION, "config": to_dict(config)}
+    return np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8).copy()
+
+
+def decode_meta(arrays: dict[str, NDArray[Any]]) -> Any:
+    """The configuration stored in a state."""
+    try:
+        meta = json.loads(arrays["meta"].tobytes().decode())
+        if meta["format"] != FORMAT:
+            raise ValueError(meta["format"])
+        version, config = meta["version"], meta["config"]
+    except (KeyError, ValueError, TypeError, AttributeError):
+        raise StateError("this is not the state of a tile, or it is damaged; save it with Tile.state_dict()") from None
+    if version != VERSION:
+        raise StateError(f"the state has format version {version} but this rpu_sim reads version {VERSION}; update rpu_sim")
+    try:
+        return from_dict(config)
+    except RpuError as error:
+        raise StateError(f"the stored configuration cannot be read: {error}") from None
+
+
+def scalars(seed: int, steps: dict[str, int], pulses: list[int]) -> dict[str, NDArray[np.int64]]:
+    signed = ((seed + (1 << 63)) % (1 << 64)) - (1 << 63)
+    counters = {f"step.{kind}": np.array(n, np.int64) for kind, n in steps.items()}
+    return {"seed": np.array(signed, np.int64), **counters, "pulses": np.array(pulses, np.int64)}
+
+
+def read_scalars(arrays: dict[str, NDArray[Any]]) -> tuple[int, dict[str, int], list[int]]:
+    steps = {kind: int(arrays[f"step.{kind}"]) for kind in STEPS}
+    return int(arrays["seed"]) % (1 << 64), steps, [int(n) for n in arrays["pulses"]]
+
+
+def check_state(arrays: dict[str, NDArray[Any]], cells: set[str], shape: tuple[int, ...]) -> None:
+    """Raise `StateError` unless ``arrays`` is a complete, sound state of a tile of this shape and device."""
+    expected = {"weight", "seed", "pulses", "meta", *(f"step.{kind}" for kind in STEPS), *cells}
+    if missing := expected - arrays.keys():
+        raise StateError(f"the state lacks {', '.join(sorted(missing))}; it is damaged or of another device")
+    if unknown := arrays.keys() - expected:
+        raise StateError(f"the state holds {', '.join(sorted(unknown))}, which this device does not have")
+    for name in ("weight", *sorted(cells)):
+        values = arrays[name]
+        if values.dtype != np.float32 or np.isnan(values).any():
+            raise StateError(f"{name} in the state is damaged: it must be float32 without NaN")
+        if values.shape != shape and (name == "weight" or values.shape != (1, 1)):
+            raise StateError(f"{name} in the state has shape {tuple(values.shape)} but the tile has {tuple(shape)}")
+    for name in ("seed", *(f"step.{kind}" for kind in STEPS)):
+        if arrays[name].dtype != np.int64 or arrays[name].shape != ():
+            raise StateError(f"{name} in the state is damaged: it must be one int64")
+    if arrays["pulses"].dtype != np.int64 or arrays["pulses"].shape != (2,):
+        raise StateError("pulses in the state is damaged: it must be two int64")
+    check_bounds(arrays)
