@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import backends, config, errors
+from . import backends, config, errors, reference
 from ._version import __version__
 from .backends import get_num_threads, set_num_threads
 from .seeds import derive_seed
@@ -16,6 +16,7 @@ __all__ = [
     "config",
     "derive_seed",
     "errors",
+    "reference",
     "get_num_threads",
     "set_num_threads",
 ]

@@ -1,0 +1,11 @@
+"""The bit-exact oracle: the same arithmetic as the compiled core, in plain NumPy, slow and readable.
+
+Every function follows its counterpart in ``core/`` operation by operation in float32, so results are compared bit for
+bit. Use it to read what the simulator does, and to test a new kernel.
+"""
+
+from __future__ import annotations
+
+from . import cells, devices, fmath, philox, population, trains, update
+
+__all__ = ["cells", "devices", "fmath", "philox", "population", "trains", "update"]

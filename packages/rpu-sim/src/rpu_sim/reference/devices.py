@@ -1,0 +1,91 @@
+"""One pulse of each device, as in the headers of ``core/physics``: pulse(device, w, up, cell, xi) -> w."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import AffineStepDevice, ConstantStepDevice, ExpStepDevice, LinearStepDevice, PulsedDevice, SoftBoundsDevice
+from .fmath import exp, f32
+from .population import slope
+
+Float32 = NDArray[np.float32]
+Cell = dict[str, Float32]
+
+
+def bounded(w: Float32, cell: Cell) -> Float32:
+    return np.maximum(cell["min_bound"], np.minimum(cell["max_bound"], w))
+
+
+def signed(up: Any, rise: Float32, fall: Float32) -> Float32:
+    return np.where(up, rise, -fall)
+
+
+def constant_step(p: ConstantStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
+    return bounded(w + step * (f32(1) + f32(p.dw_min_std) * xi), cell)
+
+
+def soft_bounds_slopes(p: SoftBoundsDevice, cell: Cell) -> Cell:
+    """The slopes that follow from the bounds."""
+    offset, one = f32(p.reverse_offset), np.ones_like(cell["dwmin_up"])
+    up_reference = cell["min_bound"] - offset if p.reverse_up else cell["max_bound"]
+    down_reference = cell["max_bound"] + offset if p.reverse_down else cell["min_bound"]
+    return {
+        **cell,
+        "slope_up": slope(one, cell["dwmin_up"], up_reference),
+        "slope_down": slope(one, cell["dwmin_down"], down_reference),
+    }
+
+
+def affine_step(p: AffineStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
+    mean = step + signed(up, cell["slope_up"], cell["slope_down"]) * w
+    noise = (mean if p.mult_noise else step) * (f32(p.dw_min_std) * xi)
+    return bounded(w + (mean + noise), cell)
+
+
+def affine_moments(
+    p: AffineStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell
+) -> tuple[Float32, Float32]:
+    """Mean and variance of the weight after one more pulse with additive noise, away from the bounds."""
+    step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
+    slope_ = signed(up, cell["slope_up"], cell["slope_down"])
+    gain, spread = f32(1) + slope_, step * f32(p.dw_min_std)
+    return mean + (step + slope_ * mean), gain * gain * variance + spread * spread
+
+
+def exp_step(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    range_ = cell["max_bound"] - cell["min_bound"]
+    with np.errstate(divide="ignore"):
+        z_per_weight = np.where(range_ > 0, f32(2) * f32(p.a) / range_, f32(0))
+    z = z_per_weight * w + f32(p.b)
+    amplitude = np.where(up, f32(p.A_up), f32(p.A_down))
+    exponent = np.where(up, f32(p.gamma_up), -f32(p.gamma_down)) * z
+    y = np.maximum(f32(1) - amplitude * exp(exponent), f32(0))
+    delta = y * signed(up, cell["dwmin_up"], cell["dwmin_down"])
+    amount = delta
+    if p.dw_min_std_add != 0 or p.dw_min_std_slope != 0:
+        amount = np.abs(delta) + (f32(p.dw_min_std_add) + f32(p.dw_min_std_slope) * np.abs(w))
+    moved = bounded(w + (delta + amount * (f32(p.dw_min_std) * xi)), cell)
+    return np.where((y > 0) & (cell["max_bound"] > cell["min_bound"]), moved, w)
+
+
+def prepare(p: PulsedDevice, cell: Cell) -> Cell:
+    """Cell parameters with those that a device derives from the stored ones."""
+    return soft_bounds_slopes(p, cell) if isinstance(p, SoftBoundsDevice) else cell
+
+
+def is_gaussian(p: PulsedDevice) -> bool:
+    """Whether any number of pulses leaves the weight exactly Gaussian (away from the bounds)."""
+    return isinstance(p, AffineStepDevice) and (not p.mult_noise or p.dw_min_std == 0)
+
+
+PULSE: dict[type[PulsedDevice], Any] = {
+    ConstantStepDevice: constant_step,
+    LinearStepDevice: affine_step,
+    SoftBoundsDevice: affine_step,
+    ExpStepDevice: exp_step,
+}

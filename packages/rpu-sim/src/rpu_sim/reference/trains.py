@@ -1,0 +1,88 @@
+"""Pulse management and pulse trains (``core/physics/pulse_management.hpp``, ``pulse_train.hpp``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import UpdateParameters
+from ..streams import Stream
+from . import philox
+from .fmath import f32, rint
+
+Float32 = NDArray[np.float32]
+DIRECT_SLOTS = 8
+
+
+def normalised(resolution: float) -> np.float32:
+    """A resolution above 1 is a number of steps; 0 or less is off."""
+    if resolution <= 0:
+        return f32(0)
+    return f32(1) / f32(resolution) if resolution > 1 else f32(resolution)
+
+
+@dataclass
+class Plan:
+    """Length and probability scales of the trains of one sample."""
+
+    length: int
+    x_scale: np.float32
+    d_scale: np.float32
+
+
+def plan_train(p: UpdateParameters, lr: np.float32, g: np.float32, x_max: np.float32, d_max: np.float32) -> Plan:
+    longest = f32(p.desired_bl)
+    manages = p.update_management or p.update_bl_management
+    if x_max == 0 or d_max == 0:
+        return Plan(0, f32(0), f32(0))
+    balance = f32(p.um_grad_scale) * d_max
+    with np.errstate(over="ignore"):
+        k = lr * x_max * balance / g
+    length = np.ceil(k) if p.update_bl_management and k < longest else longest
+    if not manages and not p.fixed_bl and g * longest < lr:
+        return Plan(int(np.ceil(lr / g)), f32(1), f32(1))
+    if not length > 0:
+        return Plan(0, f32(0), f32(0))
+    scale = np.sqrt(lr / (g * length))
+    if not manages:
+        return Plan(int(length), scale, scale)
+    if k > longest:
+        balance = balance * longest / k
+    return Plan(int(length), scale * np.sqrt(balance / x_max), scale * np.sqrt(x_max / balance))
+
+
+def probability(values: Float32, scale: np.float32, resolution: np.float32, rounding: Any) -> Float32:
+    p = np.abs(values) * scale
+    if resolution > 0:
+        p = resolution * rint(p / resolution + rounding)
+    return np.clip(p, f32(0), f32(1))
+
+
+def rounding_of(p: UpdateParameters, res: np.float32, n: int, sample: int, step: int, stream: Stream, key: int) -> Any:
+    if res > 0 and p.sto_round:
+        word = philox.sample_words(np.array([sample], np.uint32), n, step, stream, 0, key)[0]
+        return philox.uniform(word) - f32(0.5)
+    return f32(0)
+
+
+def train(values: Float32, plan_length: int, prob: Float32, sample: int, step: int, stream: Stream, key: int) -> Any:
+    """Firing slots of each line for one sample: bool [length, lines]."""
+    threshold = (prob * f32(16777216.0)).astype(np.int64)
+    lines, at = values.size, np.array([sample], np.uint32)
+    fired = np.zeros((plan_length, lines), bool)
+    if plan_length <= DIRECT_SLOTS:
+        for slot in range(plan_length):
+            word = philox.sample_words(at, lines, step, stream, slot, key)[0]
+            fired[slot] = (word >> np.uint32(8)).astype(np.int64) < threshold
+        return fired
+    for first in range(0, plan_length, 32):
+        uniform = np.zeros((32, lines), np.int64)  # the 24-bit uniforms of 32 slots, assembled bit by bit
+        for bit in range(23, -1, -1):
+            word = philox.sample_words(at, lines, step, stream, first // 32 * 24 + 23 - bit, key)[0]
+            uniform |= ((word[None, :] >> np.arange(32, dtype=np.uint32)[:, None]) & 1).astype(np.int64) << bit
+        block = fired[first : first + 32]
+        block[:] = (uniform < threshold)[: len(block)]
+    return fired

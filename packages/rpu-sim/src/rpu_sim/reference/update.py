@@ -1,0 +1,161 @@
+"""The pulsed update of one call, sample by sample (``core/ops/update.cpp``, ``core/cpu/kernels_update.cpp``)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..config import ConstantStepDevice, PulsedDevice, PulseType, UpdateParameters
+from ..config.cells import granularity
+from ..streams import Stream
+from . import philox, trains
+from .devices import PULSE, Cell, affine_moments, is_gaussian, prepare
+from .fmath import f32, normal2, rint
+
+Float32 = NDArray[np.float32]
+Pulses = list[NDArray[np.int8]]  # +1 up, -1 down, 0 none, for each slot of a chunk in order; [out, in] each
+
+MAX_CHUNK_SLOTS = 8192
+BOUND_MARGIN = f32(6)
+
+
+def padded(lines: int) -> int:
+    return (lines + 63) // 64 * 64
+
+
+def samples_per_chunk(p: UpdateParameters, lr: float, g: float, out_size: int, in_size: int) -> int:
+    longest = p.desired_bl
+    if not (p.update_management or p.update_bl_management or p.fixed_bl) and f32(g) * f32(longest) < f32(lr):
+        longest = math.ceil(f32(lr) / f32(g))
+    slots = min(MAX_CHUNK_SLOTS, (1 << 27) // (padded(out_size) + padded(in_size)))
+    return max(1, slots // longest)
+
+
+def sample_pulses(p: UpdateParameters, x: Float32, d: Float32, lr: float, g: float, sample: int, step: int, key: int) -> Pulses:
+    """The slots of one sample."""
+    plan = trains.plan_train(p, f32(abs(lr)), f32(g), np.abs(x).max(), np.abs(d).max())
+    direction = np.where(np.signbit(d)[:, None] ^ np.signbit(x)[None, :] ^ (lr < 0), 1, -1).astype(np.int8)
+    if plan.length == 0:
+        return []
+    if p.pulse_type is PulseType.DETERMINISTIC_IMPLICIT:
+        counts = implicit_counts(p, plan, x, d, sample, step, key)
+        return [np.where(counts > slot, direction, 0).astype(np.int8) for slot in range(plan.length)]
+    res = trains.normalised(p.res)
+    sides = []
+    for values, scale, stream, rounding_stream in (
+        (x, plan.x_scale, Stream.X_TRAIN, Stream.X_ROUND),
+        (d, plan.d_scale, Stream.D_TRAIN, Stream.D_ROUND),
+    ):
+        rounding = trains.rounding_of(p, res, values.size, sample, step, rounding_stream, key)
+        prob = trains.probability(values, scale, res, rounding)
+        sides.append(trains.train(values, plan.length, prob, sample, step, stream, key))
+    return [np.where(df[:, None] & xf[None, :], direction, 0).astype(np.int8) for xf, df in zip(*sides, strict=True)]
+
+
+def implicit_counts(
+    p: UpdateParameters, plan: trains.Plan, x: Float32, d: Float32, sample: int, step: int, key: int
+) -> NDArray[np.int64]:
+    x_res, d_res = trains.normalised(p.x_res_implicit), trains.normalised(p.d_res_implicit)
+    x_round = trains.rounding_of(p, x_res, x.size, sample, step, Stream.X_ROUND, key)
+    d_round = trains.rounding_of(p, d_res, d.size, sample, step, Stream.D_ROUND, key)
+    px = trains.probability(x, plan.x_scale, x_res, x_round)
+    pd = trains.probability(d, plan.d_scale, d_res, d_round)
+    return rint((f32(plan.length) * px)[None, :] * pd[:, None]).astype(np.int64)
+
+
+def cycle_normals(cells: NDArray[np.uint32], pulse: int, chunk: int, step: int, key: int) -> Float32:
+    """Cycle noise of pulse number ``pulse`` of each cell."""
+    four = philox.draw(cells, chunk, step, Stream.CYCLE_PULSE, pulse // 4, key)
+    normals = [*normal2(four[0], four[1]), *normal2(four[2], four[3])]
+    return normals[pulse % 4]
+
+
+def one_by_one(
+    device: PulsedDevice, w: Float32, pulses: Pulses, cell: Cell, chunk: int, step: int, key: int
+) -> Float32:
+    """Every pulse of every cell in order, each with its own cycle noise."""
+    index = np.arange(w.size, dtype=np.uint32).reshape(w.shape)
+    done = np.zeros(w.shape, np.int64)
+    noisy = device.dw_min_std > 0
+    for slot in pulses:
+        xi = np.zeros(w.shape, f32)
+        if noisy:
+            for n in np.unique(done[slot != 0]):
+                xi = np.where(done == n, cycle_normals(index, int(n), chunk, step, key), xi)
+        w = np.where(slot != 0, PULSE[type(device)](device, w, slot > 0, cell, xi), w)
+        done += slot != 0
+    return w
+
+
+def merged_counts(
+    device: ConstantStepDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
+) -> tuple[Float32, NDArray[np.bool_]]:
+    n_up = np.sum([slot > 0 for slot in pulses], axis=0).astype(f32)
+    n_dn = np.sum([slot < 0 for slot in pulses], axis=0).astype(f32)
+    rise, fall = cell["dwmin_up"] * n_up, cell["dwmin_down"] * n_dn
+    spread = f32(device.dw_min_std) * np.sqrt(cell["dwmin_up"] * rise + cell["dwmin_down"] * fall)
+    margin = BOUND_MARGIN * spread
+    near = ((w + rise + margin) > cell["max_bound"]) | ((w - fall - margin) < cell["min_bound"])
+    return w + ((rise - fall) + spread * xi), near
+
+
+def merged_moments(
+    device: PulsedDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
+) -> tuple[Float32, NDArray[np.bool_]]:
+    mean, variance = w, np.zeros_like(w)
+    high, low, widest = mean, mean, variance
+    for slot in pulses:
+        m, v = affine_moments(device, mean, variance, slot > 0, cell)  # type: ignore[arg-type]
+        mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
+        high, low, widest = np.maximum(high, mean), np.minimum(low, mean), np.maximum(widest, variance)
+    margin = BOUND_MARGIN * np.sqrt(widest)
+    near = ((high + margin) > cell["max_bound"]) | ((low - margin) < cell["min_bound"])
+    return mean + np.sqrt(variance) * xi, near
+
+
+def update(
+    w: Float32,
+    cells: Cell,
+    device: PulsedDevice,
+    p: UpdateParameters,
+    x: Float32,
+    d: Float32,
+    lr: float,
+    *,
+    key: int,
+    step: int,
+    first_sample: int = 0,
+) -> tuple[Float32, int, int]:
+    """New weights, and the numbers of up and down pulses, of one update call with x [batch, in] and d [batch, out]."""
+    g = granularity(device)
+    cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
+    per_chunk = samples_per_chunk(p, abs(lr), g, *w.shape)
+    up = down = 0
+    for chunk, first in enumerate(range(0, len(x), per_chunk)):
+        pulses: Pulses = []
+        for b in range(first, min(first + per_chunk, len(x))):
+            pulses += sample_pulses(p, x[b], d[b], lr, g, first_sample + b, step, key)
+        if not pulses:
+            continue
+        up += sum(int((slot > 0).sum()) for slot in pulses)
+        down += sum(int((slot < 0).sum()) for slot in pulses)
+        w = _update_chunk(w, pulses, cell, device, chunk, step, key)
+    return w, up, down
+
+
+def _update_chunk(
+    w: Float32, pulses: Pulses, cell: Cell, device: PulsedDevice, chunk: int, step: int, key: int
+) -> Float32:
+    constant = isinstance(device, ConstantStepDevice)
+    if not (constant or is_gaussian(device)):
+        return one_by_one(device, w, pulses, cell, chunk, step, key)
+    xi = np.zeros_like(w)
+    if device.dw_min_std > 0:
+        xi = philox.normals(*w.shape, step, Stream.CYCLE_MERGED, 0, key, sample=chunk)
+    merge = merged_counts if constant else merged_moments
+    merged, near = merge(device, w, pulses, cell, xi)  # type: ignore[operator]
+    if near.any():
+        merged = np.where(near, one_by_one(device, w, pulses, cell, chunk, step, key), merged)
+    return merged
