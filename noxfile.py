@@ -1,0 +1,207 @@
+"""Every task of the repository: `python3 noxfile.py -s SESSION` (`-l` lists them); needs Python >= 3.11 and a C++17 compiler."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+CONSTRAINTS = ROOT / "constraints.txt"
+
+
+def bootstrap() -> int:
+    """Run nox, at the version of constraints.txt, from an environment of its own that is made on first use."""
+    if sys.version_info < (3, 11):
+        sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: run noxfile.py with a newer one.")
+    pin = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("nox=="))
+    home = ROOT / ".nox" / "bootstrap"
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    mark = home / f"ok-{pin}-{sys.version_info.major}.{sys.version_info.minor}"
+    if not mark.exists():
+        venv.create(home, with_pip=True, clear=True)
+        subprocess.check_call([python, "-m", "pip", "install", "-q", pin])
+        mark.touch()
+    return subprocess.call([python, "-m", "nox", "-f", __file__, *sys.argv[1:]])
+
+
+if __name__ == "__main__":  # never true when nox imports this file
+    sys.exit(bootstrap())
+
+import nox  # noqa: E402  (after the block above)
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "venv"  # pip and its environment variables decide where packages come from
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["tests", "lint", "docs"]
+
+# In the order of their dependencies, which is also the order of a release.
+PACKAGES = ("rpu-sim", "aihw-presets", "aihw-inference", "aihw-torch")
+MODULES = {name: name.replace("-", "_") for name in PACKAGES}
+GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
+STANDALONE = ("rpu-sim", "aihw-presets", "aihw-inference")  # work without torch
+DIST = ROOT / "dist"
+WHEELHOUSE = ROOT / ".nox" / "wheelhouse"
+NATIVE_BUILD = ROOT / ".nox" / "native"  # CMake's folder, kept so that rebuilding compiles only what changed
+
+
+def install(session: nox.Session, *requirements: str) -> None:
+    """Install requirements at the versions of constraints.txt (pip's own environment variables are honoured)."""
+    session.install("-c", str(CONSTRAINTS), *requirements)
+
+
+def group(name: str) -> tuple[str, ...]:
+    """Return the requirements of a dependency group of pyproject.toml."""
+    return nox.project.dependency_groups(GROUPS, name)
+
+
+def build_requirements(*packages: str) -> list[str]:
+    """Return what the packages' own pyproject.toml files need to be built, and the tools that their back ends call."""
+    tables = (nox.project.load_toml(ROOT / "packages" / name / "pyproject.toml") for name in packages)
+    return sorted({requirement for table in tables for requirement in table["build-system"]["requires"]} | {"cmake", "ninja"})
+
+
+def wheel(folder: Path, package: str) -> str:
+    """Return the path of the one wheel of a package in a folder."""
+    return str(next(folder.glob(f"{MODULES[package]}-*.whl")))
+
+
+def install_packages(session: nox.Session, *requirements: str, packages: tuple[str, ...] = PACKAGES) -> None:
+    """Install the wheels that the session `build` made, their dependencies and further requirements."""
+    wheels = [wheel(WHEELHOUSE, name) for name in packages]
+    install(session, *wheels, *requirements)
+    # pip keeps an installed wheel of the same version, but its content may be new.
+    session.install("--no-deps", "--force-reinstall", *wheels)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the wheels of this tree that the other sessions install."""
+    install(session, *build_requirements(*PACKAGES))
+    WHEELHOUSE.mkdir(parents=True, exist_ok=True)
+    for old in WHEELHOUSE.glob("*.whl"):
+        old.unlink()
+    pip_wheel = ("python", "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(WHEELHOUSE))
+    native, *pure = (f"packages/{name}" for name in PACKAGES)
+    session.run(*pip_wheel, "-C", f"build-dir={NATIVE_BUILD}", native)
+    session.run(*pip_wheel, *pure)
+
+
+@nox.session(requires=["build"])
+def quickstart(session: nox.Session) -> None:
+    """Install everything and train a small analog network; arguments after `--` go to aihw_torch.quickstart."""
+    install_packages(session)
+    session.run("python", "-m", "aihw_torch.quickstart", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def tests(session: nox.Session) -> None:
+    """Run the tests of all packages; arguments after `--` go to pytest."""
+    install_packages(session, *group("test"))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def lint(session: nox.Session) -> None:
+    """Check style, types, version constraints, changelogs and files."""
+    install_packages(session, *group("lint"))
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("mypy", "noxfile.py", "dev")
+    session.run("mypy", *(argument for name in PACKAGES for argument in ("-p", MODULES[name])))
+    session.run("python", "dev/check_versions.py")
+    session.run("python", "dev/check_files.py")
+
+
+@nox.session(requires=["build"])
+def docs(session: nox.Session) -> None:
+    """Build the documentation with warnings as errors and run its examples."""
+    install_packages(session, *group("docs"))
+    for builder in ("html", "doctest"):
+        session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", builder, "docs", f"docs/_build/{builder}")
+
+
+@nox.session(requires=["build"])
+def bench(session: nox.Session) -> None:
+    """Run the benchmarks; arguments after `--` go to pytest (pytest-benchmark)."""
+    install_packages(session, *group("bench"))
+    session.run("python", "-m", "pytest", "benchmarks", *session.posargs)
+
+
+@nox.session
+def bench_compare(session: nox.Session) -> None:
+    """Compare the benchmarks of this tree with another commit: `-- BASE [pytest arguments]`."""
+    if not session.posargs:
+        session.error("Name the commit to compare with: nox -s bench_compare -- main")
+    install(session, *build_requirements("rpu-sim"), *group("bench"))
+    session.run("python", "dev/bench_compare.py", *session.posargs)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """Run the tests of rpu-sim with the address and undefined-behaviour sanitizers (GCC or Clang on Linux)."""
+    install(session, *build_requirements("rpu-sim"), *group("test-core"))
+    # Python itself is not instrumented, so the sanitizer's library has to come first; Python does not free all it has at exit.
+    compiler = os.environ.get("CXX", "g++")
+    library = subprocess.check_output([compiler, "-print-file-name=libasan.so"], text=True).strip()
+    env = {
+        "LD_PRELOAD": library,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    }
+    options = ("-C", "cmake.define.RPU_SANITIZE=ON", "-C", f"build-dir={NATIVE_BUILD}-sanitize")
+    install_options = ("--no-build-isolation", "--no-deps", "--force-reinstall")
+    session.install(*install_options, *options, "packages/rpu-sim", env=env)
+    session.run("python", "-m", "pytest", "packages/rpu-sim/tests", *session.posargs, env=env)
+
+
+@nox.session(requires=["build"], reuse_venv=False)
+@nox.parametrize("package", STANDALONE, ids=STANDALONE)
+def isolation(session: nox.Session, package: str) -> None:
+    """Install one package alone, from wheels only, and use it: it must need nothing but what it declares."""
+    install(session, "--only-binary", ":all:", wheel(WHEELHOUSE, package))
+    session.run("python", "-I", "dev/smoke.py", "--alone", package)
+
+
+def audit_files(session: nox.Session, *files: str) -> None:
+    """Check the content, tags, symbols and metadata of wheels and sdists."""
+    session.run("python", "dev/audit_wheels.py", *(file for file in files if file.endswith(".whl")))
+    session.run("twine", "check", "--strict", *files)
+
+
+@nox.session
+def wheels(session: nox.Session) -> None:
+    """Build sdists and from them wheels into dist/, audit them, and use the wheels in a clean environment."""
+    DIST.mkdir(exist_ok=True)
+    for old in [*DIST.glob("*.whl"), *DIST.glob("*.tar.gz")]:
+        old.unlink()
+    install(session, *group("release"))
+    for name in PACKAGES:
+        env = {"PIP_CONSTRAINT": str(CONSTRAINTS)}  # for the build environments, which pip makes itself
+        session.run("python", "-m", "build", "--outdir", str(DIST), f"packages/{name}", env=env, silent=True)
+    audit_files(session, *map(str, sorted(DIST.iterdir())))
+    clean = Path(session.create_tmp()) / "clean"
+    python = str(clean / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    session.run("python", "-m", "venv", "--clear", str(clean))
+    built = [wheel(DIST, name) for name in PACKAGES]
+    session.run(python, "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), *built, external=True)
+    session.run(python, "-I", "dev/smoke.py", *PACKAGES, external=True)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Audit the wheels and sdists named after `--`."""
+    if not session.posargs:
+        session.error("Name the files to audit: nox -s audit -- dist/*")
+    install(session, *group("release"))
+    audit_files(session, *session.posargs)
+
+
+@nox.session(requires=["wheels"])
+def release(session: nox.Session) -> None:
+    """Show what a release would publish and tag (a dry run: it publishes and tags nothing)."""
+    install(session, *group("release"))
+    session.run("python", "dev/check_versions.py")
+    session.run("python", "dev/release_plan.py", str(DIST))
