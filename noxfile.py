@@ -1,4 +1,7 @@
-"""Every task of the repository: `python3 noxfile.py -s SESSION` (`-l` lists them); needs Python >= 3.11 and a C++17 compiler."""
+"""Every task of the repository: `python3 noxfile.py -s SESSION`, or `-l` to list them.
+
+Needed are Python >= 3.11 with venv and a C++17 compiler; nox itself is installed on first use.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 
 def bootstrap() -> int:
     """Run nox, at the version of constraints.txt, from an environment of its own that is made on first use."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036  (the one file that an older Python may start)
         sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: run noxfile.py with a newer one.")
     pin = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("nox=="))
     home = ROOT / ".nox" / "bootstrap"
@@ -60,7 +63,8 @@ def group(name: str) -> tuple[str, ...]:
 def build_requirements(*packages: str) -> list[str]:
     """Return what the packages' own pyproject.toml files need to be built, and the tools that their back ends call."""
     tables = (nox.project.load_toml(ROOT / "packages" / name / "pyproject.toml") for name in packages)
-    return sorted({requirement for table in tables for requirement in table["build-system"]["requires"]} | {"cmake", "ninja"})
+    own = {requirement for table in tables for requirement in table["build-system"]["requires"]}
+    return sorted(own | {"cmake", "ninja"})
 
 
 def wheel(folder: Path, package: str) -> str:
@@ -143,7 +147,7 @@ def bench_compare(session: nox.Session) -> None:
 def sanitize(session: nox.Session) -> None:
     """Run the tests of rpu-sim with the address and undefined-behaviour sanitizers (GCC or Clang on Linux)."""
     install(session, *build_requirements("rpu-sim"), *group("test-core"))
-    # Python itself is not instrumented, so the sanitizer's library has to come first; Python does not free all it has at exit.
+    # Python itself is not instrumented, so the sanitizer's library has to be loaded first, and leaks it has at exit.
     compiler = os.environ.get("CXX", "g++")
     library = subprocess.check_output([compiler, "-print-file-name=libasan.so"], text=True).strip()
     env = {

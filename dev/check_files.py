@@ -13,7 +13,7 @@ LONG = 500  # lines after which a file may have two topics
 SOURCES = {".py", ".cpp", ".hpp", ".h", ".cu"}
 FORBIDDEN = {
     re.compile(r"(?<![\w./-])/(?:home|root|work|tmp|Users|mnt)/\w"): "a path of one machine",
-    re.compile(r"(?:pypi|pythonhosted|pytorch)\.(?:org|io)/(?:simple|whl|packages)|files\.pythonhosted"): "a package registry",
+    re.compile(r"(?:pypi|pythonhosted|pytorch)\.(?:org|io)/(?:simple|whl|packages)"): "a package registry",
 }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from packages import ROOT, Package, packages
 from packaging.requirements import Requirement
+
+from packages import ROOT, Package, packages
 
 
 def problems_of(package: Package, others: dict[str, Package]) -> Iterator[str]:
@@ -33,8 +34,8 @@ def pin_problems(everything: dict[str, Package]) -> Iterator[str]:
                 continue
             if requirement.name not in pins:
                 yield f"constraints.txt has no pin for {requirement.name}, which {package.name} needs: add it."
-            elif not requirement.specifier.contains(pins[requirement.name]):
-                yield f"constraints.txt pins {requirement.name}=={pins[requirement.name]}, but {package.name} needs {requirement}."
+            elif not requirement.specifier.contains(pin := pins[requirement.name]):
+                yield f"constraints.txt pins {requirement.name}=={pin}, but {package.name} needs {requirement}: change one."
 
 
 def main() -> int:

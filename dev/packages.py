@@ -47,6 +47,11 @@ class Package:
         return found[1]
 
     @property
+    def tag(self) -> str:
+        """The git tag of the current version."""
+        return f"{self.name}-v{self.version}"
+
+    @property
     def requirements(self) -> list[Requirement]:
         """What the package needs at run time."""
         return [Requirement(text) for text in self.project.get("dependencies", [])]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 def rpu_sim() -> str:
     """Run a tile forward and through one update on NumPy arrays."""
     import numpy as np
+
     import rpu_sim
 
     tile = rpu_sim.Tile(3, 4, seed=7)
@@ -45,6 +46,7 @@ def aihw_inference() -> str:
 def aihw_torch() -> str:
     """Train a layer for one step."""
     import torch
+
     from aihw_torch.nn import AnalogLinear
     from aihw_torch.optim import AnalogSGD
 
@@ -71,7 +73,7 @@ def main() -> None:
     """Check the packages named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("packages", nargs="+", choices=CHECKS)
-    parser.add_argument("--alone", action="store_true", help="also require that no other package, nor torch, is installed")
+    parser.add_argument("--alone", action="store_true", help="also require that the others and torch are absent")
     arguments = parser.parse_args()
     for name in arguments.packages:
         module = name.replace("-", "_")
