@@ -195,6 +195,13 @@ def wheels(session: nox.Session) -> None:
 
 
 @nox.session
+def wheels_platform(session: nox.Session) -> None:
+    """Build this platform's release wheel of rpu-sim into wheelhouse/ with cibuildwheel and test it on every CPython."""
+    install(session, "cibuildwheel")
+    session.run("python", "-m", "cibuildwheel", "packages/rpu-sim", "--config-file", "dev/cibuildwheel.toml")
+
+
+@nox.session
 def audit(session: nox.Session) -> None:
     """Audit the wheels and sdists named after `--`."""
     if not session.posargs:

@@ -35,7 +35,7 @@ def pin_problems(everything: dict[str, Package]) -> Iterator[str]:
             if requirement.name not in pins:
                 yield f"constraints.txt has no pin for {requirement.name}, which {package.name} needs: add it."
             elif not requirement.specifier.contains(pin := pins[requirement.name]):
-                yield f"constraints.txt pins {requirement.name}=={pin}, but {package.name} needs {requirement}: change one."
+                yield f"constraints.txt pins {requirement.name}=={pin}, but {package.name} needs {requirement}."
 
 
 def main() -> int:
