@@ -196,7 +196,7 @@ def wheels(session: nox.Session) -> None:
 
 @nox.session
 def wheels_platform(session: nox.Session) -> None:
-    """Build this platform's release wheel of rpu-sim into wheelhouse/ with cibuildwheel and test it on every CPython."""
+    """Build the release wheel of rpu-sim for this platform into wheelhouse/ and test it on every CPython."""
     install(session, "cibuildwheel")
     session.run("python", "-m", "cibuildwheel", "packages/rpu-sim", "--config-file", "dev/cibuildwheel.toml")
 

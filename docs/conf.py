@@ -4,7 +4,7 @@ from importlib.metadata import version
 
 project = "rpu-sim / aihw"
 author = "The rpu-sim / aihw contributors"
-copyright = "2026, the rpu-sim / aihw contributors"  # noqa: A001  (Sphinx's name)
+copyright = "2026, the rpu-sim / aihw contributors"
 release = version("rpu-sim")
 
 extensions = [
