@@ -6,6 +6,7 @@ Needed are Python >= 3.11 with venv and a C++17 compiler; nox itself is installe
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import venv
@@ -158,7 +159,8 @@ def sanitize(session: nox.Session) -> None:
     options = ("-C", "cmake.define.RPU_SANITIZE=ON", "-C", f"build-dir={NATIVE_BUILD}-sanitize")
     install_options = ("--no-build-isolation", "--no-deps", "--force-reinstall")
     session.install(*install_options, *options, "packages/rpu-sim", env=env)
-    session.run("python", "-m", "pytest", "packages/rpu-sim/tests", *session.posargs, env=env)
+    # The sanitizers write to the file descriptor, which pytest must not capture.
+    session.run("python", "-m", "pytest", "--capture=sys", "packages/rpu-sim/tests", *session.posargs, env=env)
 
 
 @nox.session(requires=["build"], reuse_venv=False)
@@ -182,9 +184,13 @@ def wheels(session: nox.Session) -> None:
     for old in [*DIST.glob("*.whl"), *DIST.glob("*.tar.gz")]:
         old.unlink()
     install(session, *group("release"))
+    objects = Path(session.create_tmp()) / "native"
+    shutil.rmtree(objects, ignore_errors=True)
     for name in PACKAGES:
+        options = ("-C", f"build-dir={objects}") if name == "rpu-sim" else ()
         env = {"PIP_CONSTRAINT": str(CONSTRAINTS)}  # for the build environments, which pip makes itself
-        session.run("python", "-m", "build", "--outdir", str(DIST), f"packages/{name}", env=env, silent=True)
+        session.run("python", "-m", "build", *options, "--outdir", str(DIST), f"packages/{name}", env=env, silent=True)
+    session.run("python", "dev/check_isa_objects.py", str(objects))
     audit_files(session, *map(str, sorted(DIST.iterdir())))
     clean = Path(session.create_tmp()) / "clean"
     python = str(clean / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
