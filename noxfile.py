@@ -48,6 +48,7 @@ GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
 STANDALONE = ("rpu-sim", "aihw-presets", "aihw-inference")  # work without torch
 DIST = ROOT / "dist"
 WHEELHOUSE = ROOT / ".nox" / "wheelhouse"
+PIP_WHEEL = ("python", "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")
 NATIVE_BUILD = ROOT / ".nox" / "native"  # CMake's folder, kept so that rebuilding compiles only what changed
 
 
@@ -81,6 +82,28 @@ def install_packages(session: nox.Session, *requirements: str, packages: tuple[s
     session.install("--no-deps", "--force-reinstall", *wheels)
 
 
+def install_build(session: nox.Session, tree: Path, folder: Path) -> str:
+    """Build one tree's rpu-sim, install it into an environment of its own, and return that environment's Python."""
+    session.run(
+        *PIP_WHEEL,
+        "-w",
+        str(folder / "wheels"),
+        "-C",
+        f"build-dir={folder / 'native'}",
+        str(tree / "packages" / "rpu-sim"),
+    )
+    python = new_environment(session, folder / "env")
+    built = wheel(folder / "wheels", "rpu-sim")
+    session.run(python, "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), built, external=True)
+    return python
+
+
+def new_environment(session: nox.Session, folder: Path) -> str:
+    """Make an empty environment and return its Python."""
+    session.run("python", "-m", "venv", "--clear", str(folder))
+    return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+
+
 @nox.session
 def build(session: nox.Session) -> None:
     """Build the wheels of this tree that the other sessions install."""
@@ -88,10 +111,9 @@ def build(session: nox.Session) -> None:
     WHEELHOUSE.mkdir(parents=True, exist_ok=True)
     for old in WHEELHOUSE.glob("*.whl"):
         old.unlink()
-    pip_wheel = ("python", "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(WHEELHOUSE))
     native, *pure = (f"packages/{name}" for name in PACKAGES)
-    session.run(*pip_wheel, "-C", f"build-dir={NATIVE_BUILD}", native)
-    session.run(*pip_wheel, *pure)
+    session.run(*PIP_WHEEL, "-w", str(WHEELHOUSE), "-C", f"build-dir={NATIVE_BUILD}", native)
+    session.run(*PIP_WHEEL, "-w", str(WHEELHOUSE), *pure)
 
 
 @nox.session(requires=["build"])
@@ -114,7 +136,7 @@ def lint(session: nox.Session) -> None:
     install_packages(session, *group("lint"))
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("mypy", "noxfile.py", "dev")
+    session.run("mypy", "noxfile.py", "dev", "benchmarks")
     session.run("mypy", *(argument for name in PACKAGES for argument in ("-p", MODULES[name])))
     session.run("python", "dev/check_versions.py")
     session.run("python", "dev/check_files.py")
@@ -137,11 +159,30 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def bench_compare(session: nox.Session) -> None:
-    """Compare the benchmarks of this tree with another commit: `-- BASE [pytest arguments]`."""
+    """Compare the speed of rpu-sim with another commit's: `-- BASE [arguments of dev/bench_compare.py]`."""
     if not session.posargs:
         session.error("Name the commit to compare with: nox -s bench_compare -- main")
+    base, *arguments = session.posargs
     install(session, *build_requirements("rpu-sim"), *group("bench"))
-    session.run("python", "dev/bench_compare.py", *session.posargs)
+    tmp = Path(session.create_tmp())
+    trees = {"base": tmp / "base-tree", "head": ROOT}
+    # A worktree of an interrupted run would block the next one.
+    session.run("git", "worktree", "prune", external=True)
+    session.run("git", "worktree", "add", "--force", "--detach", str(trees["base"]), base, external=True)
+    try:
+        base_python, head_python = (install_build(session, trees[side], tmp / side) for side in ("base", "head"))
+        session.run("python", "dev/bench_compare.py", "--base", base_python, "--head", head_python, *arguments)
+    finally:
+        session.run("git", "worktree", "remove", "--force", str(trees["base"]), external=True)
+
+
+@nox.session(requires=["build"])
+def bench_peer(session: nox.Session) -> None:
+    """Compare with the peer toolkit, built on first use (minutes; needs a BLAS): `-- [arguments of benchmarks.peer]`."""
+    install_packages(session, *group("bench"))
+    environment = ROOT / ".nox" / "peer"
+    session.run("python", "dev/install_peer.py", str(environment))
+    session.run("python", "-m", "benchmarks.peer", "--peer", str(environment / "bin" / "python"), *session.posargs)
 
 
 @nox.session
@@ -192,9 +233,7 @@ def wheels(session: nox.Session) -> None:
         session.run("python", "-m", "build", *options, "--outdir", str(DIST), f"packages/{name}", env=env, silent=True)
     session.run("python", "dev/check_isa_objects.py", str(objects))
     audit_files(session, *map(str, sorted(DIST.iterdir())))
-    clean = Path(session.create_tmp()) / "clean"
-    python = str(clean / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-    session.run("python", "-m", "venv", "--clear", str(clean))
+    python = new_environment(session, Path(session.create_tmp()) / "clean")
     built = [wheel(DIST, name) for name in PACKAGES]
     session.run(python, "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), *built, external=True)
     session.run(python, "-I", "dev/smoke.py", *PACKAGES, external=True)

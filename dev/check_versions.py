@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from packaging.requirements import Requirement
 
-from packages import ROOT, Package, packages
+from package_info import ROOT, Package, packages
 
 
 def problems_of(package: Package, others: dict[str, Package]) -> Iterator[str]:

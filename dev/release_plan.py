@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from packages import ROOT, Package, packages
+from package_info import ROOT, Package, packages
 
 ORDER = ("rpu-sim", "aihw-presets", "aihw-inference", "aihw-torch")  # dependencies first
 
