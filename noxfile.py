@@ -44,12 +44,11 @@ nox.options.sessions = ["tests", "lint", "docs"]
 # In the order of their dependencies, which is also the order of a release.
 PACKAGES = ("rpu-sim", "aihw-presets", "aihw-inference", "aihw-torch")
 MODULES = {name: name.replace("-", "_") for name in PACKAGES}
-GROUPS = nox.project.load_toml(ROOT / "pyproject.toml")
+TOOLS = nox.project.load_toml(ROOT / "pyproject.toml")
 STANDALONE = ("rpu-sim", "aihw-presets", "aihw-inference")  # work without torch
 DIST = ROOT / "dist"
 WHEELHOUSE = ROOT / ".nox" / "wheelhouse"
 PIP_WHEEL = ("python", "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation")
-NATIVE_BUILD = ROOT / ".nox" / "native"  # CMake's folder, kept so that rebuilding compiles only what changed
 
 
 def install(session: nox.Session, *requirements: str) -> None:
@@ -59,7 +58,7 @@ def install(session: nox.Session, *requirements: str) -> None:
 
 def group(name: str) -> tuple[str, ...]:
     """Return the requirements of a dependency group of pyproject.toml."""
-    return nox.project.dependency_groups(GROUPS, name)
+    return nox.project.dependency_groups(TOOLS, name)
 
 
 def build_requirements(*packages: str) -> list[str]:
@@ -74,34 +73,26 @@ def wheel(folder: Path, package: str) -> str:
     return str(next(folder.glob(f"{MODULES[package]}-*.whl")))
 
 
-def install_packages(session: nox.Session, *requirements: str, packages: tuple[str, ...] = PACKAGES) -> None:
+def install_packages(session: nox.Session, *requirements: str) -> None:
     """Install the wheels that the session `build` made, their dependencies and further requirements."""
-    wheels = [wheel(WHEELHOUSE, name) for name in packages]
+    wheels = [wheel(WHEELHOUSE, name) for name in PACKAGES]
     install(session, *wheels, *requirements)
     # pip keeps an installed wheel of the same version, but its content may be new.
     session.install("--no-deps", "--force-reinstall", *wheels)
 
 
-def install_build(session: nox.Session, tree: Path, folder: Path) -> str:
-    """Build one tree's rpu-sim, install it into an environment of its own, and return that environment's Python."""
-    session.run(
-        *PIP_WHEEL,
-        "-w",
-        str(folder / "wheels"),
-        "-C",
-        f"build-dir={folder / 'native'}",
-        str(tree / "packages" / "rpu-sim"),
-    )
-    python = new_environment(session, folder / "env")
-    built = wheel(folder / "wheels", "rpu-sim")
-    session.run(python, "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), built, external=True)
+def new_environment(session: nox.Session, folder: Path, *requirements: str) -> str:
+    """Make an environment apart from the session's, install requirements, and return its Python."""
+    session.run("python", "-m", "venv", "--clear", str(folder))
+    python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+    session.run(python, "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), *requirements, external=True)
     return python
 
 
-def new_environment(session: nox.Session, folder: Path) -> str:
-    """Make an empty environment and return its Python."""
-    session.run("python", "-m", "venv", "--clear", str(folder))
-    return str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
+def build_native(session: nox.Session, tree: Path, folder: Path, objects: Path) -> None:
+    """Build the wheel of a tree's rpu-sim into a folder; CMake's files stay in `objects`, so a rebuild is incremental."""
+    package = str(tree / "packages" / "rpu-sim")
+    session.run(*PIP_WHEEL, "-w", str(folder), "-C", f"build-dir={objects}", package)
 
 
 @nox.session
@@ -111,9 +102,8 @@ def build(session: nox.Session) -> None:
     WHEELHOUSE.mkdir(parents=True, exist_ok=True)
     for old in WHEELHOUSE.glob("*.whl"):
         old.unlink()
-    native, *pure = (f"packages/{name}" for name in PACKAGES)
-    session.run(*PIP_WHEEL, "-w", str(WHEELHOUSE), "-C", f"build-dir={NATIVE_BUILD}", native)
-    session.run(*PIP_WHEEL, "-w", str(WHEELHOUSE), *pure)
+    build_native(session, ROOT, WHEELHOUSE, ROOT / ".nox" / "native")
+    session.run(*PIP_WHEEL, "-w", str(WHEELHOUSE), *(f"packages/{name}" for name in PACKAGES if name != "rpu-sim"))
 
 
 @nox.session(requires=["build"])
@@ -166,19 +156,22 @@ def bench_compare(session: nox.Session) -> None:
     install(session, *build_requirements("rpu-sim"), *group("bench"))
     tmp = Path(session.create_tmp())
     trees = {"base": tmp / "base-tree", "head": ROOT}
-    # A worktree of an interrupted run would block the next one.
-    session.run("git", "worktree", "prune", external=True)
+    session.run("git", "worktree", "prune", external=True)  # what an interrupted run left
     session.run("git", "worktree", "add", "--force", "--detach", str(trees["base"]), base, external=True)
+    options = []
     try:
-        base_python, head_python = (install_build(session, trees[side], tmp / side) for side in ("base", "head"))
-        session.run("python", "dev/bench_compare.py", "--base", base_python, "--head", head_python, *arguments)
+        for side, tree in trees.items():
+            build_native(session, tree, tmp / side, tmp / f"{side}-native")
+            python = new_environment(session, tmp / f"{side}-env", wheel(tmp / side, "rpu-sim"))
+            options += [f"--{side}", python]
+        session.run("python", "dev/bench_compare.py", *options, *arguments)
     finally:
         session.run("git", "worktree", "remove", "--force", str(trees["base"]), external=True)
 
 
 @nox.session(requires=["build"])
 def bench_peer(session: nox.Session) -> None:
-    """Compare with the peer toolkit, built on first use (minutes; needs a BLAS): `-- [arguments of benchmarks.peer]`."""
+    """Compare with the peer toolkit, built on first use (minutes; needs a BLAS); `--` passes on to benchmarks.peer."""
     install_packages(session, *group("bench"))
     environment = ROOT / ".nox" / "peer"
     session.run("python", "dev/install_peer.py", str(environment))
@@ -197,7 +190,7 @@ def sanitize(session: nox.Session) -> None:
         "ASAN_OPTIONS": "detect_leaks=0",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }
-    options = ("-C", "cmake.define.RPU_SANITIZE=ON", "-C", f"build-dir={NATIVE_BUILD}-sanitize")
+    options = ("-C", "cmake.define.RPU_SANITIZE=ON", "-C", f"build-dir={ROOT / '.nox' / 'native-sanitize'}")
     install_options = ("--no-build-isolation", "--no-deps", "--force-reinstall")
     session.install(*install_options, *options, "packages/rpu-sim", env=env)
     # The sanitizers write to the file descriptor, which pytest must not capture.
@@ -233,9 +226,8 @@ def wheels(session: nox.Session) -> None:
         session.run("python", "-m", "build", *options, "--outdir", str(DIST), f"packages/{name}", env=env, silent=True)
     session.run("python", "dev/check_isa_objects.py", str(objects))
     audit_files(session, *map(str, sorted(DIST.iterdir())))
-    python = new_environment(session, Path(session.create_tmp()) / "clean")
     built = [wheel(DIST, name) for name in PACKAGES]
-    session.run(python, "-m", "pip", "install", "-q", "-c", str(CONSTRAINTS), *built, external=True)
+    python = new_environment(session, Path(session.create_tmp()) / "clean", *built)
     session.run(python, "-I", "dev/smoke.py", *PACKAGES, external=True)
 
 
