@@ -90,7 +90,7 @@ def new_environment(session: nox.Session, folder: Path, *requirements: str) -> s
 
 
 def build_native(session: nox.Session, tree: Path, folder: Path, objects: Path) -> None:
-    """Build the wheel of a tree's rpu-sim into a folder; CMake's files stay in `objects`, so a rebuild is incremental."""
+    """Build the wheel of a tree's rpu-sim; CMake's files stay in `objects`, so that a rebuild is incremental."""
     package = str(tree / "packages" / "rpu-sim")
     session.run(*PIP_WHEEL, "-w", str(folder), "-C", f"build-dir={objects}", package)
 
