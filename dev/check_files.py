@@ -34,7 +34,7 @@ def forbidden_in(file: Path, text: str) -> Iterator[str]:
 
 def main() -> int:
     """Print warnings and problems; return 1 if there is a problem."""
-    problems = []
+    problems: list[str] = []
     for file in tracked():
         try:
             text = file.read_text()
