@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from importlib.metadata import version
+import importlib.metadata
 
 project = "rpu-sim / aihw"
 author = "The rpu-sim / aihw contributors"
 copyright = "2026, the rpu-sim / aihw contributors"
-release = version("rpu-sim")
+version = release = importlib.metadata.version("rpu-sim")
 
 extensions = [
     "myst_parser",
