@@ -25,7 +25,10 @@ def bootstrap() -> int:
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     mark = home / f"ok-{pin}-{sys.version_info.major}.{sys.version_info.minor}"
     if not mark.exists():
-        venv.create(home, with_pip=True, clear=True)
+        try:
+            venv.create(home, with_pip=True, clear=True)
+        except subprocess.CalledProcessError:
+            sys.exit("This Python cannot make environments: install its venv module (Debian, Ubuntu: python3-venv).")
         subprocess.check_call([python, "-m", "pip", "install", "-q", pin])
         mark.touch()
     return subprocess.call([python, "-m", "nox", "-f", __file__, *sys.argv[1:]])
@@ -39,6 +42,7 @@ import nox  # noqa: E402  (after the block above)
 nox.needs_version = ">=2026.10"
 nox.options.default_venv_backend = "venv"  # pip and its environment variables decide where packages come from
 nox.options.reuse_venv = "yes"
+os.environ.setdefault("NOX_ENABLE_STALENESS_CHECK", "1")  # another Python makes new environments
 nox.options.sessions = ["tests", "lint", "docs"]
 
 # In the order of their dependencies, which is also the order of a release.
