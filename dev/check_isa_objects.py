@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ISA_OBJECT = re.compile(r"isa[._/-]|_(?:v2|v3|v4|v4x|aarch64)\b|[./](?:v2|v3|v4|v4x|aarch64)[./]")
+ISA_OBJECT = re.compile(r"rpu_isa_\w+\.dir")  # how CMake names the folder of such an object library
 WEAK = {"W", "w", "V", "v", "u"}
 
 

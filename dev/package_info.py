@@ -39,7 +39,9 @@ class Package:
 
     @property
     def version(self) -> str:
-        """The version, written once as __version__ in the package's __init__.py."""
+        """The version, which stands in pyproject.toml or, for dynamic metadata, in the package's __init__.py."""
+        if "version" in self.project:
+            return str(self.project["version"])
         source = self.folder / "src" / self.module / "__init__.py"
         found = VERSION.search(source.read_text())
         if found is None:
