@@ -158,7 +158,7 @@ def bench_compare(session: nox.Session) -> None:
         session.error("Name the commit to compare with: nox -s bench_compare -- main")
     base, *arguments = session.posargs
     install(session, *build_requirements("rpu-sim"), *group("bench"))
-    tmp = Path(session.create_tmp())
+    tmp = Path(session.create_tmp()).resolve()
     trees = {"base": tmp / "base-tree", "head": ROOT}
     session.run("git", "worktree", "prune", external=True)  # what an interrupted run left
     session.run("git", "worktree", "add", "--force", "--detach", str(trees["base"]), base, external=True)
@@ -222,7 +222,7 @@ def wheels(session: nox.Session) -> None:
     for old in [*DIST.glob("*.whl"), *DIST.glob("*.tar.gz")]:
         old.unlink()
     install(session, *group("release"))
-    objects = Path(session.create_tmp()) / "native"
+    objects = Path(session.create_tmp()).resolve() / "native"
     shutil.rmtree(objects, ignore_errors=True)
     for name in PACKAGES:
         options = ("-C", f"build-dir={objects}") if name == "rpu-sim" else ()
@@ -231,7 +231,7 @@ def wheels(session: nox.Session) -> None:
     session.run("python", "dev/check_isa_objects.py", str(objects))
     audit_files(session, *map(str, sorted(DIST.iterdir())))
     built = [wheel(DIST, name) for name in PACKAGES]
-    python = new_environment(session, Path(session.create_tmp()) / "clean", *built)
+    python = new_environment(session, Path(session.create_tmp()).resolve() / "clean", *built)
     session.run(python, "-I", "dev/smoke.py", *PACKAGES, external=True)
 
 
