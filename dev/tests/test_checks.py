@@ -65,6 +65,18 @@ def test_a_wrong_range_of_another_package_is_found(range_of_core: str, tmp_path:
     assert any("rpu-sim" in problem for problem in check_versions.problems_of(torch, everything))
 
 
+@pytest.mark.parametrize(
+    "symbol", ["PyInit__core", "_ZNSt6vectorIfSaIfEE14_M_fill_assignEmRKf", "_ZTIN8nanobind5errorE"]
+)
+def test_symbols_that_may_be_visible(symbol: str) -> None:
+    assert audit_wheels.VISIBLE.fullmatch(symbol)
+
+
+@pytest.mark.parametrize("symbol", ["_ZN3rpu6updateEv", "_ZTIN3rpu5ErrorE", "kernel", "_ZN3rpu3runESt6vectorIfSaIfEE"])
+def test_symbols_that_may_not_be_visible(symbol: str) -> None:
+    assert not audit_wheels.VISIBLE.fullmatch(symbol)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="looks at ELF and Mach-O objects, which Windows compilers do not write")
 @pytest.mark.parametrize(
     ("source", "weak"), [("inline int f() { return 1; }", True), ("static int f() { return 1; }", False)]
