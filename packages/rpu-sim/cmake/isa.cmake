@@ -7,7 +7,7 @@ target_compile_options(rpu_numerics INTERFACE -ffp-contract=off -fno-math-errno 
 set(RPU_LEVELS "")
 
 function(rpu_add_level name lanes)
-  add_library(rpu_isa_${name} OBJECT core/cpu/kernels_cells.cpp core/cpu/kernels_update.cpp)
+  add_library(rpu_isa_${name} OBJECT core/cpu/kernels_cells.cpp core/cpu/kernels_update.cpp core/cpu/kernels_mvm.cpp)
   target_link_libraries(rpu_isa_${name} PRIVATE rpu_common)
   target_compile_definitions(rpu_isa_${name} PRIVATE RPU_LEVEL=isa_${name} RPU_LANES=${lanes})
   # -Wno-psabi: vectors only cross functions that are inlined; -Wno-maybe-uninitialized: GCC 12 warns about its own

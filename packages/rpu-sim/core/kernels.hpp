@@ -4,6 +4,7 @@
 // lines. Ops (core/ops) are host logic, written once; kernels (core/cpu) are the loops around the physics headers.
 #pragma once
 #include "fields.hpp"
+#include "kernels_mvm.hpp"
 #include "params.gen.hpp"
 
 namespace rpu {
@@ -120,14 +121,12 @@ struct UpdateKernels {
   PulseTotals (*update[kDeviceKinds])(const UpdateArgs&, Range rows);
 };
 
-struct MvmKernels;  // ops/mvm.hpp
-
 struct Kernels {
   const char* level;
   int lanes;
   CellKernels cell;
   UpdateKernels update;
-  const MvmKernels* mvm;
+  MvmKernels mvm;
 };
 
 }  // namespace rpu

@@ -94,4 +94,10 @@ template <class Body> RPU_FN void for_each_quad(int64_t row, int64_t columns, Bo
     }
 }
 
+/// The same for the quads of one group of 64 columns of row 0.
+template <class Body> RPU_FN void for_each_quad_of_group(int64_t group, int64_t columns, Body&& body) {
+  for (int h = 0; h < kGroupCalls && group * kGroup + h < columns; h += kLanes)
+    body(Quad{lane_index() + static_cast<uint32_t>(group * kGroupCalls + h), group * kGroup + h});
+}
+
 RPU_END

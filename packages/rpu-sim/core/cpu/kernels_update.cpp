@@ -67,12 +67,6 @@ void train_of_sample(const TrainArgs& args, Key key, int64_t sample, const Quad&
   }
 }
 
-/// Calls body(quad) for the quads of one group of 64 lines.
-template <class Body> RPU_FN void for_each_quad_of_group(int64_t group, int64_t lines, Body&& body) {
-  for (int h = 0; h < kGroupCalls && group * kGroup + h < lines; h += kLanes)
-    body(Quad{lane_index() + static_cast<uint32_t>(group * kGroupCalls + h), group * kGroup + h});
-}
-
 void trains(const TrainArgs& args, Range line_groups) {
   const Key key = make_key(args.seed);
   for (int64_t g = line_groups.begin; g < line_groups.end; ++g)

@@ -39,4 +39,5 @@ NB_MODULE(_core, m) {
   m.def("set_num_threads", &set_num_threads, nb::arg("n"), "Use `n` threads.");
   python::bind_cells(m);
   python::bind_update(m);
+  python::bind_mvm(m);
 }

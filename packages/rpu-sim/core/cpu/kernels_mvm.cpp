@@ -1,0 +1,155 @@
+// The matrix-vector product: statistics of the inputs, DAC, product and output path. Compiled once per level.
+#include "../kernels_mvm.hpp"
+#include "../physics/adc.hpp"
+#include "../physics/dac.hpp"
+#include "../physics/output_constants.hpp"
+#include "gemm.hpp"
+
+RPU_BEGIN
+
+// -- statistics -----------------------------------------------------------------------------------------------------
+
+void row_max(const ConstMatrix& values, Range samples, float* largest) {
+  for (int64_t sample = samples.begin; sample < samples.end; ++sample) {
+    const float* row = values.data + sample * values.stride;
+    F most{};
+    for (int64_t col = 0; col < values.cols; col += kLanes) most = max_(most, load(row + col, values.cols - col));
+    float result = 0.0f;
+    for (int i = 0; i < kLanes; ++i) result = get(most, i) > result ? get(most, i) : result;
+    largest[sample] = result;
+  }
+}
+
+/// Sum of 16 numbers in a fixed order.
+float sum16(const F parts[16 / kLanes]) {
+  float sum = 0.0f;
+  for (int i = 0; i < 16; ++i) sum += get(parts[i / kLanes], i % kLanes);
+  return sum;
+}
+
+/// Column j goes to partial sum j mod 16, whatever the lane width.
+void signed_sums(const ConstMatrix& values, Range samples, SignedSums* sums) {
+  for (int64_t sample = samples.begin; sample < samples.end; ++sample) {
+    const float* row = values.data + sample * values.stride;
+    F positive[16 / kLanes] = {}, negative[16 / kLanes] = {};
+    for (int64_t col = 0; col < values.cols; col += 16)
+      for (int part = 0; part < 16 / kLanes; ++part) {
+        const int64_t at = col + part * kLanes;
+        const F v = load(row + at, values.cols - at);
+        positive[part] = positive[part] + max_(v, F{});
+        negative[part] = negative[part] + max_(-v, F{});
+      }
+    sums[sample] = {sum16(positive), sum16(negative)};
+  }
+}
+
+// -- input ----------------------------------------------------------------------------------------------------------
+
+void dac(const DacArgs& args, Range rows) {
+  const Dac convert(*args.io);
+  const int64_t n = args.input.cols;
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    const float* in = args.input.data + args.sample[row] * args.input.stride;
+    float* out = args.out + row * args.out_stride;
+    const SampleDraws draws(args.draws, args.sample[row], convert.stream);
+    for_each_quad(0, n, [&](const Quad& quad) {
+      F v[4];
+      for (int k = 0; k < 4; ++k) v[k] = load(in + quad.column(k), n - quad.column(k));
+      convert(v, args.scale[row], quad, draws);
+      for (int k = 0; k < 4; ++k) store(out + quad.column(k), v[k], n - quad.column(k));
+    });
+  }
+}
+
+// -- product and output ---------------------------------------------------------------------------------------------
+
+/// The output path of one block: C[rows][kBlock] to the output.
+void convert_block(const ProductArgs& args, Range rows, int64_t block, const float* c) {
+  const int64_t outputs = args.output.cols;
+  const Adc convert(*args.io, args.out_noise, outputs);
+  for (int64_t row = rows.begin; row < rows.end; ++row, c += kBlock) {
+    const SampleDraws draws(args.draws, args.sample[row], convert.stream);
+    float* out = args.output.data + args.sample[row] * args.output.stride;
+    M exceeded{};
+    for_each_quad_of_group(block, outputs, [&](const Quad& quad) {
+      F y[4];
+      for (int k = 0; k < 4; ++k) y[k] = load(c + quad.column(k) - block * kBlock, kLanes);
+      convert(y, quad, draws, exceeded);
+      for (int k = 0; k < 4; ++k) store(out + quad.column(k), y[k] * args.factor[row], outputs - quad.column(k));
+    });
+    if (args.exceeded != nullptr) args.exceeded[block * args.rows + row] = any(exceeded);
+  }
+}
+
+void product(const ProductArgs& args, Range rows, int64_t block, float* scratch) {
+  const bool forward = !args.io->backward;
+  const int64_t depth = forward ? args.weights.cols : args.weights.rows;
+  const int64_t first = block * kBlock, last = first + kBlock < args.output.cols ? first + kBlock : args.output.cols;
+  const Operand weights{args.weights.data, args.weights.stride, forward, false};
+  float* c = scratch + kPackedFloats;
+  multiply_block(args.inputs + rows.begin * args.input_stride, args.input_stride, rows.end - rows.begin, weights, depth,
+                 first, last, c, kBlock, false, scratch);
+  convert_block(args, rows, block, c);
+}
+
+// -- rank update ----------------------------------------------------------------------------------------------------
+
+void scaled_transpose(const ConstMatrix& values, float factor, float* out, int64_t out_stride) {
+  const Operand operand{values.data, values.stride, true, false};
+  for (int64_t row = 0; row < values.rows; row += kLanes)
+    pack_transposed(operand, 0, values.cols, row, values.rows, out_stride, out + row);
+  for (int64_t col = 0; col < values.cols; ++col)
+    for (int64_t row = 0; row < values.rows; row += kLanes) {
+      float* at = out + col * out_stride + row;
+      store(at, load(at, kLanes) * factor, kLanes);
+    }
+}
+
+void rank_update(const RankUpdateArgs& args, Range rows, int64_t block, float* scratch) {
+  const int64_t first = block * kBlock, cols = args.weights.cols;
+  const int64_t last = first + kBlock < cols ? first + kBlock : cols;
+  const Operand x{args.x.data, args.x.stride, false, false};
+  const float* a = args.a + rows.begin * args.a_stride;
+  float* weights = args.weights.data + rows.begin * args.weights.stride + first;
+  const int64_t n_rows = rows.end - rows.begin, width = last - first;
+  if (width % kLanes == 0) {
+    multiply_block(a, args.a_stride, n_rows, x, args.x.rows, first, last, weights, args.weights.stride, true, scratch);
+    return;
+  }
+  float* c = scratch + kPackedFloats;  // a pack would reach beyond the row
+  for (int64_t row = 0; row < n_rows; ++row)
+    for (int64_t col = 0; col < width; col += kLanes)
+      store(c + row * kBlock + col, load(weights + row * args.weights.stride + col, width - col), kLanes);
+  multiply_block(a, args.a_stride, n_rows, x, args.x.rows, first, last, c, kBlock, true, scratch);
+  for (int64_t row = 0; row < n_rows; ++row)
+    for (int64_t col = 0; col < width; col += kLanes)
+      store(weights + row * args.weights.stride + col, load(c + row * kBlock + col, kLanes), width - col);
+}
+
+// -- constants ------------------------------------------------------------------------------------------------------
+
+void out_noise(const ConstantsArgs& args) {
+  const Key key = make_key(args.seed);
+  for_each_quad(0, args.outputs, [&](const Quad& quad) {
+    F xi[4];
+    quad.normals(0, 0, constants_stream(*args.io), kDrawOutNoise, key, xi);
+    for (int k = 0; k < 4; ++k)
+      store(args.out + quad.column(k), drawn_out_noise(*args.io, xi[k]), args.outputs - quad.column(k));
+  });
+}
+
+RPU_END
+
+namespace rpu::RPU_LEVEL {
+
+void register_mvm(MvmKernels& table) {
+  table.row_max = row_max;
+  table.signed_sums = signed_sums;
+  table.dac = dac;
+  table.product = product;
+  table.scaled_transpose = scaled_transpose;
+  table.rank_update = rank_update;
+  table.out_noise = out_noise;
+}
+
+}  // namespace rpu::RPU_LEVEL

@@ -1,0 +1,60 @@
+#include "io_spec.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace rpu {
+namespace {
+
+using params::AnalogMVType;
+using params::BoundManagementType;
+using params::NoiseManagementType;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// A resolution is a fraction of the full range 2 * bound; above 1 it is a number of steps; 0 or less is off, and so is
+/// any resolution of an infinite range.
+Converter make_converter(float resolution, float bound, bool stochastic_rounding) {
+  if (!(bound > 0.0f) || std::isinf(bound)) return {0.0f, 0.0f, kInfinity, false};
+  if (!(resolution > 0.0f)) return {0.0f, 0.0f, bound, false};
+  const double fraction = resolution > 1.0f ? 1.0 / resolution : resolution;
+  const double step = fraction * 2.0 * bound;
+  return {static_cast<float>(step), static_cast<float>(1.0 / step), bound, stochastic_rounding};
+}
+
+/// Neutral values: the product times out_scale.
+IoSpec perfect(float out_scale, bool backward) {
+  IoSpec io{};
+  io.backward = backward;
+  io.noise_management = NoiseManagementType::NONE;
+  io.bound_management = BoundManagementType::NONE;
+  io.dac = io.adc = make_converter(0.0f, 0.0f, false);
+  io.inp_negative = io.out_negative = 1.0f;
+  io.out_scale = out_scale;
+  io.max_dac_reduction = io.max_reduction = kInfinity;
+  return io;
+}
+
+}  // namespace
+
+IoSpec make_io_spec(const params::IOParameters& p, bool backward) {
+  IoSpec io = perfect(p.out_scale, backward);
+  if (p.is_perfect || p.mv_type == AnalogMVType::IDEAL) return io;
+  io.noise_management = p.noise_management;
+  if (!backward) io.bound_management = p.bound_management;
+  io.dac = make_converter(p.inp_res, p.inp_bound, p.inp_sto_round);
+  io.adc = make_converter(p.out_res, p.out_bound, p.out_sto_round);
+  io.inp_noise = p.inp_noise;
+  io.inp_negative = 1.0f - p.inp_asymmetry;
+  io.out_noise = p.out_noise;
+  io.out_noise_std = p.out_noise_std;
+  io.out_negative = 1.0f - p.out_asymmetry;
+  io.nm_thres = p.noise_management == NoiseManagementType::NONE ? 0.0f : p.nm_thres;
+  if (io.dac.step > 0.0f) io.max_dac_reduction = p.max_bm_res / io.dac.step;
+  io.max_reduction = std::min(static_cast<float>(p.max_bm_factor), io.max_dac_reduction);
+  io.test_negative_bound = p.bm_test_negative_bound;
+  return io;
+}
+
+}  // namespace rpu

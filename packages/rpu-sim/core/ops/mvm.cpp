@@ -1,0 +1,277 @@
+#include "mvm.hpp"
+
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "../cpu/dispatch.hpp"
+#include "../cpu/float_environment.hpp"
+#include "../cpu/thread_pool.hpp"
+#include "../errors.hpp"
+#include "../physics/bound_management.hpp"
+#include "../physics/noise_management.hpp"
+
+namespace rpu {
+namespace {
+
+using params::BoundManagementType;
+using params::NoiseManagementType;
+
+int64_t divided(int64_t n, int64_t by) { return (n + by - 1) / by; }
+
+/// A buffer that only grows, so that repeated calls do not touch fresh memory.
+template <class T> class Buffer {
+ public:
+  T* sized(int64_t n) {
+    if (n > static_cast<int64_t>(values_.size())) values_.resize(static_cast<size_t>(n));
+    return values_.data();
+  }
+
+ private:
+  std::vector<T> values_;
+};
+
+/// Buffers of the calling thread.
+struct Workspace {
+  Buffer<float> abs_max, largest, alpha, scale, factor, inputs;
+  Buffer<SignedSums> sums;
+  Buffer<int32_t> samples;
+  Buffer<uint8_t> exceeded;
+};
+
+Workspace& workspace() {
+  thread_local Workspace buffers;
+  return buffers;
+}
+
+/// Scratch of the thread that runs a task, aligned to a cache line.
+float* scratch() {
+  thread_local Buffer<float> buffer;
+  const auto address = reinterpret_cast<uintptr_t>(buffer.sized(kScratchFloats + 16));
+  return reinterpret_cast<float*>((address + 63) / 64 * 64);
+}
+
+/// Calls kernel(range) for ranges of rows of about 32768 values each.
+template <class Kernel> void over_samples(const ConstMatrix& m, int64_t ns_per_1024, Kernel&& kernel) {
+  const int64_t per_task = std::max<int64_t>(1, 32768 / m.cols);
+  parallel_for(divided(m.rows, per_task), m.rows * m.cols * ns_per_1024 / 1024, [&](int64_t i) {
+    kernel(Range{i * per_task, std::min(m.rows, (i + 1) * per_task)});
+  });
+}
+
+ConstMatrix rows_of(const ConstMatrix& m, int64_t first, int64_t n) {
+  return {m.data + first * m.stride, n, m.cols, m.stride};
+}
+
+const float* finite_abs_max(const ConstMatrix& values, const char* name, float* largest) {
+  over_samples(values, 100, [&](Range rows) { kernels().update.row_abs_max(values, rows, largest); });
+  for (int64_t i = 0; i < values.rows; ++i)
+    if (!std::isfinite(largest[i]))
+      throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; nothing was changed");
+  return largest;
+}
+
+// -- noise management -----------------------------------------------------------------------------------------------
+
+const SignedSums* signed_sums(const ConstMatrix& input) {
+  SignedSums* sums = workspace().sums.sized(input.rows);
+  over_samples(input, 200, [&](Range rows) { kernels().mvm.signed_sums(input, rows, sums); });
+  return sums;
+}
+
+void running_means(const Mvm& call, const float* abs_max, float* alpha) {
+  float mean = *call.running_mean;
+  for (int64_t i = 0; i < call.input.rows; ++i) {
+    if (call.freeze_mean) {
+      alpha[i] = mean == 0.0f ? abs_max[i] : mean;
+    } else {
+      alpha[i] = mean = running_mean(mean, abs_max[i]);
+    }
+  }
+  if (!call.freeze_mean) *call.running_mean = mean;
+}
+
+/// The scale alpha of every sample.
+void noise_management(const Mvm& call, const float* abs_max, float* alpha) {
+  const IoSpec& io = call.io;
+  const int64_t n = call.input.rows;
+  switch (io.noise_management) {
+    case NoiseManagementType::NONE:
+      std::fill(alpha, alpha + n, 1.0f);
+      break;
+    case NoiseManagementType::CONSTANT:
+      std::fill(alpha, alpha + n, io.nm_thres > 0.0f ? io.nm_thres : 1.0f);
+      break;
+    case NoiseManagementType::ABS_MAX:
+      for (int64_t i = 0; i < n; ++i) alpha[i] = limited(abs_max[i], io.nm_thres);
+      break;
+    case NoiseManagementType::MAX:
+      over_samples(call.input, 100, [&](Range rows) { kernels().mvm.row_max(call.input, rows, alpha); });
+      for (int64_t i = 0; i < n; ++i) alpha[i] = limited(alpha[i], io.nm_thres);
+      break;
+    case NoiseManagementType::ABS_MAX_NP_SUM: {
+      const SignedSums* sums = signed_sums(call.input);
+      for (int64_t i = 0; i < n; ++i) alpha[i] = worst_case_scale(io, abs_max[i], sums[i]);
+      break;
+    }
+    case NoiseManagementType::AVERAGE_ABS_MAX:
+      running_means(call, abs_max, alpha);
+      break;
+  }
+}
+
+// -- samples that are computed together -----------------------------------------------------------------------------
+
+/// Samples of one part of the batch, and the rounds of bound management over them.
+class Part {
+ public:
+  Part(const Mvm& call, const float* abs_max, const float* alpha, int64_t first, int64_t n)
+      : call_(call), abs_max_(abs_max + first), alpha_(alpha + first), input_(rows_of(call.input, first, n)) {
+    output_ = {call.output.data + first * call.output.stride, n, call.output.cols, call.output.stride};
+    draws_ = {call.seed, call.step, call.first_sample + static_cast<uint32_t>(first), 0};
+    blocks_ = divided(output_.cols, kOutputBlock);
+    input_stride_ = divided(input_.cols, 16) * 16 + 16;  // no power of two, which would thrash the cache
+  }
+
+  void run() {
+    collect_samples();
+    const bool repeats = call_.io.bound_management != BoundManagementType::NONE;
+    while (n_ > 0) {
+      const BoundRound round = bound_round(call_.io, draws_.round);
+      compute(round, repeats);
+      if (!repeats || gives_up(call_.io, round)) break;
+      keep_exceeded();
+      ++draws_.round;
+    }
+  }
+
+ private:
+  /// Samples without a scale are exactly zero: there is nothing to read.
+  void collect_samples() {
+    samples_ = workspace().samples.sized(input_.rows);
+    const bool zero_rule = call_.io.noise_management != NoiseManagementType::NONE &&
+                           (call_.io.backward || call_.io.inp_noise <= 0.0f);
+    for (int64_t i = 0; i < input_.rows; ++i) {
+      if (zero_rule && !scales(alpha_[i])) std::fill_n(output_.data + i * output_.stride, output_.cols, 0.0f);
+      else samples_[n_++] = static_cast<int32_t>(i);
+    }
+  }
+
+  /// Factors before the DAC and after the ADC of every listed sample.
+  void scale_samples(const BoundRound& round, float* scale, float* factor) {
+    const SignedSums* sums = round.worst_case ? signed_sums(input_) : nullptr;
+    for (int64_t i = 0; i < n_; ++i) {
+      const int32_t s = samples_[i];
+      float alpha = round.worst_case ? worst_case_scale(call_.io, abs_max_[s], sums[s]) : alpha_[s];
+      if (!scales(alpha)) alpha = 1.0f;
+      scale[i] = (1.0f / alpha) * (1.0f / round.reduction);
+      factor[i] = std::min(call_.io.out_scale * (alpha * round.reduction), FLT_MAX);
+    }
+  }
+
+  void compute(const BoundRound& round, bool repeats) {
+    Workspace& w = workspace();
+    float* scale = w.scale.sized(n_);
+    float* factor = w.factor.sized(n_);
+    scale_samples(round, scale, factor);
+
+    float* inputs = w.inputs.sized(n_ * input_stride_);
+    const DacArgs dac{&call_.io, input_, samples_, scale, inputs, input_stride_, draws_};
+    const bool draws_inputs = call_.io.inp_noise > 0.0f || call_.io.dac.stochastic_rounding;
+    over_samples(ConstMatrix{input_.data, n_, input_.cols, input_.stride}, draws_inputs ? 1500 : 200,
+                 [&](Range rows) { kernels().mvm.dac(dac, rows); });
+
+    exceeded_ = repeats ? w.exceeded.sized(blocks_ * n_) : nullptr;
+    const ProductArgs product{&call_.io, call_.weights, inputs,    input_stride_, samples_, factor,
+                              output_,   call_.out_noise, exceeded_, n_,          draws_};
+    const int64_t panel = panel_rows(), panels = divided(n_, panel);
+    parallel_for(panels * blocks_, work_ns(panels), [&](int64_t task) {
+      const int64_t first = task / blocks_ * panel;
+      kernels().mvm.product(product, {first, std::min(n_, first + panel)}, task % blocks_, scratch());
+    });
+  }
+
+  /// Rows of a task: many, to pack a block of weights seldom, but so few that a narrow output also gives several tasks.
+  int64_t panel_rows() const {
+    int64_t panel = kSamplePanel;
+    while (panel > 64 && divided(n_, panel) * blocks_ < 8) panel /= 2;
+    return panel;
+  }
+
+  int64_t work_ns(int64_t panels) const {
+    const int64_t cells = call_.weights.rows * call_.weights.cols;
+    return cells * n_ / 100 + cells * panels / 16 + output_.cols * n_;
+  }
+
+  /// Shortens the list to the samples of which any output exceeded its bound.
+  void keep_exceeded() {
+    int64_t kept = 0;
+    for (int64_t i = 0; i < n_; ++i) {
+      bool any = false;
+      for (int64_t block = 0; block < blocks_; ++block) any |= exceeded_[block * n_ + i] != 0;
+      if (any) samples_[kept++] = samples_[i];
+    }
+    n_ = kept;
+  }
+
+  const Mvm& call_;
+  const float *abs_max_, *alpha_;
+  ConstMatrix input_;
+  Matrix output_;
+  MvmDraws draws_;
+  int64_t blocks_, input_stride_, n_ = 0;
+  int32_t* samples_ = nullptr;
+  uint8_t* exceeded_ = nullptr;
+};
+
+constexpr int64_t kInputFloats = int64_t{1} << 22;  // 16 MB of converted inputs at a time
+
+void add_product(const RankUpdateArgs& args) {
+  const int64_t rows = args.weights.rows, cols = args.weights.cols;
+  const int64_t blocks = divided(cols, kOutputBlock), panels = divided(rows, kSamplePanel);
+  parallel_for(panels * blocks, rows * cols * (args.x.rows + 10) / 100, [&](int64_t task) {
+    const int64_t first = task / blocks * kSamplePanel;
+    kernels().mvm.rank_update(args, {first, std::min(rows, first + kSamplePanel)}, task % blocks, scratch());
+  });
+}
+
+}  // namespace
+
+void mvm(const Mvm& call) {
+  const int64_t batch = call.input.rows;
+  if (batch == 0) return;
+  const FloatEnvironment pinned;
+  Workspace& w = workspace();
+  const float* abs_max = finite_abs_max(call.input, call.io.backward ? "d" : "x", w.abs_max.sized(batch));
+  float* alpha = w.alpha.sized(batch);
+  noise_management(call, abs_max, alpha);
+  const int64_t part = std::max(kSamplePanel, kInputFloats / (call.input.cols + 32) / kSamplePanel * kSamplePanel);
+  for (int64_t first = 0; first < batch; first += part)
+    Part(call, abs_max, alpha, first, std::min(part, batch - first)).run();
+}
+
+void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float lr) {
+  const int64_t batch = x.rows;
+  if (batch == 0) return;
+  const FloatEnvironment pinned;
+  Workspace& w = workspace();
+  finite_abs_max(x, "x", w.abs_max.sized(batch));
+  finite_abs_max(d, "d", w.abs_max.sized(batch));
+
+  const int64_t part = std::max<int64_t>(kSamplePanel, kInputFloats / weights.rows);
+  for (int64_t first = 0; first < batch; first += part) {
+    const ConstMatrix x_part = rows_of(x, first, std::min(part, batch - first));
+    const int64_t stride = divided(x_part.rows, 16) * 16 + 16;
+    float* a = w.inputs.sized(weights.rows * stride);
+    kernels().mvm.scaled_transpose(rows_of(d, first, x_part.rows), -lr, a, stride);
+    add_product({weights, a, stride, x_part});
+  }
+}
+
+void draw_out_noise(const IoSpec& io, float* out, int64_t outputs, uint64_t seed) {
+  kernels().mvm.out_noise({&io, out, outputs, seed});
+}
+
+}  // namespace rpu

@@ -1,0 +1,28 @@
+// Host logic of the matrix-vector product: noise management, samples in panels, rounds of bound management.
+#pragma once
+#include "../kernels_mvm.hpp"
+
+namespace rpu {
+
+struct Mvm {
+  IoSpec io;
+  ConstMatrix weights;     // [out, in]
+  ConstMatrix input;       // [batch, in] forward, [batch, out] backward
+  Matrix output;           // [batch, out] forward, [batch, in] backward
+  const float* out_noise;  // [outputs] constants of out_noise_std, or null
+  float* running_mean;     // one value, 0 before the first vector; only AVERAGE_ABS_MAX uses it
+  bool freeze_mean;        // use the running mean without changing it
+  uint64_t seed;
+  uint32_t step, first_sample;
+};
+
+/// Computes the output; throws Error(NonFinite) before anything is written.
+void mvm(const Mvm& call);
+
+/// weights <- weights - lr * d^T x, sample by sample; throws Error(NonFinite) before anything is written.
+void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float lr);
+
+/// Standard deviations of the output noise, drawn once per tile.
+void draw_out_noise(const IoSpec& io, float* out, int64_t outputs, uint64_t seed);
+
+}  // namespace rpu

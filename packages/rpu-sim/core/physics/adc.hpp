@@ -1,0 +1,37 @@
+// Output path of one sample, in this order:
+//
+//   negative y times 1 - out_asymmetry,  y += s_i xi,  quantise,  clip and note whether the bound was exceeded
+//
+// s_i is out_noise, or the constant of the output when out_noise_std > 0.
+#pragma once
+#include "converter.hpp"
+#include "mvm_draws.hpp"
+
+RPU_BEGIN
+
+struct Adc {
+  const IoSpec& io;
+  const float* out_noise;  // [outputs] or null
+  int64_t outputs;
+  Stream stream;
+
+  RPU_FN Adc(const IoSpec& spec, const float* noise, int64_t n)
+      : io(spec), out_noise(noise), outputs(n), stream(spec.backward ? Stream::BACKWARD_OUTPUT : Stream::FORWARD_OUTPUT) {}
+
+  /// Converts the four packs y of one quad of outputs; `exceeded` collects the lanes whose value was above the bound.
+  RPU_FN void operator()(F y[4], const Quad& quad, const SampleDraws& draws, M& exceeded) const {
+    F rounding[4] = {}, xi[4] = {};
+    if (io.adc.stochastic_rounding) draws.rounding(quad, kOutputRounding, rounding);
+    if (io.out_noise > 0.0f) draws.normals(quad, kOutputNoise, xi);
+    for (int k = 0; k < 4; ++k) {
+      const F sigma = out_noise != nullptr ? load(out_noise + quad.column(k), outputs - quad.column(k)) : broadcast(io.out_noise);
+      y[k] = quantised(asymmetric(y[k], io.out_negative) + sigma * xi[k], io.adc, rounding[k]);
+      const M high = y[k] > io.adc.bound, low = y[k] < -io.adc.bound;
+      const M counts = io.test_negative_bound ? high | low : high;
+      exceeded |= counts & first_lanes(outputs - quad.column(k));
+      y[k] = clipped(y[k], io.adc);
+    }
+  }
+};
+
+RPU_END

@@ -1,0 +1,29 @@
+// Input path of one sample, in this order:
+//
+//   v = x scale,  quantise,  clip,  v += inp_noise xi,  negative v times 1 - inp_asymmetry
+#pragma once
+#include "converter.hpp"
+#include "mvm_draws.hpp"
+
+RPU_BEGIN
+
+struct Dac {
+  const IoSpec& io;
+  Stream stream;
+
+  RPU_FN explicit Dac(const IoSpec& spec)
+      : io(spec), stream(spec.backward ? Stream::BACKWARD_INPUT : Stream::FORWARD_INPUT) {}
+
+  /// Converts the four packs v of one quad of inputs.
+  RPU_FN void operator()(F v[4], float scale, const Quad& quad, const SampleDraws& draws) const {
+    F rounding[4] = {}, xi[4] = {};
+    if (io.dac.stochastic_rounding) draws.rounding(quad, kInputRounding, rounding);
+    if (io.inp_noise > 0.0f) draws.normals(quad, kInputNoise, xi);
+    for (int k = 0; k < 4; ++k) {
+      v[k] = clipped(quantised(v[k] * scale, io.dac, rounding[k]), io.dac);
+      v[k] = asymmetric(v[k] + io.inp_noise * xi[k], io.inp_negative);
+    }
+  }
+};
+
+RPU_END

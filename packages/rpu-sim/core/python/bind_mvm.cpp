@@ -1,0 +1,97 @@
+#include "../errors.hpp"
+#include "../ops/io_spec.hpp"
+#include "../ops/mvm.hpp"
+#include "bindings.hpp"
+#include "from_python.hpp"
+
+#include <nanobind/stl/optional.h>
+
+namespace rpu::python {
+namespace {
+
+using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+
+Matrix matrix_view(const Weights& array) {
+  const auto rows = static_cast<int64_t>(array.shape(0)), cols = static_cast<int64_t>(array.shape(1));
+  return {array.data(), rows, cols, cols};
+}
+
+ConstMatrix read_only(const Matrix& m) { return {m.data, m.rows, m.cols, m.stride}; }
+
+/// One direction of a tile: its parameters, and a borrowed view of the weights and the constants of the periphery.
+class AnalogProduct {
+ public:
+  AnalogProduct(nb::handle io_parameters, bool backward, Weights weights, std::optional<Vector> out_noise,
+                std::optional<Vector> running_mean)
+      : io_(make_io_spec(from_python<params::IOParameters>(io_parameters), backward)),
+        weights_(std::move(weights)),
+        out_noise_(std::move(out_noise)),
+        running_mean_(std::move(running_mean)) {
+    const Matrix w = matrix_view(weights_);
+    inputs_ = backward ? w.rows : w.cols;
+    outputs_ = backward ? w.cols : w.rows;
+    require_length(out_noise_, outputs_, io_.out_noise_std > 0.0f, "out_noise");
+    require_length(running_mean_, 1, io_.noise_management == params::NoiseManagementType::AVERAGE_ABS_MAX, "running_mean");
+  }
+
+  void run(const Samples& input, const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample,
+           bool freeze_mean) const {
+    Mvm call{};
+    call.io = io_;
+    call.weights = read_only(matrix_view(weights_));
+    call.input = batch_view(input, inputs_, io_.backward ? "d" : "x");
+    call.output = matrix_view(output);
+    if (call.output.rows != call.input.rows || call.output.cols != outputs_)
+      throw Error(ErrorKind::Shape, "the output array must have one row per sample and one column per output");
+    if (io_.out_noise_std > 0.0f) call.out_noise = out_noise_->data();
+    if (running_mean_) call.running_mean = running_mean_->data();
+    call.freeze_mean = freeze_mean;
+    call.seed = seed;
+    call.step = step;
+    call.first_sample = first_sample;
+    const nb::gil_scoped_release unlocked;
+    mvm(call);
+  }
+
+  void draw_constants(uint64_t seed) {
+    if (io_.out_noise_std > 0.0f) draw_out_noise(io_, out_noise_->data(), outputs_, seed);
+  }
+
+ private:
+  static void require_length(const std::optional<Vector>& array, int64_t n, bool needed, const char* name) {
+    if (array ? static_cast<int64_t>(array->shape(0)) != n : needed)
+      throw Error(ErrorKind::Shape, std::string(name) + " must have " + std::to_string(n) + " values");
+  }
+
+  IoSpec io_;
+  Weights weights_;
+  std::optional<Vector> out_noise_, running_mean_;
+  int64_t inputs_, outputs_;
+};
+
+}  // namespace
+
+void bind_mvm(nb::module_& m) {
+  nb::class_<AnalogProduct>(m, "AnalogProduct", "Matrix-vector product of a tile in one direction.")
+      .def(nb::init<nb::handle, bool, Weights, std::optional<Vector>, std::optional<Vector>>(), nb::arg("io_parameters"),
+           nb::arg("backward"), nb::arg("weights").noconvert(), nb::arg("out_noise").noconvert() = nb::none(),
+           nb::arg("running_mean").noconvert() = nb::none())
+      .def("draw_constants", &AnalogProduct::draw_constants, nb::arg("seed"),
+           "Fill the arrays of constants that are drawn once per tile.")
+      .def("__call__", &AnalogProduct::run, nb::arg("input").noconvert(), nb::arg("output").noconvert(), nb::arg("seed"),
+           nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean") = false,
+           "Write the product of every sample of `input` to `output`.");
+
+  m.def("rank_update", [](const Weights& weights, const Samples& x, const Samples& d, float lr) {
+    const Matrix w = matrix_view(weights);
+    const ConstMatrix x_view = batch_view(x, w.cols, "x"), d_view = batch_view(d, w.rows, "d");
+    if (x_view.rows != d_view.rows)
+      throw Error(ErrorKind::Shape, "x has " + std::to_string(x_view.rows) + " samples but d has " +
+                                        std::to_string(d_view.rows));
+    const nb::gil_scoped_release unlocked;
+    rank_update(w, x_view, d_view, lr);
+  }, nb::arg("weights").noconvert(), nb::arg("x").noconvert(), nb::arg("d").noconvert(), nb::arg("lr"),
+     "Subtract lr * d^T x from the weights, in place.");
+}
+
+}  // namespace rpu::python
