@@ -96,9 +96,11 @@ def read_scalars(arrays: dict[str, NDArray[Any]]) -> tuple[int, dict[str, int], 
     return int(arrays["seed"]) % (1 << 64), steps, [int(n) for n in arrays["pulses"]]
 
 
-def check_state(arrays: dict[str, NDArray[Any]], cells: set[str], shape: tuple[int, ...]) -> None:
+def check_state(
+    arrays: dict[str, NDArray[Any]], cells: set[str], buffers: dict[str, tuple[int, ...]], shape: tuple[int, ...]
+) -> None:
     """Raise `StateError` unless ``arrays`` is a complete, sound state of a tile of this shape and device."""
-    expected = {"weight", "seed", "pulses", "meta", *(f"step.{kind}" for kind in STEPS), *cells}
+    expected = {"weight", "seed", "pulses", "meta", *(f"step.{kind}" for kind in STEPS), *cells, *buffers}
     if missing := expected - arrays.keys():
         raise StateError(f"the state lacks {', '.join(sorted(missing))}; it is damaged or of another device")
     if unknown := arrays.keys() - expected:
@@ -109,6 +111,9 @@ def check_state(arrays: dict[str, NDArray[Any]], cells: set[str], shape: tuple[i
             raise StateError(f"{name} in the state is damaged: it must be float32 without NaN")
         if values.shape != shape and (name == "weight" or values.shape != (1, 1)):
             raise StateError(f"{name} in the state has shape {tuple(values.shape)} but the tile has {tuple(shape)}")
+    for name, expected_shape in buffers.items():
+        if arrays[name].dtype != np.float32 or arrays[name].shape != expected_shape or not np.isfinite(arrays[name]).all():
+            raise StateError(f"{name} in the state is damaged: it must be finite float32 of shape {expected_shape}")
     for name in ("seed", *(f"step.{kind}" for kind in STEPS)):
         if arrays[name].dtype != np.int64 or arrays[name].shape != ():
             raise StateError(f"{name} in the state is damaged: it must be one int64")

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, state
+from . import _core, periphery, state
 from .arrays import Array, Float32, as_numpy, framework_of, mark_written, returner, samples, state_array
 from .config import IdealDevice, PulsedDevice, PulseType, RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
 from .config.cells import BASE_FIELDS, cell_fields, granularity, ideal_fields
@@ -82,6 +82,7 @@ class Tile:
         self._device = device
         self._core_device = _core.Device(device) if isinstance(device, PulsedDevice) else None
         self._update_spec = _core.UpdateSpec(self._update_parameters)
+        self._io = {"forward": periphery.io_of(frozen, "forward"), "backward": periphery.io_of(frozen, "backward")}
         self.granularity: float = granularity(device)
 
     def _populate(self, out_size: int, in_size: int) -> None:
@@ -93,12 +94,23 @@ class Tile:
                 name: np.empty(shape if varies else (1, 1), np.float32)
                 for name, varies in cell_fields(self._device).items()
             }
-        self._adopt({"weight": weights, **{f"cell.{name}": values for name, values in fields.items()}})
+        arrays = {"weight": weights, **{f"cell.{name}": values for name, values in fields.items()}}
+        self._adopt(arrays | self._new_buffers(out_size, in_size))
+        for product in self._products.values():
+            product.draw_constants(self._key)
         if self._core_device is not None:
             own = getattr(self._device, "construction_seed", 0)
             _core.populate(self._core_device, self._cells, derive_seed(own) if own else self._key)
         _core.uniform(weights, -0.1, 0.1, self._key, int(Stream.INITIAL_WEIGHTS))
         _core.clip(self._cells)
+
+    def _new_buffers(self, out_size: int, in_size: int) -> dict[str, NDArray[Any]]:
+        sizes = {"forward": out_size, "backward": in_size}
+        return {
+            f"buffer.{direction}_{name}": np.zeros(n, np.float32)
+            for direction, io in self._io.items()
+            for name, n in periphery.buffer_sizes(io, sizes[direction]).items()
+        }
 
     def _adopt(self, arrays: dict[str, NDArray[Any]]) -> None:
         """Take NumPy arrays as the state and let the core borrow them."""
@@ -106,6 +118,9 @@ class Tile:
         self._arrays = {name: state_array(values, self._framework) for name, values in arrays.items()}
         fields = [values for name, values in arrays.items() if name.startswith("cell.")]
         self._cells = _core.Cells(arrays["weight"], fields)
+        self._products = {
+            direction: periphery.product(io, direction, arrays["weight"], arrays) for direction, io in self._io.items()
+        }
 
     # -- properties --------------------------------------------------------------------------------------------------
 
@@ -144,15 +159,24 @@ class Tile:
         Returns:
             float32 [..., out_size] in the framework of ``x``.
         """
-        view, leading = samples(x, self.in_size, "x")
-        y = view @ self._views["weight"].T
-        return returner(x)(y.reshape(*leading, self.out_size))
+        return self._product("forward", x, "x", self.in_size, self.out_size, step, sample_offset)
 
     def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0) -> Array:
         """The analog product with the transposed weights, from d [..., out_size] to [..., in_size]; see `forward`."""
-        view, leading = samples(d, self.out_size, "d")
-        z = view @ self._views["weight"]
-        return returner(d)(z.reshape(*leading, self.in_size))
+        return self._product("backward", d, "d", self.out_size, self.in_size, step, sample_offset)
+
+    def _product(
+        self, direction: str, values: Array, name: str, width: int, outputs: int, step: int | None, sample_offset: int
+    ) -> Array:
+        view, leading = samples(values, width, name)
+        result: Float32 = np.empty((view.shape[0], outputs), np.float32)
+        at = self.steps[direction] if step is None else step
+        self._products[direction](view, result, self._key, at & _STEP_MASK, sample_offset & _STEP_MASK)
+        if step is None:
+            self.steps[direction] = at + 1
+        if type(values) is np.ndarray:
+            return result if values.ndim == 2 else result.reshape(*leading, outputs)
+        return returner(values)(result.reshape(*leading, outputs))
 
     # -- update ------------------------------------------------------------------------------------------------------
 
@@ -177,7 +201,7 @@ class Tile:
             return
         kind = self._update_parameters.pulse_type
         if self._core_device is None or kind in (PulseType.NONE, PulseType.NONE_WITH_DEVICE):
-            self._views["weight"] -= np.float32(lr) * (d_view.T @ x_view)
+            _core.rank_update(self._views["weight"], x_view, d_view, lr)
             if kind is PulseType.NONE_WITH_DEVICE:
                 _core.clip(self._cells)
         else:
@@ -293,10 +317,23 @@ class Tile:
             raise ConfigError("reconfigure keeps the drawn devices; make a new Tile for another device class")
         previous = self.rpu_config
         self._configure(config)
-        missing = [name for name in self._field_names() if f"cell.{name}" not in self._views]
-        if missing:
+        if any(f"cell.{name}" not in self._views for name in self._field_names()):
             self._configure(previous)
             raise ConfigError("reconfigure cannot switch pulses on for a tile made without devices; make a new Tile")
+        self._renew_buffers()
+
+    def _renew_buffers(self) -> None:
+        """Keep the constants of the periphery that the configuration still uses, draw those it newly needs."""
+        fresh = self._new_buffers(self.out_size, self.in_size)
+        cells = {name: values for name, values in self._views.items() if not name.startswith("buffer.")}
+        kept = {name: self._views[name] for name in fresh.keys() & self._views.keys()}
+        weights = self.weights
+        self._adopt(cells | fresh)
+        self._arrays["weight"] = weights
+        for product in self._products.values():
+            product.draw_constants(self._key)
+        for name, values in kept.items():
+            self._views[name][...] = values
 
     def _field_names(self) -> list[str]:
         return list(cell_fields(self._device)) if self._core_device is not None else list(BASE_FIELDS)
@@ -320,7 +357,8 @@ class Tile:
         arrays = {name: as_numpy(values, name) for name, values in saved.items()}
         state.decode_meta(arrays)
         cells = {f"cell.{name}" for name in self._field_names()}
-        state.check_state(arrays, cells, self._views["weight"].shape)
+        buffers = {name: v.shape for name, v in self._new_buffers(self.out_size, self.in_size).items()}
+        state.check_state(arrays, cells, buffers, self._views["weight"].shape)
         seed, steps, pulses = state.read_scalars(arrays)
         weights = self.weights
         self._views["weight"][...] = arrays["weight"]
