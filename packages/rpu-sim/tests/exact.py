@@ -15,7 +15,14 @@ def shapes(isa: str) -> list[tuple[int, int]]:
     return [(1, 1), (3, max(1, w - 1)), (2, w), (3, w + 1), (2, 65), (100, 37)]
 
 
-SPREAD = {"lifetime": 8.0, "lifetime_dtod": 0.4, "diffusion": 0.02, "diffusion_dtod": 0.3, "reset": 0.1, "reset_dtod": 0.05}
+SPREAD = {
+    "lifetime": 8.0,
+    "lifetime_dtod": 0.4,
+    "diffusion": 0.02,
+    "diffusion_dtod": 0.3,
+    "reset": 0.1,
+    "reset_dtod": 0.05,
+}
 
 DEVICES = {
     "constant": c.ConstantStepDevice(),
@@ -77,4 +84,5 @@ def assert_same_bits(actual: np.ndarray, expected: np.ndarray, what: str) -> Non
     differ = actual.view(np.uint32) != expected.view(np.uint32)
     if differ.any():
         at = tuple(int(i) for i in np.argwhere(differ)[0])
-        raise AssertionError(f"{what}: {differ.sum()} of {differ.size} differ, first at {at}: {actual[at]!r} != {expected[at]!r}")
+        first = f"first at {at}: {actual[at]!r} != {expected[at]!r}"
+        raise AssertionError(f"{what}: {differ.sum()} of {differ.size} differ, {first}")

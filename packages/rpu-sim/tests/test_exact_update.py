@@ -11,9 +11,11 @@ from exact import DEVICES, UPDATES, assert_same_bits, batch, shapes
 from rpu_sim import Tile, derive_seed, reference
 from rpu_sim import config as c
 
+Results = list[tuple[np.ndarray, int, int]]
+
 
 @functools.cache
-def oracle(shape: tuple[int, int], device: str, update: str, lr: float, samples: int) -> list[tuple[np.ndarray, int, int]]:
+def oracle(shape: tuple[int, int], device: str, update: str, lr: float, samples: int) -> Results:
     """Weights and pulses after each of two update calls; the same for every level and thread count."""
     tile = Tile(*shape, c.SingleRPUConfig(device=DEVICES[device], update=UPDATES[update]), seed=5)
     cells = {name.removeprefix("cell."): v for name, v in tile.state_dict().items() if name.startswith("cell.")}

@@ -50,7 +50,7 @@ ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name) 
   if (static_cast<int64_t>(samples.shape(1)) != width)
     throw Error(ErrorKind::Shape, std::string(name) + " has " + std::to_string(samples.shape(1)) +
                                       " elements per sample but the tile needs " + std::to_string(width));
-  if (samples.shape(1) > 1 && samples.stride(1) != 1)
+  if (samples.size() > 0 && samples.shape(1) > 1 && samples.stride(1) != 1)
     throw Error(ErrorKind::Shape, std::string(name) + " must have contiguous samples");
   return {samples.data(), static_cast<int64_t>(samples.shape(0)), width, samples.stride(0)};
 }

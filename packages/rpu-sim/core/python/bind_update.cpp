@@ -21,8 +21,8 @@ struct UpdateSpec {
   params::UpdateParameters parameters;
 };
 
-nb::tuple update(const Cells& cells, const Device& device, const UpdateSpec& spec, const Samples& x, const Samples& d,
-                 float lr, float granularity, uint64_t seed, uint32_t step, uint32_t first_sample) {
+nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec, const Samples& x, const Samples& d,
+                 double lr, double granularity, uint64_t seed, uint32_t step, uint32_t first_sample) {
   PulsedUpdate u{};
   u.device = device.kind();
   u.device_params = device.params();
@@ -33,8 +33,9 @@ nb::tuple update(const Cells& cells, const Device& device, const UpdateSpec& spe
   u.d = batch_view(d, u.weights.rows, "d");
   if (u.x.rows != u.d.rows)
     throw Error(ErrorKind::Shape, "x has " + std::to_string(u.x.rows) + " samples but d has " + std::to_string(u.d.rows));
-  u.lr = lr;
-  u.granularity = granularity;
+  const FloatEnvironment pinned;  // so that denormal numbers survive the conversion to float
+  u.lr = static_cast<float>(lr);
+  u.granularity = static_cast<float>(granularity);
   u.seed = seed;
   u.step = step;
   u.first_sample = first_sample;
@@ -43,7 +44,7 @@ nb::tuple update(const Cells& cells, const Device& device, const UpdateSpec& spe
     const nb::gil_scoped_release unlocked;
     fired = pulsed_update(u);
   }
-  return nb::make_tuple(fired.up, fired.down);
+  return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <type_traits>
 
+#include "../cpu/float_environment.hpp"
+
 namespace rpu::python {
 
 namespace nb = nanobind;
@@ -23,6 +25,7 @@ struct FieldReader {
 };
 
 template <class Params> Params from_python(nb::handle dataclass) {
+  const FloatEnvironment pinned;  // so that denormal numbers survive the conversion to float
   Params params{};
   params.for_each_field(FieldReader{dataclass});
   return params;

@@ -16,7 +16,7 @@ __all__ = [
     "config",
     "derive_seed",
     "errors",
-    "reference",
     "get_num_threads",
+    "reference",
     "set_num_threads",
 ]

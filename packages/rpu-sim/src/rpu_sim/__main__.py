@@ -8,6 +8,7 @@ from .backends import doctor
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(prog="python -m rpu_sim", description="Simulator of analog crossbar arrays.")
     parser.add_argument("command", choices=["doctor"], help="doctor: print versions, back ends and threads")
     parser.parse_args()

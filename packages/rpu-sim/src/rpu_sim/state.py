@@ -40,6 +40,7 @@ def check_supported(config: Any) -> None:
 
 
 def check_finite(value: float, name: str) -> None:
+    """Raise unless ``value`` is a finite number in the range of float32."""
     try:
         finite = math.isfinite(value)
     except TypeError:
@@ -59,11 +60,13 @@ def check_array(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None
 
 
 def check_bounds(arrays: dict[str, NDArray[Any]]) -> None:
+    """Raise when a lower bound exceeds its upper bound."""
     if (arrays["cell.min_bound"] > arrays["cell.max_bound"]).any():
         raise StateError("some min_bound exceeds its max_bound; the tile was left unchanged")
 
 
 def encode_meta(config: RPUConfigBase) -> NDArray[np.uint8]:
+    """The configuration and format version as JSON bytes."""
     meta = {"format": FORMAT, "version": VERSION, "config": to_dict(config)}
     return np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8).copy()
 
@@ -78,7 +81,7 @@ def decode_meta(arrays: dict[str, NDArray[Any]]) -> Any:
     except (KeyError, ValueError, TypeError, AttributeError):
         raise StateError("this is not the state of a tile, or it is damaged; save it with Tile.state_dict()") from None
     if version != VERSION:
-        raise StateError(f"the state has format version {version} but this rpu_sim reads version {VERSION}; update rpu_sim")
+        raise StateError(f"the state has version {version} but this rpu_sim reads version {VERSION}; update rpu_sim")
     try:
         return from_dict(config)
     except RpuError as error:
@@ -86,12 +89,14 @@ def decode_meta(arrays: dict[str, NDArray[Any]]) -> Any:
 
 
 def scalars(seed: int, steps: dict[str, int], pulses: list[int]) -> dict[str, NDArray[np.int64]]:
+    """Seed and counters as int64 arrays."""
     signed = ((seed + (1 << 63)) % (1 << 64)) - (1 << 63)
     counters = {f"step.{kind}": np.array(n, np.int64) for kind, n in steps.items()}
     return {"seed": np.array(signed, np.int64), **counters, "pulses": np.array(pulses, np.int64)}
 
 
 def read_scalars(arrays: dict[str, NDArray[Any]]) -> tuple[int, dict[str, int], list[int]]:
+    """Seed, step counters and pulse totals of a state."""
     steps = {kind: int(arrays[f"step.{kind}"]) for kind in STEPS}
     return int(arrays["seed"]) % (1 << 64), steps, [int(n) for n in arrays["pulses"]]
 
@@ -112,7 +117,8 @@ def check_state(
         if values.shape != shape and (name == "weight" or values.shape != (1, 1)):
             raise StateError(f"{name} in the state has shape {tuple(values.shape)} but the tile has {tuple(shape)}")
     for name, expected_shape in buffers.items():
-        if arrays[name].dtype != np.float32 or arrays[name].shape != expected_shape or not np.isfinite(arrays[name]).all():
+        values = arrays[name]
+        if values.dtype != np.float32 or values.shape != expected_shape or not np.isfinite(values).all():
             raise StateError(f"{name} in the state is damaged: it must be finite float32 of shape {expected_shape}")
     for name in ("seed", *(f"step.{kind}" for kind in STEPS)):
         if arrays[name].dtype != np.int64 or arrays[name].shape != ():

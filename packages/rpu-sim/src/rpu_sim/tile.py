@@ -341,8 +341,11 @@ class Tile:
     # -- state -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of the whole state as named arrays: ``weight``, ``cell.<name>``, ``seed``, ``step.<kind>``, ``pulses``,
-        ``meta`` (JSON as uint8). A tile made from it continues bit for bit."""
+        """A copy of the whole state as named arrays; a tile made from it continues bit for bit.
+
+        Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, and ``meta`` (JSON
+        as uint8).
+        """
         arrays = {name: values.copy() for name, values in self._views.items()}
         arrays |= state.scalars(self.seed, self.steps, self._pulses)
         arrays["meta"] = state.encode_meta(self.rpu_config)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
-import enum
 import functools
 import math
 import typing
@@ -93,9 +92,10 @@ def _check_type(owner: ConfigBase, name: str, kind: Any) -> None:
     elif kind is bool:
         if not isinstance(value, bool):
             raise ConfigError(f"{where} must be True or False, not {value!r}")
-    elif isinstance(kind, type) and issubclass(kind, (enum.Enum, ConfigBase)):
+    elif kind is not Any:
         if not isinstance(value, kind):
-            raise ConfigError(f"{where} must be a {kind.__name__}, not {value!r}")
+            expected = getattr(kind, "__name__", str(kind).replace(" |", " or"))
+            raise ConfigError(f"{where} must be a {expected}, not {value!r}")
         if isinstance(value, ConfigBase):
             value.check()
 

@@ -87,7 +87,7 @@ class PulsedDevice(ConfigBase):
     dw_min_dtod_log_normal: bool = param(False, "Draw the spread of the step from a log-normal law.")
     dw_min_std: float = param(0.3, "Relative cycle-to-cycle spread of one step.")
     enforce_consistency: bool = param(True, "Keep steps positive and bounds in order.")
-    lifetime: float = param(0.0, "Distance to ``reset`` shrinks by ``1 - 1/lifetime`` per call; 0 is off.", unit="calls")
+    lifetime: float = param(0.0, "Distance to ``reset`` shrinks by ``1 - 1/lifetime`` a call; 0: off.", unit="calls")
     lifetime_dtod: float = param(0.0, "Relative device-to-device spread of ``lifetime``.")
     perfect_bias: bool = param(False, "The devices of the last column have nominal steps and wide bounds.")
     reset: float = param(0.0, "Value after a reset, and target of the decay.", unit="weight")

@@ -7,7 +7,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import AffineStepDevice, ConstantStepDevice, ExpStepDevice, LinearStepDevice, PulsedDevice, SoftBoundsDevice
+from ..config import (
+    AffineStepDevice,
+    ConstantStepDevice,
+    ExpStepDevice,
+    LinearStepDevice,
+    PulsedDevice,
+    SoftBoundsDevice,
+)
 from .fmath import exp, f32
 from .population import slope
 
@@ -16,14 +23,17 @@ Cell = dict[str, Float32]
 
 
 def bounded(w: Float32, cell: Cell) -> Float32:
+    """Clip to the bounds of the cell."""
     return np.maximum(cell["min_bound"], np.minimum(cell["max_bound"], w))
 
 
 def signed(up: Any, rise: Float32, fall: Float32) -> Float32:
+    """The up value, or minus the down value."""
     return np.where(up, rise, -fall)
 
 
 def constant_step(p: ConstantStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    """A step that does not depend on the weight."""
     step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
     return bounded(w + step * (f32(1) + f32(p.dw_min_std) * xi), cell)
 
@@ -41,6 +51,7 @@ def soft_bounds_slopes(p: SoftBoundsDevice, cell: Cell) -> Cell:
 
 
 def affine_step(p: AffineStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    """A step that is an affine function of the weight."""
     step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
     mean = step + signed(up, cell["slope_up"], cell["slope_down"]) * w
     noise = (mean if p.mult_noise else step) * (f32(p.dw_min_std) * xi)
@@ -58,6 +69,7 @@ def affine_moments(
 
 
 def exp_step(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    """A step that depends exponentially on the weight."""
     range_ = cell["max_bound"] - cell["min_bound"]
     with np.errstate(divide="ignore"):
         z_per_weight = np.where(range_ > 0, f32(2) * f32(p.a) / range_, f32(0))

@@ -10,6 +10,7 @@ f32 = np.float32
 
 
 def log(x: Float32) -> Float32:
+    """Natural logarithm of positive normal numbers."""
     bits = x.view(np.uint32)
     exponent = (bits - np.uint32(0x3F3504F3)).view(np.int32) >> 23
     m = (bits - (exponent.view(np.uint32) << np.uint32(23))).view(f32) - f32(1)
@@ -28,6 +29,7 @@ def log(x: Float32) -> Float32:
 
 
 def exp(x: Float32) -> Float32:
+    """Exponential; the argument is limited to [-87, 88]."""
     x = np.clip(x, f32(-87.0), f32(88.0))
     n = (x * f32(1.44269504) + f32(128.5)).astype(np.int32) - np.int32(128)
     e = n.astype(f32)
@@ -42,6 +44,7 @@ def exp(x: Float32) -> Float32:
 
 
 def sincos2pi(t: Float32) -> tuple[Float32, Float32]:
+    """Sine and cosine of 2 pi t, t in [0, 1)."""
     quadrant = (t * f32(4) + f32(0.5)).astype(np.int32)
     x = (t - quadrant.astype(f32) * f32(0.25)) * f32(6.2831853)
     z = x * x

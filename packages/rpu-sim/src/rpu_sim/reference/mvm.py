@@ -42,6 +42,7 @@ class Converter:
 
 
 def converter(resolution: float, bound: float, stochastic: bool) -> Converter:
+    """A converter of the core (``core/ops/io_spec.cpp``)."""
     res, limit = f32(resolution), f32(bound)
     if not limit > 0 or np.isinf(limit):
         return Converter()
@@ -156,14 +157,19 @@ class Draws:
     round: int
 
     def normals(self, columns: int, stream: Stream, kind: int) -> Float32:
-        return philox.sample_normals(self.samples, columns, self.step, stream, DRAWS_PER_ROUND * self.round + kind, self.key)
+        return philox.sample_normals(
+            self.samples, columns, self.step, stream, DRAWS_PER_ROUND * self.round + kind, self.key
+        )
 
     def rounding(self, columns: int, stream: Stream, kind: int) -> Float32:
         number = DRAWS_PER_ROUND * self.round + kind
-        return philox.uniform(philox.sample_words(self.samples, columns, self.step, stream, number, self.key)) - f32(0.5)
+        return philox.uniform(philox.sample_words(self.samples, columns, self.step, stream, number, self.key)) - f32(
+            0.5
+        )
 
 
 def asymmetric(v: Float32, asymmetry: float) -> Float32:
+    """Negative values are multiplied by ``1 - asymmetry``."""
     return np.where(v < 0, v * (f32(1) - f32(asymmetry)), v)
 
 

@@ -58,12 +58,16 @@ def words(rows: int, columns: int, step: int, stream: Stream, number: int, key: 
     return np.choose(word[None, :], four).astype(np.uint32)
 
 
-def uniforms(rows: int, columns: int, step: int, stream: Stream, number: int, key: int, sample: int | U32 = 0) -> Float32:
+def uniforms(
+    rows: int, columns: int, step: int, stream: Stream, number: int, key: int, sample: int | U32 = 0
+) -> Float32:
     """One uniform in [0, 1) for each cell of a matrix."""
     return uniform(words(rows, columns, step, stream, number, key, sample))
 
 
-def normals(rows: int, columns: int, step: int, stream: Stream, number: int, key: int, sample: int | U32 = 0) -> Float32:
+def normals(
+    rows: int, columns: int, step: int, stream: Stream, number: int, key: int, sample: int | U32 = 0
+) -> Float32:
     """One standard normal for each cell of a matrix."""
     _, word = _split(columns)
     four = draw(_row_index(rows, columns), sample, step, stream, number, key)

@@ -34,6 +34,7 @@ class Draws:
 
 
 def slope(gamma: Float32, step: Float32, reference: Any) -> Float32:
+    """Slope that makes the step vanish at ``reference`` for gamma = 1; 0 where there is no reference."""
     reference = np.broadcast_to(reference, step.shape)
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(reference == 0, f32(0), -gamma * step / reference)
@@ -94,6 +95,7 @@ def populate(p: PulsedDevice, rows: int, columns: int, key: int) -> dict[str, Fl
 def linear_slopes(
     p: LinearStepDevice, b_max: Float32, b_min: Float32, s_up: Float32, s_dn: Float32, draw: Draws
 ) -> list[Float32]:
+    """The slopes of ``LinearStep``."""
     gamma_up = f32(p.gamma_up) + f32(p.gamma_up_dtod) * draw.normal(DEVICE)
     gamma_down = f32(p.gamma_down) + f32(p.gamma_down_dtod) * draw.normal(DEVICE + 1)
     if not p.allow_increasing:

@@ -34,6 +34,7 @@ class Plan:
 
 
 def plan_train(p: UpdateParameters, lr: np.float32, g: np.float32, x_max: np.float32, d_max: np.float32) -> Plan:
+    """Pulse management of one sample with largest elements ``x_max`` and ``d_max``; ``lr`` is positive."""
     longest = f32(p.desired_bl)
     manages = p.update_management or p.update_bl_management
     if x_max == 0 or d_max == 0:
@@ -55,6 +56,7 @@ def plan_train(p: UpdateParameters, lr: np.float32, g: np.float32, x_max: np.flo
 
 
 def probability(values: Float32, scale: np.float32, resolution: np.float32, rounding: Any) -> Float32:
+    """Probability of a pulse per slot, quantised if a resolution is set."""
     p = np.abs(values) * scale
     if resolution > 0:
         p = resolution * rint(p / resolution + rounding)
@@ -62,6 +64,7 @@ def probability(values: Float32, scale: np.float32, resolution: np.float32, roun
 
 
 def rounding_of(p: UpdateParameters, res: np.float32, n: int, sample: int, step: int, stream: Stream, key: int) -> Any:
+    """What stochastic rounding adds before rint: uniform in [-1/2, 1/2), or 0."""
     if res > 0 and p.sto_round:
         word = philox.sample_words(np.array([sample], np.uint32), n, step, stream, 0, key)[0]
         return philox.uniform(word) - f32(0.5)

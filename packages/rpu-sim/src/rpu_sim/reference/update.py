@@ -22,10 +22,12 @@ BOUND_MARGIN = f32(6)
 
 
 def padded(lines: int) -> int:
+    """Lines rounded up to whole groups of 64."""
     return (lines + 63) // 64 * 64
 
 
 def samples_per_chunk(p: UpdateParameters, lr: float, g: float, out_size: int, in_size: int) -> int:
+    """Samples that are processed together."""
     longest = p.desired_bl
     if not (p.update_management or p.update_bl_management or p.fixed_bl) and f32(g) * f32(longest) < f32(lr):
         longest = math.ceil(f32(lr) / f32(g))
@@ -33,7 +35,9 @@ def samples_per_chunk(p: UpdateParameters, lr: float, g: float, out_size: int, i
     return max(1, slots // longest)
 
 
-def sample_pulses(p: UpdateParameters, x: Float32, d: Float32, lr: float, g: float, sample: int, step: int, key: int) -> Pulses:
+def sample_pulses(
+    p: UpdateParameters, x: Float32, d: Float32, lr: float, g: float, sample: int, step: int, key: int
+) -> Pulses:
     """The slots of one sample."""
     plan = trains.plan_train(p, f32(abs(lr)), f32(g), np.abs(x).max(), np.abs(d).max())
     direction = np.where(np.signbit(d)[:, None] ^ np.signbit(x)[None, :] ^ (lr < 0), 1, -1).astype(np.int8)
@@ -57,6 +61,7 @@ def sample_pulses(p: UpdateParameters, x: Float32, d: Float32, lr: float, g: flo
 def implicit_counts(
     p: UpdateParameters, plan: trains.Plan, x: Float32, d: Float32, sample: int, step: int, key: int
 ) -> NDArray[np.int64]:
+    """Pulses of each cell for deterministic implicit pulses."""
     x_res, d_res = trains.normalised(p.x_res_implicit), trains.normalised(p.d_res_implicit)
     x_round = trains.rounding_of(p, x_res, x.size, sample, step, Stream.X_ROUND, key)
     d_round = trains.rounding_of(p, d_res, d.size, sample, step, Stream.D_ROUND, key)
@@ -92,6 +97,7 @@ def one_by_one(
 def merged_counts(
     device: ConstantStepDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
 ) -> tuple[Float32, NDArray[np.bool_]]:
+    """All pulses of state-independent steps in one draw, and which cells are near a bound."""
     n_up = np.sum([slot > 0 for slot in pulses], axis=0).astype(f32)
     n_dn = np.sum([slot < 0 for slot in pulses], axis=0).astype(f32)
     rise, fall = cell["dwmin_up"] * n_up, cell["dwmin_down"] * n_dn
@@ -104,6 +110,7 @@ def merged_counts(
 def merged_moments(
     device: PulsedDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
 ) -> tuple[Float32, NDArray[np.bool_]]:
+    """Mean and variance pulse by pulse, one draw at the end, and which cells are near a bound."""
     mean, variance = w, np.zeros_like(w)
     high, low, widest = mean, mean, variance
     for slot in pulses:

@@ -1,0 +1,192 @@
+"""Bad input: one clear sentence, and the state is unharmed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from rpu_sim import Tile, backends, derive_seed
+from rpu_sim import config as c
+from rpu_sim.errors import BackendError, ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError
+
+IN, OUT = 6, 4
+
+
+def rows(n: int, width: int) -> np.ndarray:
+    return np.full((n, width), 0.25, np.float32)
+
+
+def poisoned(value: float, width: int) -> np.ndarray:
+    x = rows(3, width)
+    x[2, width - 1] = value
+    return x
+
+
+BAD_INPUTS = {
+    "nan": (lambda w: poisoned(np.nan, w), NonFiniteError),
+    "infinity": (lambda w: poisoned(-np.inf, w), NonFiniteError),
+    "too wide": (lambda w: rows(3, w + 1), ShapeError),
+    "too narrow": (lambda w: rows(3, w - 1), ShapeError),
+    "no dimension": (lambda w: np.array(0.25, np.float32), ShapeError),
+    "double": (lambda w: rows(3, w).astype(np.float64), DtypeError),
+    "integer": (lambda w: np.ones((3, w), np.int32), DtypeError),
+    "half": (lambda w: rows(3, w).astype(np.float16), DtypeError),
+    "list": (lambda w: [[0.25] * w] * 3, DtypeError),
+    "text": (lambda w: "x", DtypeError),
+    "none": (lambda w: None, DtypeError),
+}
+
+
+@pytest.mark.parametrize("what", BAD_INPUTS)
+@pytest.mark.parametrize("call", ["forward", "backward", "update x", "update d"])
+@pytest.mark.parametrize("device", [c.ConstantStepDevice(), c.IdealDevice()], ids=["pulsed", "ideal"])
+def test_bad_arrays(what: str, call: str, device: c.Device) -> None:
+    make, kind = BAD_INPUTS[what]
+    tile = Tile(OUT, IN, c.SingleRPUConfig(device=device))
+    before = tile.state_dict()
+    calls = {
+        "forward": lambda: tile.forward(make(IN)),
+        "backward": lambda: tile.backward(make(OUT)),
+        "update x": lambda: tile.update(make(IN), rows(3, OUT), 0.1),
+        "update d": lambda: tile.update(rows(3, IN), make(OUT), 0.1),
+    }
+    with pytest.raises(kind) as error:
+        calls[call]()
+    assert isinstance(error.value, RpuError)
+    assert "\n" not in str(error.value)
+    for name, value in tile.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_update_needs_one_d_per_x() -> None:
+    with pytest.raises(ShapeError, match="one d per x"):
+        Tile(OUT, IN).update(rows(3, IN), rows(2, OUT), 0.1)
+
+
+@pytest.mark.parametrize(
+    ("lr", "kind"), [(np.nan, NonFiniteError), (np.inf, NonFiniteError), ("fast", DtypeError), (None, DtypeError)]
+)
+def test_bad_learning_rates(lr: object, kind: type[Exception]) -> None:
+    tile = Tile(OUT, IN)
+    with pytest.raises(kind):
+        tile.update(rows(3, IN), rows(3, OUT), lr)  # type: ignore[arg-type]
+    assert tile.steps["update"] == 0
+
+
+def test_zero_size_batches() -> None:
+    tile = Tile(OUT, IN)
+    before = tile.get_weights()
+    assert tile.forward(np.empty((0, IN), np.float32)).shape == (0, OUT)
+    assert tile.backward(np.empty((2, 0, OUT), np.float32)).shape == (2, 0, IN)
+    tile.update(np.empty((0, IN), np.float32), np.empty((0, OUT), np.float32), 0.1)
+    np.testing.assert_array_equal(tile.weights, before)
+
+
+def test_strided_and_shaped_inputs() -> None:
+    """Strides, extra dimensions, read-only and reversed arrays give the bits of the plain array."""
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((5, 2 * IN)).astype(np.float32)
+    plain = np.ascontiguousarray(wide[:, ::2])
+    frozen = plain.copy()
+    frozen.flags.writeable = False
+    fortran = np.asfortranarray(plain)
+    variants = [wide[:, ::2], frozen, fortran, plain[::-1][::-1], plain.reshape(5, 1, IN)]
+    expected = Tile(OUT, IN, seed=1).forward(plain)
+    for x in variants:
+        np.testing.assert_array_equal(Tile(OUT, IN, seed=1).forward(x).reshape(5, OUT), expected)
+    one = Tile(OUT, IN, seed=1).forward(plain[0])
+    assert one.shape == (OUT,)
+
+
+BAD_CONFIGS = {
+    "negative step": lambda: c.ConstantStepDevice(dw_min=-1.0),
+    "zero step": lambda: c.ConstantStepDevice(dw_min=0.0),
+    "bounds": lambda: c.ConstantStepDevice(w_min=0.5),
+    "infinite bound": lambda: c.SoftBoundsDevice(w_max=float("inf")),
+    "nan": lambda: c.ConstantStepDevice(dw_min_std=float("nan")),
+    "text": lambda: c.ConstantStepDevice(dw_min="small"),
+    "bool as number": lambda: c.ConstantStepDevice(dw_min=True),
+    "number as bool": lambda: c.ConstantStepDevice(perfect_bias=1),
+    "lifetime": lambda: c.ConstantStepDevice(lifetime=0.5),
+    "negative spread": lambda: c.ConstantStepDevice(w_max_dtod=-0.1),
+    "probability": lambda: c.ConstantStepDevice(corrupt_devices_prob=1.5),
+    "reverse": lambda: c.SoftBoundsDevice(reverse_up=True, mult_noise=False),
+    "exp": lambda: c.ExpStepDevice(gamma_up=float("inf")),
+    "ideal": lambda: c.IdealDevice(diffusion=-1.0),
+    "write noise": lambda: c.SoftBoundsDevice(write_noise_std=1.0),
+    "drift": lambda: c.ConstantStepDevice(drift=c.DriftParameter(nu=0.1)),
+}
+
+
+@pytest.mark.parametrize("what", BAD_CONFIGS)
+def test_impossible_devices(what: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        Tile(OUT, IN, c.SingleRPUConfig(device=BAD_CONFIGS[what]()))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "update",
+    [
+        c.UpdateParameters(desired_bl=0),
+        c.UpdateParameters(desired_bl=10**6),
+        c.UpdateParameters(um_grad_scale=0.0),
+        c.UpdateParameters(pulse_type="StochasticCompressed"),
+        c.UpdateParameters(pulse_type=c.PulseType.MEAN_COUNT),
+    ],
+)
+def test_impossible_updates(update: c.UpdateParameters) -> None:
+    with pytest.raises(ConfigError):
+        Tile(OUT, IN, c.SingleRPUConfig(update=update))
+
+
+def test_typos_are_caught() -> None:
+    config = c.SingleRPUConfig()
+    with pytest.raises(ConfigError, match="did you mean 'out_noise'"):
+        config.forward.out_nois = 0.1
+    with pytest.raises(AttributeError):  # ConfigError is one, so hasattr and friends behave
+        config.forwrd = c.IOParameters()
+    with pytest.raises(ConfigError, match="RPU configuration"):
+        Tile(OUT, IN, {"device": "ConstantStep"})  # type: ignore[arg-type]
+
+
+def test_trains_that_grow_without_limit_are_refused() -> None:
+    update = c.UpdateParameters(update_bl_management=False, update_management=False, fixed_bl=False)
+    tile = Tile(OUT, IN, c.SingleRPUConfig(update=update))
+    before = tile.get_weights()
+    with pytest.raises(ConfigError, match="fixed_bl"):
+        tile.update(rows(3, IN), rows(3, OUT), 1e6)
+    np.testing.assert_array_equal(tile.weights, before)
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, True, "4"])
+def test_bad_sizes(size: object) -> None:
+    with pytest.raises(ShapeError):
+        Tile(size, IN)  # type: ignore[arg-type]
+    with pytest.raises(ShapeError):
+        Tile(OUT, size)  # type: ignore[arg-type]
+
+
+def test_bad_weights_and_calls() -> None:
+    tile = Tile(OUT, IN)
+    before = tile.state_dict()
+    bad_weights = [
+        (rows(3, IN), ShapeError),
+        (np.full((OUT, IN), np.nan, np.float32), NonFiniteError),
+        (np.zeros((OUT, IN)), DtypeError),
+    ]
+    for bad, kind in bad_weights:
+        with pytest.raises(kind):
+            tile.set_weights(bad)
+    with pytest.raises(ConfigError):
+        tile.reset(prob=1.5)
+    with pytest.raises(NonFiniteError):
+        tile.decay(float("nan"))
+    for name, value in tile.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+    with pytest.raises(ConfigError, match="cannot be reset"):
+        Tile(OUT, IN, c.FloatingPointRPUConfig()).reset()
+    with pytest.raises(ConfigError):
+        derive_seed("seven")  # type: ignore[arg-type]
+    with pytest.raises(BackendError, match="choose one of"):
+        backends.set_isa("v9")

@@ -1,0 +1,160 @@
+"""Threads, forks, floating-point modes, frameworks, memory, and what the compiled library exports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exact import assert_same_bits, batch
+
+import rpu_sim
+from rpu_sim import Tile, backends, set_num_threads
+from rpu_sim import config as c
+
+
+def trained(seed: int = 1, shape: tuple[int, int] = (200, 300)) -> np.ndarray:
+    tile = Tile(*shape, c.SingleRPUConfig(device=c.SoftBoundsDevice()), seed=seed)
+    x, d = batch(shape, 16, seed=0)
+    tile.forward(x)
+    tile.update(x, d, 0.05)
+    return tile.get_weights()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_fork_after_use() -> None:
+    """A child has no worker threads; it computes alone and gets the same bits."""
+    set_num_threads(2)
+    expected = trained()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        same = (trained().view(np.uint32) == expected.view(np.uint32)).all()
+        os.write(writer, b"y" if same else b"n")
+        os._exit(0)
+    os.close(writer)
+    assert os.read(reader, 1) == b"y"
+    assert os.waitpid(child, 0)[1] == 0
+    assert_same_bits(trained(), expected, "the parent goes on")
+
+
+def test_python_threads_share_the_pool() -> None:
+    """Concurrent callers do not disturb each other."""
+    expected = [trained(seed) for seed in range(4)]
+    results: dict[int, np.ndarray] = {}
+    workers = [threading.Thread(target=lambda s=s: results.__setitem__(s, trained(s))) for s in range(4)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    for seed in range(4):
+        assert_same_bits(results[seed], expected[seed], f"seed {seed}")
+
+
+def test_flush_to_zero_of_the_caller_does_not_matter() -> None:
+    torch = pytest.importorskip("torch", reason="only torch sets the mode from Python")
+    device = c.ConstantStepDevice(dw_min=1e-41, dw_min_dtod=0.0, up_down_dtod=0.0, dw_min_std=0.0)
+    x, d = np.ones((1, 40), np.float32), -np.ones((1, 3), np.float32)
+
+    def run() -> np.ndarray:
+        tile = Tile(3, 40, c.SingleRPUConfig(device=device), seed=1)
+        tile.set_weights(np.zeros((3, 40), np.float32))
+        tile.update(x, d, 1e-40)
+        return tile.get_weights()
+
+    expected = run()
+    assert (expected > 0).any(), "the steps are denormal numbers"
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this CPU cannot flush denormal numbers")
+    try:
+        assert_same_bits(run(), expected, "weights")
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def test_torch_tensors_in_and_out() -> None:
+    torch = pytest.importorskip("torch", reason="the test of the torch edge needs torch")
+    x, d = batch((5, 8), 3, seed=0)
+    plain, tensors = Tile(5, 8, seed=2), Tile(5, 8, seed=2, like=torch.zeros(1))
+    assert isinstance(tensors.weights, torch.Tensor)
+    version = tensors.weights._version
+    y = tensors.forward(torch.from_numpy(x).requires_grad_())
+    assert isinstance(y, torch.Tensor)
+    assert not y.requires_grad
+    assert_same_bits(y.numpy(), plain.forward(x), "y")
+    tensors.update(torch.from_numpy(x), torch.from_numpy(d), 0.1)
+    plain.update(x, d, 0.1)
+    assert_same_bits(tensors.weights.numpy(), plain.weights, "weights")
+    assert tensors.weights._version > version, "autograd hears of the change"
+    restored = Tile.from_state(tensors.state_dict())
+    assert isinstance(restored.weights, torch.Tensor)
+
+
+def test_jax_arrays_in_and_out() -> None:
+    jnp = pytest.importorskip("jax.numpy", reason="the test of the JAX edge needs jax")
+    x, d = batch((5, 8), 3, seed=0)
+    plain, tile = Tile(5, 8, seed=2), Tile(5, 8, seed=2, like=jnp.zeros(1))
+    y = tile.forward(jnp.asarray(x))
+    assert type(y).__module__.startswith("jax")
+    assert_same_bits(np.asarray(y), plain.forward(x), "y")
+    tile.update(jnp.asarray(x), jnp.asarray(d), 0.1)
+    plain.update(x, d, 0.1)
+    assert_same_bits(tile.weights, plain.weights, "weights")
+
+
+def test_any_dlpack_producer() -> None:
+    class Producer:
+        def __init__(self, array: np.ndarray) -> None:
+            self.array = array
+
+        def __dlpack__(self, **options: object) -> object:
+            return self.array.__dlpack__(**options)
+
+        def __dlpack_device__(self) -> tuple[int, int]:
+            return self.array.__dlpack_device__()
+
+    x, _ = batch((5, 8), 3, seed=0)
+    assert_same_bits(Tile(5, 8).forward(Producer(x)), Tile(5, 8).forward(x), "y")
+
+
+def test_environment_chooses_level_and_threads() -> None:
+    program = "import rpu_sim; print(rpu_sim.backends.isa(), rpu_sim.get_num_threads())"
+    level = backends.isa_levels()[0]
+    env = {**os.environ, "RPU_ISA": level, "RPU_NUM_THREADS": "3"}
+    result = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == [level, "3"]
+    bad = subprocess.run([sys.executable, "-c", program], env={**env, "RPU_ISA": "v9"}, capture_output=True, text=True)
+    assert bad.returncode != 0
+    assert "choose one of" in bad.stderr
+
+
+def test_doctor() -> None:
+    result = subprocess.run([sys.executable, "-m", "rpu_sim", "doctor"], capture_output=True, text=True, check=True)
+    assert rpu_sim.__version__ in result.stdout
+    assert backends.isa_levels()[-1] in result.stdout
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm of binutils")
+def test_per_level_code_exports_no_weak_symbols() -> None:
+    """Otherwise the linker may pick the code of one level for all, and old CPUs crash."""
+    library = Path(rpu_sim._core.__file__)
+    symbols = subprocess.run(["nm", "-C", str(library)], capture_output=True, text=True, check=True).stdout
+    if "rpu::" not in symbols:
+        pytest.skip("the library is stripped; `nox -s wheels` checks the objects instead")
+    weak = [line for line in symbols.splitlines() if "rpu::isa_" in line and line.split()[-2:][0] in ("W", "V", "u")]
+    kinds = {line.split(maxsplit=2)[1] for line in symbols.splitlines() if "rpu::isa_" in line}
+    assert not weak
+    assert kinds <= {"t", "T", "r", "b", "d"}, kinds
+
+
+def test_memory_of_a_tile() -> None:
+    """A four-parameter device stores the weight and its four parameters; everything else is shared."""
+    tile = Tile(64, 128, c.SingleRPUConfig(device=c.SoftBoundsDevice()))
+    floats = sum(v.size for k, v in tile.state_dict().items() if k == "weight" or k.startswith("cell."))
+    assert floats == 5 * 64 * 128 + 3
