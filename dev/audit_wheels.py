@@ -18,8 +18,8 @@ DEFAULT_SIZE_BUDGET = 500_000
 # What every Linux with Python has (manylinux's list, less what a numeric extension never needs).
 LIBRARIES = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libstdc++.so.6", "libgcc_s.so.1"}
 LIBRARY_PREFIXES = ("ld-linux",)
-# Visible may be the entry point, and what compilers always emit as visible: instantiated templates and type information of
-# the standard library and of nanobind.
+# Visible may be the entry point, and what compilers always emit as visible: templates and type information of the
+# standard library and of nanobind.
 VISIBLE = re.compile(r"PyInit_\w+|_Z(?:T[ISV]|Z)?(?:NK?)?(?:St|8nanobind)\w+")
 
 

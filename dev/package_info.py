@@ -59,8 +59,9 @@ class Package:
         return [Requirement(text) for text in self.project.get("dependencies", [])]
 
     def changelog_title(self) -> str | None:
-        """Return the changelog's heading for the current version, such as "0.1.0 (unreleased)"."""
-        text = (self.folder / "CHANGELOG.md").read_text()
+        """Return the changelog's heading for the current version, such as "0.1.0 (unreleased)", or None."""
+        changelog = self.folder / "CHANGELOG.md"
+        text = changelog.read_text() if changelog.exists() else ""
         found = re.search(rf"^## ({re.escape(self.version)} \((?:unreleased|\d{{4}}-\d\d-\d\d)\))$", text, re.MULTILINE)
         return found[1] if found else None
 
