@@ -140,8 +140,10 @@ RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c
   const F n_up = to_f(as_i(up)), n_dn = to_f(as_i(down));
   const F rise = c.s_up * n_up, fall = c.s_dn * n_dn;
   const F spread = device.sigma * sqrt_(c.s_up * rise + c.s_dn * fall);
-  const F margin = kBoundMargin * spread;
-  near_bound = ((w + rise + margin) > c.b_max) | ((w - fall - margin) < c.b_min);
+  const F margin = kBoundMargin * spread, zero{};
+  const F highest = w + (max_(rise, zero) - min_(fall, zero));  // a step may be negative
+  const F lowest = w + (min_(rise, zero) - max_(fall, zero));
+  near_bound = ((highest + margin) > c.b_max) | ((lowest - margin) < c.b_min);
   return w + ((rise - fall) + spread * xi);
 }
 

@@ -4,10 +4,12 @@
 //   BL slots, row i fires with probability A |d_i|, column j with B |x_j|, A B = lr / (g BL)
 //   k = lr max|x| max|d| / g                      pulses that the largest element asks for
 //   update-BL management   BL = min(ceil(k), desired_bl)
-//   update management      A <- A sqrt(x_max / d_max), B <- B sqrt(d_max / x_max)
+//   update management      A <- A sqrt(x_max / d_max), B <- B sqrt(d_max / x_max); where k > BL, the probability of the
+//                          largest x stays at 1 (B = 1 / x_max) and those of d are clipped
 // so that the expected number of pulses is lr |x_j d_i| / g. Host code, plain floats.
 #pragma once
 #include <cmath>
+#include <limits>
 
 #include "params.gen.hpp"
 
@@ -36,17 +38,23 @@ inline TrainPlan plan_train(const params::UpdateParameters& p, float lr, float g
   const bool manages_length = p.update_bl_management, manages = p.update_management || manages_length;
   if (x_max == 0.0f || d_max == 0.0f) return {0, 0.0f, 0.0f};
 
-  float length = longest, d_balance = p.um_grad_scale * d_max;
+  float length = longest;
+  const float d_balance = p.um_grad_scale * d_max;
   const float k = lr * x_max * d_balance / granularity;
   if (manages_length && k < longest) length = std::ceil(k);
   if (grows_with_rate(p, lr, granularity)) {
     return {static_cast<int32_t>(longest_train(p, lr, granularity)), 1.0f, 1.0f};
   }
   if (!(length > 0.0f)) return {0, 0.0f, 0.0f};  // the request underflows
+  if (manages && k > longest) {                  // k may be infinite, the scales may not
+    const float most = std::numeric_limits<float>::max();
+    const float x_scale = (1.0f + std::numeric_limits<float>::epsilon()) / x_max;  // never below 1 after rounding
+    const float d_scale = lr / (granularity * longest) * x_max;
+    return {static_cast<int32_t>(longest), x_scale < most ? x_scale : most, d_scale < most ? d_scale : most};
+  }
 
   const float scale = std::sqrt(lr / (granularity * length));
   if (!manages) return {static_cast<int32_t>(length), scale, scale};
-  if (k > longest) d_balance = d_balance * longest / k;
   return {static_cast<int32_t>(length), scale * std::sqrt(d_balance / x_max), scale * std::sqrt(x_max / d_balance)};
 }
 

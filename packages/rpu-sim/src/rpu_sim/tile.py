@@ -201,9 +201,7 @@ class Tile:
             return
         kind = self._update_parameters.pulse_type
         if self._core_device is None or kind in (PulseType.NONE, PulseType.NONE_WITH_DEVICE):
-            _core.rank_update(self._views["weight"], x_view, d_view, lr)
-            if kind is PulseType.NONE_WITH_DEVICE:
-                _core.clip(self._cells)
+            self._update_without_pulses(x_view, d_view, lr, kind)
         else:
             up, down = _core.update(
                 self._cells,
@@ -221,6 +219,17 @@ class Tile:
             self._pulses[1] += down
         self.steps["update"] += 1
         mark_written(self.weights)
+
+    def _update_without_pulses(self, x: Float32, d: Float32, lr: float, kind: PulseType) -> None:
+        weights = self._views["weight"]
+        if self._core_device is None or kind is PulseType.NONE:
+            _core.rank_update(weights, x, d, lr)
+            return
+        state.check_samples(x, "x")
+        state.check_samples(d, "d")
+        for sample in range(len(x)):  # the bounds act after every sample, as they do on pulses
+            _core.rank_update(weights, x[sample : sample + 1], d[sample : sample + 1], lr)
+            _core.clip(self._cells)
 
     # -- weights and devices -------------------------------------------------------------------------------------------
 

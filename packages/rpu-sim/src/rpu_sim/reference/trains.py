@@ -47,11 +47,15 @@ def plan_train(p: UpdateParameters, lr: np.float32, g: np.float32, x_max: np.flo
         return Plan(int(np.ceil(lr / g)), f32(1), f32(1))
     if not length > 0:
         return Plan(0, f32(0), f32(0))
+    if manages and k > longest:
+        most = np.finfo(f32).max
+        with np.errstate(over="ignore", divide="ignore"):
+            x_scale = (f32(1) + np.finfo(f32).eps) / x_max  # never below 1 after rounding
+            d_scale = lr / (g * longest) * x_max
+        return Plan(int(longest), min(x_scale, most), min(d_scale, most))
     scale = np.sqrt(lr / (g * length))
     if not manages:
         return Plan(int(length), scale, scale)
-    if k > longest:
-        balance = balance * longest / k
     return Plan(int(length), scale * np.sqrt(balance / x_max), scale * np.sqrt(x_max / balance))
 
 

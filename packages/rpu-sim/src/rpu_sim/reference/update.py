@@ -102,8 +102,10 @@ def merged_counts(
     n_dn = np.sum([slot < 0 for slot in pulses], axis=0).astype(f32)
     rise, fall = cell["dwmin_up"] * n_up, cell["dwmin_down"] * n_dn
     spread = f32(device.dw_min_std) * np.sqrt(cell["dwmin_up"] * rise + cell["dwmin_down"] * fall)
-    margin = BOUND_MARGIN * spread
-    near = ((w + rise + margin) > cell["max_bound"]) | ((w - fall - margin) < cell["min_bound"])
+    margin, zero = BOUND_MARGIN * spread, f32(0)
+    highest = w + (np.maximum(rise, zero) - np.minimum(fall, zero))  # a step may be negative
+    lowest = w + (np.minimum(rise, zero) - np.maximum(fall, zero))
+    near = ((highest + margin) > cell["max_bound"]) | ((lowest - margin) < cell["min_bound"])
     return w + ((rise - fall) + spread * xi), near
 
 

@@ -1,0 +1,89 @@
+"""Copy the applicable cases of the reference statistics into the tests of rpu-sim, in compact form.
+
+    python dev/oracle_import.py DIRECTORY
+
+``DIRECTORY`` holds one ``<kind>.json`` per kind of case, in the format ``aimc-oracle-1``. What is left out, and why,
+stands in ``packages/rpu-sim/tests/oracle_cases.py``; run this again after a change there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+TESTS = Path(__file__).resolve().parents[1] / "packages" / "rpu-sim" / "tests"
+sys.path.insert(0, str(TESTS))
+
+from oracle_cases import DATA, KINDS, NOT_APPLICABLE, PARTIAL, Partial  # noqa: E402
+
+TRACE_DIGITS = 7  # the tolerance of a trace is 5e-6
+PULSE_PARAMETERS = ("max_bound", "min_bound", "dwmin_up", "dwmin_down", "slope_up", "slope_down")
+PROSE = ("steps", "index_meaning", "note", "row_order")
+
+Json = dict[str, Any]
+
+
+def flat_statistics(stats: Json, prefix: str = "") -> Json:
+    """Statistics by dotted name; bare numbers (extremes, for information) are dropped."""
+    flat: Json = {}
+    for name, entry in stats.items():
+        if isinstance(entry, dict):
+            flat |= {prefix + name: entry} if "value" in entry else flat_statistics(entry, f"{prefix}{name}.")
+    return flat
+
+
+def rounded(values: Any, digits: int) -> Any:
+    """Nested lists of numbers with fewer digits."""
+    return [rounded(v, digits) for v in values] if isinstance(values, list) else float(f"{values:.{digits}g}")
+
+
+def compact_config(config: Json, without: tuple[str, ...]) -> Json:
+    """Configuration without the informative preset names and without the fields a partial case leaves out."""
+    dropped = ("preset", *without)
+    return {k: compact_config(v, without) if isinstance(v, dict) else v for k, v in config.items() if k not in dropped}
+
+
+def compact(case: Json) -> Json:
+    """One case without prose and with only what is compared."""
+    kind = case["kind"]
+    partial = PARTIAL.get(kind, {}).get(case["id"], Partial((), (), ""))
+    procedure = {name: value for name, value in case["procedure"].items() if name not in PROSE}
+    stats = {k: v for k, v in flat_statistics(case["stats"]).items() if k not in partial.left_out}
+    stats = {k: v for k, v in stats.items() if not k.startswith("drift_nu")}
+    for entry in stats.values():
+        if "pulse_count_values" in entry:
+            procedure["pulse_count_values"] = entry.pop("pulse_count_values")
+    if kind == "device_trace":
+        given = procedure["hidden_parameters"]
+        procedure["hidden_parameters"] = {name: given[name] for name in PULSE_PARAMETERS if name in given}
+        trace = stats["weights"]
+        trace["value"] = rounded(trace["value"], TRACE_DIGITS)
+        if case["index"] != list(range(1, len(trace["value"]) + 1)):
+            procedure["index"] = case["index"]
+        if case["rpu_config"].get("device", {}).get("class") == "SoftBoundsDevice":
+            tolerances = {"stderr": 0, "exact": True, "atol": 1e-9, "rtol": 2e-6}
+            stats |= {name: {"value": given[name], **tolerances} for name in ("slope_up", "slope_down")}
+    config = compact_config(case["rpu_config"], partial.without)
+    return {"id": case["id"], "config": config, "procedure": procedure, "quirks": case["quirks"], "stats": stats}
+
+
+def write(kind: str, source: Path) -> None:
+    """Write ``data/oracle_<kind>.json``: the ids of all cases, and the applicable ones, one a line."""
+    content = json.loads((source / f"{kind}.json").read_text())
+    if content["format"] != "aimc-oracle-1":
+        sys.exit(f"{kind}.json has format {content['format']}; this script reads aimc-oracle-1")
+    taken = [compact(case) for case in content["cases"] if case["id"] not in NOT_APPLICABLE[kind]]
+    ids = [case["id"] for case in content["cases"]]
+    lines = ",\n".join(json.dumps(case, separators=(",", ":")) for case in taken)
+    DATA.mkdir(exist_ok=True)
+    text = f'{{"kind":"{kind}","ids":{json.dumps(ids)},"cases":[\n{lines}\n]}}\n'
+    (DATA / f"oracle_{kind}.json").write_text(text)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    for each in KINDS:
+        write(each, Path(sys.argv[1]))

@@ -1,0 +1,176 @@
+"""The reference statistics in ``data/``: which cases apply to this version, and how a case is read.
+
+The numbers come from black-box runs of the established simulator of the field on its CPU, in single precision; no text of
+it is included. `NOT_APPLICABLE` and `PARTIAL` are the only places that leave anything out. ``dev/oracle_import.py``
+reads both to write the files in ``data/``; after a change here, run it again.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rpu_sim import config as c
+
+DATA = Path(__file__).parent / "data"
+KINDS = ("device_trace", "population", "pulse_response", "update", "base_process")
+
+
+def _absent(device: str) -> str:
+    return f"{device} is not part of this version"
+
+
+_SB_REFERENCE, _SB_PMAX, _POW, _POW_REFERENCE, _PIECEWISE = map(
+    _absent,
+    (
+        "SoftBoundsReferenceDevice",
+        "SoftBoundsPmaxDevice",
+        "PowStepDevice",
+        "PowStepReferenceDevice",
+        "PiecewiseStepDevice",
+    ),
+)
+_MEAN_COUNT = "pulse type MEAN_COUNT is not part of this version"
+_DRIFT = "drift of training devices is not part of this version"
+_WRITE_NOISE = "write noise is not part of this version"
+
+#: Cases that need a device or a feature that does not exist, with the reason.
+NOT_APPLICABLE: dict[str, dict[str, str]] = {
+    "device_trace": {
+        "softboundsreference_clean": _SB_REFERENCE,
+        "softboundsreference_drawn": _SB_REFERENCE,
+        "powstep_clean": _POW,
+        "powstep_drawn": _POW,
+        "powstepreference_clean": _POW_REFERENCE,
+        "powstepreference_drawn": _POW_REFERENCE,
+        "piecewisestep_clean": _PIECEWISE,
+        "piecewisestep_drawn": _PIECEWISE,
+        "softboundspmax_clean": _SB_PMAX,
+        "preset_ReRamSB_noisefree": _SB_REFERENCE,
+        "preset_ReRamArrayOM_noisefree": _SB_REFERENCE,
+    },
+    "population": {
+        "softboundspmax_default": _SB_PMAX,
+        "softboundsreference_default": _SB_REFERENCE,
+        "softboundsreference_subtract": _SB_REFERENCE,
+        "powstep_default": _POW,
+        "powstep_updown": _POW,
+        "powstepreference_default": _POW_REFERENCE,
+        "powstepreference_subtract": _POW_REFERENCE,
+        "piecewisestep_default": _PIECEWISE,
+        "preset_ReRamSB": _SB_REFERENCE,
+        "preset_ReRamArrayOM": _SB_REFERENCE,
+    },
+    "pulse_response": {
+        "softboundspmax_default": _SB_PMAX,
+        "softboundsreference_default": _SB_REFERENCE,
+        "softboundsreference_subtract": _SB_REFERENCE,
+        "powstep_default": _POW,
+        "powstep_gamma2": _POW,
+        "powstepreference_default": _POW_REFERENCE,
+        "piecewisestep_default": _PIECEWISE,
+        "piecewisestep_v3": _PIECEWISE,
+        "preset_ReRamSB": _SB_REFERENCE,
+        "preset_ReRamArrayHfO2": _SB_REFERENCE,
+    },
+    "update": {"mean_count_default": _MEAN_COUNT, "mean_count_noum": _MEAN_COUNT},
+    "base_process": {"drift": _DRIFT, "drift_exact": _DRIFT, "set_writenoise": _WRITE_NOISE},
+}
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A case that runs without some fields of its device, comparing only what these do not touch."""
+
+    without: tuple[str, ...]
+    left_out: tuple[str, ...]
+    reason: str
+
+
+_STORED_WEIGHT = Partial(
+    ("write_noise_std",),
+    ("std", "percentiles"),
+    f"{_WRITE_NOISE}: the stored weight is compared, and the mean of the visible one",
+)
+
+#: Cases of which a part applies. Every population also leaves out ``drift_nu``, a parameter that does not exist yet.
+PARTIAL: dict[str, dict[str, Partial]] = {
+    "population": {
+        "constantstep_decay_diffusion_reset": Partial(("drift",), (), f"{_DRIFT}: compared without it"),
+        "preset_ReRamES": Partial(("write_noise_std",), (), f"{_WRITE_NOISE}: compared without it, it draws no parameter"),
+        "softbounds_default": Partial(
+            (), ("slope_up.mean", "slope_up.std", "slope_down.mean", "slope_down.std"), "1 / bound has no finite moments"
+        ),
+    },
+    "pulse_response": {"linearstep_gamma_mult_writenoise": _STORED_WEIGHT, "preset_ReRamES": _STORED_WEIGHT},
+}
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A reference value with its standard error, or an exact one with tolerances."""
+
+    value: NDArray[np.float64]
+    stderr: NDArray[np.float64]
+    exact: bool
+    atol: float
+    rtol: float
+    rel_sys: float
+    abs_sys: float
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One experiment with its reference statistics."""
+
+    kind: str
+    id: str
+    config: c.SingleRPUConfig
+    procedure: dict[str, Any]
+    stats: dict[str, Statistic]
+    quirks: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.id}"
+
+
+def _statistic(entry: dict[str, Any]) -> Statistic:
+    return Statistic(
+        np.asarray(entry["value"], np.float64),
+        np.asarray(entry.get("stderr", 0.0), np.float64),
+        entry.get("exact", False),
+        *(float(entry.get(name, 0.0)) for name in ("atol", "rtol", "rel_sys", "abs_sys")),
+    )
+
+
+@functools.cache
+def _file(kind: str) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((DATA / f"oracle_{kind}.json").read_text())
+    return content
+
+
+def all_ids(kind: str) -> list[str]:
+    """Ids of every case of a kind, applicable or not, in the order of the reference."""
+    return list(_file(kind)["ids"])
+
+
+@functools.cache
+def cases(kind: str) -> tuple[Case, ...]:
+    """The applicable cases of a kind."""
+    return tuple(
+        Case(
+            kind,
+            case["id"],
+            c.from_dict(case["config"]),
+            case["procedure"],
+            {name: _statistic(entry) for name, entry in case["stats"].items()},
+            tuple(case["quirks"]),
+        )
+        for case in _file(kind)["cases"]
+    )
