@@ -98,8 +98,8 @@ struct MvmKernels {
   void (*product)(const ProductArgs&, Range rows, int64_t block, float* scratch);
   /// out[j][i] = factor * values[i][j]
   void (*scaled_transpose)(const ConstMatrix& values, float factor, float* out, int64_t out_stride);
-  /// Columns of block `block`; as above.
-  void (*rank_update)(const RankUpdateArgs&, Range rows, int64_t block, float* scratch);
+  /// A part of the weights; `columns` starts at a block. Scratch as above.
+  void (*rank_update)(const RankUpdateArgs&, Range rows, Range columns, float* scratch);
   void (*out_noise)(const ConstantsArgs&);
 };
 

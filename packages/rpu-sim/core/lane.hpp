@@ -184,11 +184,34 @@ RPU_FN F rint_(F v) {
   return select(abs_(v) < 8388608.0f, (v + big) - big, v);
 }
 
+/// Part of a pack, 0 < n < kLanes; never touches memory beyond. The masked instructions matter: a copy of variable length
+/// is a function call.
+RPU_FN F load_part(const float* p, int64_t n) {
+#if RPU_LANES == 16 && defined(__AVX512F__)
+  return (F)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+#elif RPU_LANES == 8 && defined(__AVX2__)
+  return (F)_mm256_maskload_ps(p, (__m256i)(as_i(lane_index()) < static_cast<int32_t>(n)));
+#else
+  F v{};
+  __builtin_memcpy(&v, p, 4 * static_cast<size_t>(n));
+  return v;
+#endif
+}
+RPU_FN void store_part(float* p, F v, int64_t n) {
+#if RPU_LANES == 16 && defined(__AVX512F__)
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)v);
+#elif RPU_LANES == 8 && defined(__AVX2__)
+  _mm256_maskstore_ps(p, (__m256i)(as_i(lane_index()) < static_cast<int32_t>(n)), (__m256)v);
+#else
+  __builtin_memcpy(p, &v, 4 * static_cast<size_t>(n));
+#endif
+}
+
 /// The first `n` cells at `p`, zero beyond; n may exceed a pack.
 RPU_FN F load(const float* p, int64_t n) {
   F v{};
   if (n >= kLanes) __builtin_memcpy(&v, p, sizeof v);
-  else if (n > 0) __builtin_memcpy(&v, p, 4 * static_cast<size_t>(n));
+  else if (n > 0) v = load_part(p, n);
   return v;
 }
 RPU_FN U load(const uint32_t* p) {
@@ -198,7 +221,7 @@ RPU_FN U load(const uint32_t* p) {
 }
 RPU_FN void store(float* p, F v, int64_t n) {
   if (n >= kLanes) __builtin_memcpy(p, &v, sizeof v);
-  else if (n > 0) __builtin_memcpy(p, &v, 4 * static_cast<size_t>(n));
+  else if (n > 0) store_part(p, v, n);
 }
 RPU_FN void store(uint32_t* p, U v) { __builtin_memcpy(p, &v, sizeof v); }
 

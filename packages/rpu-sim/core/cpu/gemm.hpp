@@ -14,7 +14,8 @@ constexpr int kBlock = 64;        // columns of a block of C
 constexpr int kChunk = 256;       // rows of B that are packed at a time: a stripe of them fits the first-level cache
 constexpr int kSmallChunk = 64;   // the same when few rows of A use them
 constexpr int kSmallRows = 8;     // up to this many rows of A do not repay a copy of B
-constexpr int kFewRows = 2;       // up to this many rows, wider stripes are needed to hide the latency
+constexpr int kFewRows = 4;       // up to this many, a transposed B goes through registers only
+constexpr int kWideRows = 2;      // up to this many, stripes are wider to hide the latency of a multiply-add
 
 #if RPU_LANES == 16 || defined(__aarch64__)
 constexpr int kTileRows = 8;      // rows of C held in registers, two packs each; 32 registers
@@ -153,6 +154,44 @@ RPU_FN void tile_of(int rows, const float* a, int64_t a_stride, const float* b, 
   tile<kRows, kPacks>(a, a_stride, b, b_stride, depth, c, c_stride, continues);
 }
 
+/// The same for a B whose rows `b` are transposed on the fly; `depth` is a multiple of kTransposed. The lanes beyond row
+/// `last` of each pack are arbitrary.
+template <int kRows, int kPacks>
+RPU_FN void tile_transposed(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int last, int64_t depth,
+                            float* c, int64_t c_stride, bool continues) {
+  constexpr int kRun = 32;  // steps of k in one pack before the next: whole cache lines
+  F sum[kRows][kPacks];
+  for (int r = 0; r < kRows; ++r)
+    for (int v = 0; v < kPacks; ++v) sum[r][v] = continues ? load(c + r * c_stride + v * kLanes, kLanes) : F{};
+  for (int64_t k = 0; k < depth; k += kRun)
+    for (int v = 0; v < kPacks; ++v)
+      for (int64_t i = k; i < k + kRun && i < depth; i += kTransposed) {
+        F column[kTransposed];
+        load_transposed(b + v * kLanes * b_stride + i, b_stride, last, column);
+        for (int j = 0; j < kTransposed; ++j)
+          for (int r = 0; r < kRows; ++r) sum[r][v] = fma_(broadcast(a[r * a_stride + i + j]), column[j], sum[r][v]);
+      }
+  for (int r = 0; r < kRows; ++r)
+    for (int v = 0; v < kPacks; ++v) store(c + r * c_stride + v * kLanes, sum[r][v], kLanes);
+}
+
+/// A few rows of A (kRows at most) times the columns [n, n_end) of a transposed B.
+template <int kRows>
+RPU_FN void multiply_transposed(int rows, const float* a, int64_t a_stride, const Operand& b, int64_t depth, int64_t n,
+                                int64_t n_end, float* c, int64_t c_stride, bool continues) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return multiply_transposed<kRows - 1>(rows, a, a_stride, b, depth, n, n_end, c, c_stride, continues);
+  }
+  const float* operand = b.data + n * b.stride;
+  int64_t left = n_end - n;
+  for (; left >= 2 * kLanes; left -= 2 * kLanes, operand += 2 * kLanes * b.stride, c += 2 * kLanes)
+    tile_transposed<kRows, 2>(a, a_stride, operand, b.stride, kLanes - 1, depth, c, c_stride, continues);
+  for (; left > 0; left -= kLanes, operand += kLanes * b.stride, c += kLanes) {
+    const int last = static_cast<int>(left < kLanes ? left : kLanes) - 1;
+    tile_transposed<kRows, 1>(a, a_stride, operand, b.stride, last, depth, c, c_stride, continues);
+  }
+}
+
 // -- a block of C -------------------------------------------------------------------------------------------------------
 
 /// Packed part of B; one per thread.
@@ -181,12 +220,17 @@ RPU_FN void stripe(const float* a, int64_t a_stride, int64_t rows, const Operand
 /// written in whole packs.
 void multiply_block(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t depth, int64_t n,
                     int64_t n_end, float* c, int64_t c_stride, bool continues, float* packed) {
+  int64_t k = 0;
+  if (b.transposed && !b.magnitude && rows <= kFewRows && depth >= kTransposed) {
+    k = depth / kTransposed * kTransposed;
+    multiply_transposed<kFewRows>(static_cast<int>(rows), a, a_stride, b, k, n, n_end, c, c_stride, continues);
+  }
   const int64_t chunk = rows <= kSmallRows ? kSmallChunk : kChunk;
-  for (int64_t k = 0; k < depth; k += chunk) {
+  for (; k < depth; k += chunk) {
     const int64_t steps = depth - k < chunk ? depth - k : chunk;
     const bool more = continues || k > 0;
     int64_t col = n;
-    if (rows <= kFewRows)
+    if (rows <= kWideRows)
       for (; col + 3 * kLanes < n_end; col += 4 * kLanes)
         stripe<4>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, more, packed);
     for (; col + kLanes < n_end; col += 2 * kLanes)

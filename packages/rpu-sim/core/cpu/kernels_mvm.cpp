@@ -105,9 +105,8 @@ void scaled_transpose(const ConstMatrix& values, float factor, float* out, int64
     }
 }
 
-void rank_update(const RankUpdateArgs& args, Range rows, int64_t block, float* scratch) {
-  const int64_t first = block * kBlock, cols = args.weights.cols;
-  const int64_t last = first + kBlock < cols ? first + kBlock : cols;
+/// The columns [first, last) of at most kBlock columns.
+void rank_update_block(const RankUpdateArgs& args, Range rows, int64_t first, int64_t last, float* scratch) {
   const Operand x{args.x.data, args.x.stride, false, false};
   const float* a = args.a + rows.begin * args.a_stride;
   float* weights = args.weights.data + rows.begin * args.weights.stride + first;
@@ -124,6 +123,16 @@ void rank_update(const RankUpdateArgs& args, Range rows, int64_t block, float* s
   for (int64_t row = 0; row < n_rows; ++row)
     for (int64_t col = 0; col < width; col += kLanes)
       store(weights + row * args.weights.stride + col, load(c + row * kBlock + col, kLanes), width - col);
+}
+
+void rank_update(const RankUpdateArgs& args, Range rows, Range columns, float* scratch) {
+  // A few samples leave the memory as the limit, so that weights are visited along rows; many repay packing x.
+  const int64_t height = args.x.rows <= kSmallRows ? kTileRows : rows.end - rows.begin;
+  for (int64_t row = rows.begin; row < rows.end; row += height)
+    for (int64_t first = columns.begin; first < columns.end; first += kBlock) {
+      const Range part{row, row + height < rows.end ? row + height : rows.end};
+      rank_update_block(args, part, first, first + kBlock < columns.end ? first + kBlock : columns.end, scratch);
+    }
 }
 
 // -- constants ------------------------------------------------------------------------------------------------------

@@ -13,14 +13,20 @@ using params::NoiseManagementType;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
+/// Steps of the full range. A fraction in float32 stands for the whole number of steps that it is closest to, so that 1/126
+/// means the same as 126.
+double steps_of(float resolution) {
+  const double steps = resolution > 1.0f ? resolution : 1.0 / resolution, whole = std::rint(steps);
+  return std::fabs(steps - whole) <= 6e-8 * steps ? whole : steps;
+}
+
 /// A resolution is a fraction of the full range 2 * bound; above 1 it is a number of steps; 0 or less is off, and so is
 /// any resolution of an infinite range.
 Converter make_converter(float resolution, float bound, bool stochastic_rounding) {
   if (!(bound > 0.0f) || std::isinf(bound)) return {0.0f, 0.0f, kInfinity, false};
   if (!(resolution > 0.0f)) return {0.0f, 0.0f, bound, false};
-  const double fraction = resolution > 1.0f ? 1.0 / resolution : resolution;
-  const double step = fraction * 2.0 * bound;
-  return {static_cast<float>(step), static_cast<float>(1.0 / step), bound, stochastic_rounding};
+  const double steps = steps_of(resolution), range = 2.0 * bound;
+  return {static_cast<float>(range / steps), static_cast<float>(steps / range), bound, stochastic_rounding};
 }
 
 /// Neutral values: the product times out_scale.

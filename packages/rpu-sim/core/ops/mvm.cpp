@@ -227,13 +227,16 @@ class Part {
 };
 
 constexpr int64_t kInputFloats = int64_t{1} << 22;  // 16 MB of converted inputs at a time
+constexpr int64_t kFewSamples = 8;                   // up to this many, a rank update is limited by the memory
 
 void add_product(const RankUpdateArgs& args) {
   const int64_t rows = args.weights.rows, cols = args.weights.cols;
-  const int64_t blocks = divided(cols, kOutputBlock), panels = divided(rows, kSamplePanel);
-  parallel_for(panels * blocks, rows * cols * (args.x.rows + 10) / 100, [&](int64_t task) {
-    const int64_t first = task / blocks * kSamplePanel;
-    kernels().mvm.rank_update(args, {first, std::min(rows, first + kSamplePanel)}, task % blocks, scratch());
+  const bool few = args.x.rows <= kFewSamples;
+  const int64_t height = few ? std::max<int64_t>(8, 16384 / cols / 8 * 8) : kSamplePanel, width = few ? cols : kOutputBlock;
+  const int64_t across = divided(cols, width);
+  parallel_for(divided(rows, height) * across, rows * cols * (args.x.rows + 10) / 100, [&](int64_t task) {
+    const int64_t row = task / across * height, col = task % across * width;
+    kernels().mvm.rank_update(args, {row, std::min(rows, row + height)}, {col, std::min(cols, col + width)}, scratch());
   });
 }
 

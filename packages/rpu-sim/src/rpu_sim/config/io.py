@@ -54,14 +54,33 @@ class IOParameters(ConfigBase):
 
     def check(self) -> None:
         super().check()
+        require(0.0 < self.out_scale < float("inf"), self, "out_scale must be positive and finite")
         if self.is_perfect:
             return
-        for name in ("inp_noise", "out_noise", "out_noise_std", "w_noise", "ir_drop", "r_series", "nm_thres"):
+        for name in ("inp_noise", "out_noise", "out_noise_std", "nm_thres", "max_bm_res"):
             require(0.0 <= getattr(self, name) < float("inf"), self, f"{name} must be finite and not negative")
+        for name in ("inp_res", "out_res", "inp_asymmetry", "out_asymmetry"):
+            require(abs(getattr(self, name)) < float("inf"), self, f"{name} must be finite")
         require(
             self.noise_management is NoiseManagementType.NONE or self.inp_bound == 1.0,
             self,
             "noise management scales inputs to 1, so inp_bound must be 1 (or set noise_management to NONE)",
         )
+        self._check_available()
         require(self.max_bm_factor >= 1, self, "max_bm_factor must be at least 1")
-        require(0.0 < self.out_scale < float("inf"), self, "out_scale must be positive and finite")
+
+    def _check_available(self) -> None:
+        """Refuse what this version does not simulate."""
+        types = (AnalogMVType.IDEAL, AnalogMVType.ONE_PASS)
+        known = " or ".join(t.name for t in types)
+        require(self.mv_type in types, self, f"mv_type {self.mv_type.name} is not available; use {known}")
+        require(
+            self.bound_management is not BoundManagementType.SHIFT,
+            self,
+            "bound_management SHIFT is not available; use ITERATIVE, ITERATIVE_WORST_CASE or NONE",
+        )
+        for name in ("w_noise", "ir_drop", "out_nonlinearity", "v_offset_std", "r_series", "w_read_asymmetry_dtod"):
+            active = name != "w_noise" or self.w_noise_type is not WeightNoiseType.NONE
+            require(
+                not active or getattr(self, name) == 0.0, self, f"{name} is not available in this version; set it to 0"
+            )

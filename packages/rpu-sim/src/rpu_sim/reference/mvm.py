@@ -28,10 +28,10 @@ INFINITY = f32(np.inf)
 class Converter:
     """One quantiser and the clip behind it; ``step`` 0 is off."""
 
-    step: np.float32 = f32(0)
-    per_unit: np.float32 = f32(0)
-    bound: np.float32 = INFINITY
-    stochastic: bool = False
+    step: np.float32
+    per_unit: np.float32
+    bound: np.float32
+    stochastic: bool
 
     def quantised(self, v: Float32, rounding: Float32 | np.float32) -> Float32:
         return rint(v * self.per_unit + rounding) * self.step if self.step > 0 else v
@@ -42,15 +42,16 @@ class Converter:
 
 
 def converter(resolution: float, bound: float, stochastic: bool) -> Converter:
-    """A converter of the core (``core/ops/io_spec.cpp``)."""
+    """The converter of ``resolution`` (fraction of the range, or number of steps) and ``bound``."""
     res, limit = f32(resolution), f32(bound)
     if not limit > 0 or np.isinf(limit):
-        return Converter()
+        return Converter(f32(0), f32(0), INFINITY, False)
     if not res > 0:
-        return Converter(bound=limit)
-    fraction = 1.0 / float(res) if res > 1 else float(res)
-    step = fraction * 2.0 * float(limit)
-    return Converter(f32(step), f32(1.0 / step), limit, stochastic)
+        return Converter(f32(0), f32(0), limit, False)
+    steps, span = (float(res) if res > 1 else 1.0 / float(res)), 2.0 * float(limit)
+    if abs(steps - np.rint(steps)) <= 6e-8 * steps:
+        steps = float(np.rint(steps))
+    return Converter(f32(span / steps), f32(steps / span), limit, stochastic)
 
 
 class Chain:
@@ -144,7 +145,7 @@ class Chain:
         exceeded = y > self.adc.bound
         if self.io.bm_test_negative_bound:
             exceeded |= y < -self.adc.bound
-        return self.adc.clipped(y), exceeded.any(axis=1)
+        return self.adc.clipped(y), np.any(exceeded, axis=1)
 
 
 @dataclass
@@ -169,7 +170,7 @@ class Draws:
 
 
 def asymmetric(v: Float32, asymmetry: float) -> Float32:
-    """Negative values are multiplied by ``1 - asymmetry``."""
+    """Negative values are multiplied by 1 - asymmetry."""
     return np.where(v < 0, v * (f32(1) - f32(asymmetry)), v)
 
 
@@ -198,7 +199,8 @@ def out_noise_constants(io: IOParameters, outputs: int, key: int, *, backward: b
     """Standard deviation of the output noise of every output, drawn once per tile."""
     stream = Stream.BACKWARD_CONSTANTS if backward else Stream.FORWARD_CONSTANTS
     xi = philox.normals(1, outputs, 0, stream, DRAW_OUT_NOISE, key)[0]
-    return np.abs(f32(io.out_noise) * (f32(1) + f32(io.out_noise_std) * xi))
+    constants: Float32 = np.abs(f32(io.out_noise) * (f32(1) + f32(io.out_noise_std) * xi))
+    return constants
 
 
 def mvm(
@@ -211,19 +213,19 @@ def mvm(
     first_sample: int = 0,
     backward: bool = False,
     out_noise: Float32 | None = None,
-    mean: Float32 | None = None,
+    running_mean: Float32 | None = None,
     freeze_mean: bool = False,
 ) -> Float32:
     """y = W x for every row of ``x`` [batch, in], or W^T x backwards.
 
     Args:
         out_noise: Result of `out_noise_constants`, if ``io.out_noise_std > 0``.
-        mean: State of ``AVERAGE_ABS_MAX``, one value that starts at 0 and is changed in place.
+        running_mean: State of ``AVERAGE_ABS_MAX``, one value that starts at 0 and is changed in place.
     """
     chain = Chain(io, backward=backward)
     matrix = w if backward else w.T
     y = np.zeros((len(x), matrix.shape[1]), f32)
-    alpha = chain.scales(x, mean, freeze_mean)
+    alpha = chain.scales(x, running_mean, freeze_mean)
     live = np.arange(len(x))
     if chain.noise_management is not NoiseManagementType.NONE and (backward or not chain.io.inp_noise > 0):
         live = live[alpha >= SMALLEST_SCALE]
