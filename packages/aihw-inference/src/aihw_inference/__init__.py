@@ -1,0 +1,37 @@
+"""Statistical inference of weights in PCM and ReRAM crossbars, on any array library of the Python array-API standard."""
+
+from __future__ import annotations
+
+from .compensation import (
+    BaseDriftCompensation,
+    CompensatedRead,
+    GlobalDriftCompensation,
+    GlobalDriftCompensationWithExactReference,
+    PerColumnDriftCompensation,
+    read_compensated,
+    scale_outputs,
+)
+from .confidence import AgingCurve, ConfidenceInterval, aging_curve, confidence_interval
+from .converters import (
+    BaseConductanceConverter,
+    ConversionParameters,
+    CustomPairConductanceConverter,
+    DualPairConductanceConverter,
+    NPairConductanceConverter,
+    SingleDeviceConductanceConverter,
+    SinglePairConductanceConverter,
+)
+from .models import (
+    BaseNoiseModel,
+    CustomDriftPCMLikeNoiseModel,
+    HermesNoiseModel,
+    PCMLikeNoiseModel,
+    PowerLawNoiseModel,
+    ReRamCMONoiseModel,
+    ReRamWan2022NoiseModel,
+    StateIndependentNoiseModel,
+)
+from .programming import ProgrammedArray, program
+from .rng import Generator, Native, Philox
+
+__version__ = "0.1.0"
