@@ -32,4 +32,6 @@ def backend_named(name: str) -> Backend:
         module = importlib.import_module(MODULES[name])
     except ImportError:
         pytest.skip(f"{name} is not installed; install it to test with it")
+    if name == "torch":
+        module.set_num_threads(1)  # many small operations: threads only wait for each other
     return Backend(name, module.asarray)

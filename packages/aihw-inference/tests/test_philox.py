@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
+from array_api_compat import array_namespace, device
+
 from aihw_inference import Native, Philox
 from aihw_inference.arrays import Block
 from aihw_inference.errors import BackendError, ConfigError
 from aihw_inference.philox import narrow_arithmetic, normal_pair, philox4x32, word_arithmetic
 from aihw_inference.rng import Draw, derive_seed
-from array_api_compat import array_namespace, device
 
 from .backends import Backend
 
@@ -73,7 +74,10 @@ def test_normals_bit_for_bit_on_every_library(backend: Backend):
     sample = backend.array(np.zeros(1, np.float32))
     xp = array_namespace(sample)
     dtype = word_arithmetic(xp, device(sample)).dtype
-    a, b = (xp.asarray(backend.array(w.astype(np.int64 if backend.name == "torch" else np.uint32)), dtype=dtype) for w in words)
+    a, b = (
+        xp.asarray(backend.array(w.astype(np.int64 if backend.name == "torch" else np.uint32)), dtype=dtype)
+        for w in words
+    )
     for mine, expected in zip(normal_pair(xp, a, b), _float_bits_normal_pair(*words), strict=True):
         assert np.array_equal(backend.numpy(mine).view(np.uint32), expected.view(np.uint32))
 

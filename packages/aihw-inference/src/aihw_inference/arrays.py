@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import array_namespace, device, is_torch_array
+from array_api_compat import array_namespace, device, is_numpy_namespace, is_torch_array
 
 from .errors import DtypeError, NonFiniteError, ShapeError
 
@@ -15,7 +15,8 @@ Array = Any
 EPS = 1e-7  # guards a zero denominator or logarithm; relative to a full-range conductance or weight
 
 GROUP = 64  # elements that share one group of generator counters; blocks start at a multiple of it
-BLOCK_DEVICES = 65536  # devices handled at once, so that the temporaries of a NumPy block stay in cache
+CACHED_BLOCK = 1 << 16  # devices handled at once by NumPy, so that the temporaries stay in cache
+LARGE_BLOCK = 1 << 20  # by libraries with a higher cost per operation, or with devices that want long arrays
 
 
 def real_array(x: Array, name: str) -> tuple[Any, Array]:
@@ -45,7 +46,7 @@ def finite_array(x: Array, name: str) -> tuple[Any, Array]:
 
 
 def interpolate(xp: Any, x: Array, nodes: Array, values: Array) -> Array:
-    """Piecewise-linear interpolation at `x` of `values` [M] given at ascending `nodes` [M]; constant beyond the ends."""
+    """Piecewise-linear interpolation at `x` of `values` [M] at ascending `nodes` [M]; constant beyond the ends."""
     x = xp.clip(x, nodes[0], nodes[-1])
     upper = xp.clip(xp.searchsorted(nodes, x), 1, nodes.shape[0] - 1)
     x0, y0 = _gather(xp, nodes, upper - 1), _gather(xp, values, upper - 1)
@@ -78,12 +79,13 @@ class Block:
         return flat[:, self.chips.start : self.chips.stop, self.start : self.stop]
 
 
-def blocks(n_chips: int, n_elements: int, n_devices: int) -> Iterator[list[Block]]:
+def blocks(xp: Any, n_chips: int, n_elements: int, n_devices: int) -> Iterator[list[Block]]:
     """Rows of blocks that cover n_chips x n_elements; each row holds whole chips, its blocks divide the elements.
 
-    The division depends on the three sizes only, and blocks start at multiples of GROUP elements.
+    The division depends on the library and the three sizes only, and blocks start at multiples of GROUP elements.
     """
-    elements = max(BLOCK_DEVICES // n_devices // GROUP, 1) * GROUP
+    size = CACHED_BLOCK if is_numpy_namespace(xp) else LARGE_BLOCK
+    elements = max(size // n_devices // GROUP, 1) * GROUP
     chips = max(elements // max(n_elements, 1), 1)
     for first in range(0, n_chips, chips):
         row = range(first, min(first + chips, n_chips))

@@ -100,13 +100,17 @@ class GlobalDriftCompensation(BaseDriftCompensation):
             return super().apply(forward_output, ref_value)
         xp, y = array_namespace(forward_output), self._averaged(forward_output)
         if tuple(y.shape[-2:]) != tuple(ref_value.shape[-2:]):
-            raise ShapeError(f"The baseline of shape {tuple(ref_value.shape)} does not fit the outputs {tuple(y.shape)}.")
+            raise ShapeError(
+                f"The baseline of shape {tuple(ref_value.shape)} does not fit the outputs {tuple(y.shape)}."
+            )
         return xp.mean(ref_value * y, axis=self._axes) / self._mean_square(y)
 
     def _averaged(self, y: Array) -> Array:
         """Probe outputs [..., in, out], averaged over the reads."""
         if y.ndim < 2 or y.shape[-2] % self.n_reads:
-            raise ShapeError(f"Probe outputs must be [..., n_reads * in, out] with n_reads={self.n_reads}, got {tuple(y.shape)}.")
+            raise ShapeError(
+                f"Probe outputs must be [..., n_reads * in, out] with n_reads={self.n_reads}, got {tuple(y.shape)}."
+            )
         xp = array_namespace(y)
         split = (*y.shape[:-2], self.n_reads, y.shape[-2] // self.n_reads, y.shape[-1])
         return xp.mean(xp.reshape(y, split), axis=-3)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace, device, size
@@ -91,13 +90,13 @@ class ProgrammedArray:
         return self._at_times(t, lambda time: self._decoded(self._reader(time, repeat)))
 
     def conductances_at(self, t: float | Sequence[float], *, repeat: int = 0) -> Array:
-        """Conductances behind `weights_at` with the same arguments: [(T,) K, (n_chips,) *weights.shape], microsiemens."""
+        """Conductances behind `weights_at(t, repeat=repeat)`: [(T,) K, (n_chips,) *weights.shape], in microsiemens."""
         return self._at_times(t, lambda time: self._assembled(self._reader(time, repeat)))
 
-    def _at_times(self, t: float | Sequence[float], read: Callable[[float], Array]) -> Array:
-        if isinstance(t, Real) or getattr(t, "ndim", 1) == 0:
-            return read(float(t))  # type: ignore[arg-type]  # a 0-d array is a number here
-        return array_namespace(self.weights).stack([read(float(time)) for time in t])
+    def _at_times(self, t: Any, read: Callable[[float], Array]) -> Array:
+        if isinstance(t, Sequence) or getattr(t, "ndim", 0) == 1:
+            return array_namespace(self.weights).stack([read(float(time)) for time in t])
+        return read(float(t))
 
     def _reader(self, t: float, repeat: int) -> Callable[[Block, Array, Array], Array]:
         if not 0 <= repeat < 2**32:
@@ -132,7 +131,7 @@ class ProgrammedArray:
         g_prog, coefficients = xp.reshape(self.g_prog, flat), xp.reshape(self.drift_coefficients, flat)
         rows = [
             [function(block, block.of(g_prog), block.of(coefficients)) for block in row]
-            for row in blocks(flat[1], flat[2], k)
+            for row in blocks(xp, flat[1], flat[2], k)
         ]
         return join(xp, rows)
 
@@ -194,7 +193,7 @@ def _drawn(
         g_target = converter.encode(xp, flat[block.start : block.stop], flat_parameters.of(block))
         return function(g_target[:, None, :], rng.normal(xp, draw, block, k, weights.dtype, place))
 
-    return join(xp, [[made(block) for block in row] for row in blocks(n_chips, flat.shape[0], k)])
+    return join(xp, [[made(block) for block in row] for row in blocks(xp, n_chips, flat.shape[0], k)])
 
 
 class _BlockParameters:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,12 +92,14 @@ class BaseConductanceConverter(ABC):
         conductances = self.encode(xp, weights, parameters)
         return [conductances[k, ...] for k in range(self.n_devices)], parameters
 
-    def convert_back_to_weights(self, conductances: Sequence[Array] | Array, params: ConversionParameters) -> Array:
+    def convert_back_to_weights(self, conductances: Any, params: ConversionParameters) -> Array:
         """Weights of K conductance arrays (a list, or one array [K, ...]); raises ShapeError for another number."""
-        count = len(conductances) if isinstance(conductances, list | tuple) else conductances.shape[0]
-        if count != self.n_devices:
-            raise ShapeError(f"{type(self).__name__} needs {self.n_devices} conductances per weight, got {count}.")
-        listed = [conductances[k] if isinstance(conductances, list | tuple) else conductances[k, ...] for k in range(count)]
+        together = not isinstance(conductances, list | tuple)
+        listed = [conductances[k, ...] for k in range(conductances.shape[0])] if together else list(conductances)
+        if len(listed) != self.n_devices:
+            raise ShapeError(
+                f"{type(self).__name__} needs {self.n_devices} conductances per weight, got {len(listed)}."
+            )
         for g in listed[1:]:
             require_same_shape(listed[0], g, "The conductances of one converter")
         xp, _ = finite_array(listed[0], "conductances")

@@ -57,7 +57,9 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
         if not self.f_lst or not all(0.0 < abs(f) < float("inf") for f in self.f_lst):
             raise ConfigError(f"f_lst must hold at least one finite factor that is not zero, got {list(self.f_lst)}.")
         if len(self.g_lst) != 2 * len(self.f_lst):
-            raise ConfigError(f"g_lst needs {2 * len(self.f_lst)} curves for {len(self.f_lst)} pairs, got {len(self.g_lst)}.")
+            raise ConfigError(
+                f"g_lst needs {2 * len(self.f_lst)} curves for {len(self.f_lst)} pairs, got {len(self.g_lst)}."
+            )
         lengths = {len(curve) for curve in self.g_lst}
         if len(lengths) != 1 or min(lengths) < 2:
             raise ConfigError(f"The curves of g_lst need one common length of at least 2, got {sorted(lengths)}.")
@@ -93,7 +95,9 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
     def encode(self, xp: Any, weights: Array, parameters: ConversionParameters) -> Array:
         """Target conductances [2 P, ...], interpolated on the equally spaced curve."""
         last = len(self.g_lst[0]) - 1
-        position = xp.clip((weights * parameters.scale_ratio / self.code_range() + 1.0) * (last / 2.0), 0.0, float(last))
+        position = xp.clip(
+            (weights * parameters.scale_ratio / self.code_range() + 1.0) * (last / 2.0), 0.0, float(last)
+        )
         lower = xp.clip(xp.floor(position), 0.0, last - 1.0)
         index = xp.reshape(xp.astype(lower, xp.int32), (-1,))
         fraction = xp.reshape(position - lower, (-1,))

@@ -166,7 +166,9 @@ def rectify(g: Array) -> Array:
     return array_namespace(g).maximum(g, 0.0)
 
 
-def pair_converter(g_converter: BaseConductanceConverter | None, g_max: float | None, default: float) -> BaseConductanceConverter:
+def pair_converter(
+    g_converter: BaseConductanceConverter | None, g_max: float | None, default: float
+) -> BaseConductanceConverter:
     """The given converter, or a single pair up to `g_max` (or `default`).
 
     Raises:
@@ -175,7 +177,9 @@ def pair_converter(g_converter: BaseConductanceConverter | None, g_max: float | 
     if g_converter is None:
         return SinglePairConductanceConverter(g_max=default if g_max is None else g_max)
     if g_max is not None and g_max != g_converter.g_max:
-        raise ConfigError(f"g_max={g_max} contradicts the converter's g_max={g_converter.g_max}; give only the converter.")
+        raise ConfigError(
+            f"g_max={g_max} contradicts the converter's g_max={g_converter.g_max}; give only the converter."
+        )
     return g_converter
 
 
@@ -191,7 +195,9 @@ def require_positive(model: BaseNoiseModel, *names: str) -> None:
     """Raises ConfigError when one of the attributes is not positive and finite."""
     for name in names:
         if not 0.0 < getattr(model, name) < math.inf:
-            raise ConfigError(f"{name} of {type(model).__name__} must be positive and finite, got {getattr(model, name)}.")
+            raise ConfigError(
+                f"{name} of {type(model).__name__} must be positive and finite, got {getattr(model, name)}."
+            )
 
 
 def coefficients_of(values: Any, name: str) -> tuple[float, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from array_api_compat import array_namespace, device
@@ -76,13 +77,15 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
         g = table["g_lst"]
         if len(g) < 2 or any(len(table[name]) != len(g) for name in _KEYS):
             raise ConfigError("The lists of custom_drift_model need one common length of at least 2.")
-        if any(b <= a for a, b in zip(g, g[1:], strict=False)) or g[0] < 0.0:
+        if any(b <= a for a, b in pairwise(g)) or g[0] < 0.0:
             raise ConfigError("g_lst of custom_drift_model must ascend strictly from a conductance of at least 0.")
         if min(table["nu_std_lst"]) < 0.0:
             raise ConfigError("nu_std_lst of custom_drift_model must not be negative.")
         low, high = self.g_converter.g_min, self.g_converter.g_max
         if not g[0] <= low <= high <= g[-1]:
-            raise ConfigError(f"g_lst of custom_drift_model covers [{g[0]}, {g[-1]}], not the converter's [{low}, {high}].")
+            raise ConfigError(
+                f"g_lst of custom_drift_model covers [{g[0]}, {g[-1]}], not the converter's [{low}, {high}]."
+            )
 
 
 _KEYS = ("g_lst", "nu_mean_lst", "nu_std_lst")

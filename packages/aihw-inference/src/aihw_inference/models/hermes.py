@@ -112,7 +112,9 @@ class HermesNoiseModel(PowerLawNoiseModel):
         if prog_coeff is None:
             prog_coeff, reference = fit.prog_coeff, fit.g_max
         self.prog_coeff = coefficients_of(prog_coeff, "prog_coeff")
-        self.prog_coeff_g_max_reference = reference if prog_coeff_g_max_reference is None else prog_coeff_g_max_reference
+        self.prog_coeff_g_max_reference = (
+            reference if prog_coeff_g_max_reference is None else prog_coeff_g_max_reference
+        )
         self.t_read = t_read
         self.t_0 = fit.t_0 if t_0 is None else t_0
         self.prog_noise_scale = prog_noise_scale
@@ -146,4 +148,6 @@ class HermesNoiseModel(PowerLawNoiseModel):
             raise ConfigError(f"num_devices of HermesNoiseModel must be 1 or 2, got {self.num_devices}.")
         if self.g_max > _FITS[self.num_devices].g_max:
             limit = _FITS[self.num_devices].g_max
-            raise ConfigError(f"{self.num_devices} HERMES device(s) reach {limit} microsiemens at most, got g_max={self.g_max}.")
+            raise ConfigError(
+                f"{self.num_devices} HERMES device(s) reach {limit} microsiemens at most, got g_max={self.g_max}."
+            )

@@ -57,7 +57,9 @@ class PCMLikeNoiseModel(PowerLawNoiseModel):
         if prog_coeff is None:
             prog_coeff, reference = (0.26348, 1.9650, -1.1731), 25.0
         self.prog_coeff = coefficients_of(prog_coeff, "prog_coeff")
-        self.prog_coeff_g_max_reference = reference if prog_coeff_g_max_reference is None else prog_coeff_g_max_reference
+        self.prog_coeff_g_max_reference = (
+            reference if prog_coeff_g_max_reference is None else prog_coeff_g_max_reference
+        )
         self.t_read = t_read
         self.t_0 = t_0
         self.prog_noise_scale = prog_noise_scale
