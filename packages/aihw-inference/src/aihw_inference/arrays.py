@@ -1,0 +1,104 @@
+"""Small helpers on top of the Python array-API standard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from array_api_compat import array_namespace, device, is_numpy_namespace, is_torch_array
+
+from .errors import DtypeError, NonFiniteError, ShapeError
+
+Array = Any
+
+EPS = 1e-7  # guards a zero denominator or logarithm; relative to a full-range conductance or weight
+
+GROUP = 64  # elements that share one group of generator counters; blocks start at a multiple of it
+CACHED_BLOCK = 1 << 16  # devices handled at once by NumPy, so that the temporaries stay in cache
+LARGE_BLOCK = 1 << 20  # by libraries with a higher cost per operation, or with devices that want long arrays
+
+
+def real_array(x: Array, name: str) -> tuple[Any, Array]:
+    """(namespace, detached real floating-point array) of `x`; integers and booleans become the default float.
+
+    Raises:
+        DtypeError: `x` is no array, or of another dtype than float32, float64, an integer or bool.
+    """
+    try:
+        xp = array_namespace(x)
+    except TypeError:
+        raise DtypeError(f"{name} must be an array (NumPy, torch, JAX, CuPy, ...), not {type(x).__name__}.") from None
+    x = x.detach() if is_torch_array(x) else x
+    if xp.isdtype(x.dtype, ("integral", "bool")):
+        x = xp.astype(x, xp.asarray(0.0, device=device(x)).dtype)
+    if x.dtype not in (xp.float32, xp.float64):
+        raise DtypeError(f"{name} has dtype {x.dtype}; convert it to float32 or float64 first.")
+    return xp, x
+
+
+def finite_array(x: Array, name: str) -> tuple[Any, Array]:
+    """As `real_array`, and raises NonFiniteError when `x` holds NaN or infinity."""
+    xp, x = real_array(x, name)
+    if not bool(xp.all(xp.isfinite(x))):
+        raise NonFiniteError(f"{name} holds NaN or infinity; remove them before the call.")
+    return xp, x
+
+
+def interpolate(xp: Any, x: Array, nodes: Array, values: Array) -> Array:
+    """Piecewise-linear interpolation at `x` of `values` [M] at ascending `nodes` [M]; constant beyond the ends."""
+    x = xp.clip(x, nodes[0], nodes[-1])
+    upper = xp.clip(xp.searchsorted(nodes, x), 1, nodes.shape[0] - 1)
+    x0, y0 = _gather(xp, nodes, upper - 1), _gather(xp, values, upper - 1)
+    x1, y1 = _gather(xp, nodes, upper), _gather(xp, values, upper)
+    return y0 + (y1 - y0) * ((x - x0) / (x1 - x0))
+
+
+def _gather(xp: Any, table: Array, index: Array) -> Array:
+    return xp.reshape(xp.take(table, xp.reshape(index, (-1,))), index.shape)
+
+
+def polynomial(coefficients: tuple[float, ...], x: Array) -> Array:
+    """c0 + c1 x + c2 x**2 + ... by Horner's rule."""
+    result = x * 0.0 + coefficients[-1]
+    for coefficient in reversed(coefficients[:-1]):
+        result = result * x + coefficient
+    return result
+
+
+@dataclass(frozen=True)
+class Block:
+    """Part of a set of chips: `chips` of them, elements [start, stop) of the flattened weight matrix."""
+
+    chips: range
+    start: int
+    stop: int
+
+    def of(self, flat: Array) -> Array:
+        """The block's part of an array [n_devices, n_chips, n_elements]."""
+        return flat[:, self.chips.start : self.chips.stop, self.start : self.stop]
+
+
+def blocks(xp: Any, n_chips: int, n_elements: int, n_devices: int) -> Iterator[list[Block]]:
+    """Rows of blocks that cover n_chips x n_elements; each row holds whole chips, its blocks divide the elements.
+
+    The division depends on the library and the three sizes only, and blocks start at multiples of GROUP elements.
+    """
+    size = CACHED_BLOCK if is_numpy_namespace(xp) else LARGE_BLOCK
+    elements = max(size // n_devices // GROUP, 1) * GROUP
+    chips = max(elements // max(n_elements, 1), 1)
+    for first in range(0, n_chips, chips):
+        row = range(first, min(first + chips, n_chips))
+        yield [Block(row, start, min(start + elements, n_elements)) for start in range(0, max(n_elements, 1), elements)]
+
+
+def join(xp: Any, rows: list[list[Array]]) -> Array:
+    """Puts arrays [..., chips, elements] made block by block back together."""
+    joined = [row[0] if len(row) == 1 else xp.concat(row, axis=-1) for row in rows]
+    return joined[0] if len(joined) == 1 else xp.concat(joined, axis=-2)
+
+
+def require_same_shape(a: Array, b: Array, names: str) -> None:
+    """Raises ShapeError unless both arrays have the same shape."""
+    if tuple(a.shape) != tuple(b.shape):
+        raise ShapeError(f"{names} must have equal shapes, got {tuple(a.shape)} and {tuple(b.shape)}.")

@@ -1,0 +1,231 @@
+"""Programming weights into devices, and reading them back at later times.
+
+`program` draws what is random at programming (errors and drift coefficients) and returns an immutable
+`ProgrammedArray`; its methods compute conductances and weights at any time. Nothing changes the weights passed in.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from array_api_compat import array_namespace, device, size
+
+from .arrays import Block, blocks, finite_array, join
+from .converters import BaseConductanceConverter, ConversionParameters
+from .errors import ConfigError, ShapeError
+from .rng import DRIFT, PROGRAMMING, READ, Draw, Generator, as_generator
+
+if TYPE_CHECKING:
+    from .models import BaseNoiseModel
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class ProgrammedArray:
+    """One or many chips with a weight matrix programmed into them. Immutable.
+
+    With K devices per weight, the arrays are [K, *weights.shape], or [K, n_chips, *weights.shape] for many chips.
+
+    Attributes:
+        weights: the target weights, a copy.
+        g_prog: programmed conductances in microsiemens.
+        drift_coefficients: what the noise model drew per device for its drift (nu for power laws).
+        parameters: correspondence of weights and conductances.
+        noise_model: a copy of the model.
+        rng: generator of the reads.
+        n_chips: number of chips, or None for one chip without an axis of its own.
+
+    Raises:
+        ShapeError: the conductances do not fit the weights.
+    """
+
+    weights: Array
+    g_prog: Array
+    drift_coefficients: Array
+    parameters: ConversionParameters
+    noise_model: BaseNoiseModel
+    rng: Generator
+    n_chips: int | None = None
+
+    def __post_init__(self) -> None:
+        expected = (self._converter.n_devices, *_chip_axis(self.n_chips), *self.weights.shape)
+        for name in ("g_prog", "drift_coefficients"):
+            shape = tuple(getattr(self, name).shape)
+            if shape != expected:
+                raise ShapeError(f"{name} must have the shape {expected} for these weights, got {shape}.")
+
+    @property
+    def _converter(self) -> BaseConductanceConverter:
+        return self.noise_model.g_converter
+
+    @property
+    def g_target(self) -> Array:
+        """Target conductances [K, *weights.shape] in microsiemens, recomputed from the weights."""
+        return self._converter.encode(array_namespace(self.weights), self.weights, self.parameters)
+
+    def programmed_weights(self) -> Array:
+        """Weights [(n_chips,) *weights.shape] with programming errors only: no drift, no read noise."""
+        return self._decoded(lambda block, g_prog, coefficients: g_prog)
+
+    def weights_at(self, t: float | Sequence[float], *, repeat: int = 0) -> Array:
+        """Weights read `t` seconds after programming.
+
+        A read is a function of the state, `t` and `repeat`: the same call gives the same numbers, another time or
+        another `repeat` independent read noise on the same devices.
+
+        Args:
+            t: seconds, at least 0 (the first read); or a sequence of T times.
+            repeat: number of the read at that time, 0 <= repeat < 2**32.
+
+        Returns:
+            Array [(T,) (n_chips,) *weights.shape].
+
+        Raises:
+            TimeError: a time is negative, not finite, or not covered by the noise model.
+        """
+        return self._at_times(t, lambda time: self._decoded(self._reader(time, repeat)))
+
+    def conductances_at(self, t: float | Sequence[float], *, repeat: int = 0) -> Array:
+        """Conductances behind `weights_at(t, repeat=repeat)`: [(T,) K, (n_chips,) *weights.shape], in microsiemens."""
+        return self._at_times(t, lambda time: self._assembled(self._reader(time, repeat)))
+
+    def _at_times(self, t: Any, read: Callable[[float], Array]) -> Array:
+        if isinstance(t, Sequence) or getattr(t, "ndim", 0) == 1:
+            return array_namespace(self.weights).stack([read(float(time)) for time in t])
+        return read(float(t))
+
+    def _reader(self, t: float, repeat: int) -> Callable[[Block, Array, Array], Array]:
+        if not 0 <= repeat < 2**32:
+            raise ConfigError(f"repeat must be an integer from 0 to 2**32 - 1, got {repeat}.")
+        model, xp = self.noise_model, array_namespace(self.g_prog)
+        time = model.check_time(t)
+        dtype, place = self.g_prog.dtype, device(self.g_prog)
+
+        def read(block: Block, g_prog: Array, coefficients: Array) -> Array:
+            xi = self.rng.normal(xp, Draw(READ, time, repeat), block, self._converter.n_devices, dtype, place)
+            return model.conductance_at(g_prog, coefficients, time, xi)
+
+        return read
+
+    def _decoded(self, conductances: Callable[[Block, Array, Array], Array]) -> Array:
+        """Weights of the conductances computed block by block."""
+        xp, shape = array_namespace(self.g_prog), self.weights.shape
+        parameters = _BlockParameters(xp, self.parameters, shape)
+
+        def weights(block: Block, g_prog: Array, coefficients: Array) -> Array:
+            return self._converter.decode(xp, conductances(block, g_prog, coefficients), parameters.of(block))
+
+        return xp.reshape(self._blockwise(weights), (*_chip_axis(self.n_chips), *shape))
+
+    def _assembled(self, conductances: Callable[[Block, Array, Array], Array]) -> Array:
+        return array_namespace(self.g_prog).reshape(self._blockwise(conductances), self.g_prog.shape)
+
+    def _blockwise(self, function: Callable[[Block, Array, Array], Array]) -> Array:
+        """function(block, g_prog, drift_coefficients) of every block, joined to [..., n_chips, n_elements]."""
+        xp, k = array_namespace(self.g_prog), self._converter.n_devices
+        flat = (k, self.n_chips or 1, size(self.weights) or 0)
+        g_prog, coefficients = xp.reshape(self.g_prog, flat), xp.reshape(self.drift_coefficients, flat)
+        rows = [
+            [function(block, block.of(g_prog), block.of(coefficients)) for block in row]
+            for row in blocks(xp, flat[1], flat[2], k)
+        ]
+        return join(xp, rows)
+
+
+def program(
+    weights: Array,
+    noise_model: BaseNoiseModel,
+    *,
+    rng: Generator | int,
+    n_chips: int | None = None,
+    w_max: float | Array | None = None,
+) -> ProgrammedArray:
+    """Programs `weights` into one chip, or into `n_chips` independent ones.
+
+    Args:
+        weights: float32 or float64 array of any shape (integers become the default float); not changed.
+        noise_model: the devices.
+        rng: seed, or `Philox(seed)`, or `Native(seed)`.
+        n_chips: number of chips; None for one chip without a chip axis.
+        w_max: weight that maps to the largest conductance, a number or an array that broadcasts to the weights, such
+            as [out, 1] for one scale per output; larger weights saturate. Default: the largest magnitude in `weights`.
+
+    Raises:
+        DtypeError, NonFiniteError, ShapeError: bad weights or w_max.
+        ConfigError: n_chips < 1, w_max <= 0, a seed or a model parameter out of range.
+    """
+    noise_model.check()
+    model, generator = copy.deepcopy(noise_model), as_generator(rng)
+    if n_chips is not None and n_chips < 1:
+        raise ConfigError(f"n_chips must be at least 1 (or None), got {n_chips}.")
+    xp, weights = finite_array(weights, "weights")
+    weights = xp.asarray(weights, copy=True)
+    parameters = _conversion_parameters(xp, model.g_converter, weights, w_max)
+    shape = (model.g_converter.n_devices, *_chip_axis(n_chips), *weights.shape)
+
+    def drawn(stream: str, function: Callable[[Array, Array], Array]) -> Array:
+        flat = _drawn(xp, weights, parameters, model.g_converter, generator, n_chips or 1, Draw(stream), function)
+        return xp.reshape(flat, shape)
+
+    g_prog, coefficients = drawn(PROGRAMMING, model.program_conductance), drawn(DRIFT, model.drift_coefficients)
+    return ProgrammedArray(weights, g_prog, coefficients, parameters, model, generator, n_chips)
+
+
+def _drawn(
+    xp: Any,
+    weights: Array,
+    parameters: ConversionParameters,
+    converter: BaseConductanceConverter,
+    rng: Generator,
+    n_chips: int,
+    draw: Draw,
+    function: Callable[[Array, Array], Array],
+) -> Array:
+    """function(target conductances, normals) of every block, joined to [K, n_chips, n_elements]."""
+    flat, flat_parameters = xp.reshape(weights, (-1,)), _BlockParameters(xp, parameters, weights.shape)
+    place, k = device(weights), converter.n_devices
+
+    def made(block: Block) -> Array:
+        g_target = converter.encode(xp, flat[block.start : block.stop], flat_parameters.of(block))
+        return function(g_target[:, None, :], rng.normal(xp, draw, block, k, weights.dtype, place))
+
+    return join(xp, [[made(block) for block in row] for row in blocks(xp, n_chips, flat.shape[0], k)])
+
+
+class _BlockParameters:
+    """Conversion parameters of a block of flattened weights."""
+
+    def __init__(self, xp: Any, parameters: ConversionParameters, shape: tuple[int, ...]) -> None:
+        def flattened(value: Array) -> Array:
+            return value if value.ndim == 0 else xp.reshape(xp.broadcast_to(value, shape), (-1,))
+
+        self._scale, self._low = flattened(parameters.scale_ratio), flattened(parameters.w_low)
+
+    def of(self, block: Block) -> ConversionParameters:
+        scale, low = (v if v.ndim == 0 else v[block.start : block.stop] for v in (self._scale, self._low))
+        return ConversionParameters(scale, low)
+
+
+def _conversion_parameters(
+    xp: Any, converter: BaseConductanceConverter, weights: Array, w_max: float | Array | None
+) -> ConversionParameters:
+    if w_max is None:
+        return converter.parameters(xp, *converter.weight_range(xp, weights))
+    high = xp.asarray(w_max, dtype=weights.dtype, device=device(weights))
+    try:
+        fits = xp.broadcast_to(high, weights.shape).shape == weights.shape
+    except (ValueError, RuntimeError):
+        fits = False
+    if not fits:
+        raise ShapeError(f"w_max of shape {tuple(high.shape)} does not broadcast to weights {tuple(weights.shape)}.")
+    if not bool(xp.all((high > 0.0) & xp.isfinite(high))):
+        raise ConfigError("w_max must be positive and finite.")
+    return converter.parameters(xp, -high, high)
+
+
+def _chip_axis(n_chips: int | None) -> tuple[int, ...]:
+    return () if n_chips is None else (n_chips,)
