@@ -8,10 +8,10 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-import rpu_sim
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
+import rpu_sim
 from benchmarks.interleave import Local, Ratio, plan
 from benchmarks.machine import describe
 from benchmarks.table import Figure, Results, Timing

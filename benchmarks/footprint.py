@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+
 import rpu_sim
 import rpu_sim.config
-
 from benchmarks.cases import DEVICES, LEARNING_RATE, Case, build_config
 
 BATCH = 64

@@ -7,9 +7,9 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
+
 import rpu_sim
 import rpu_sim.config
-
 from benchmarks.cases import LEARNING_RATE, Case, build_config, operands
 from benchmarks.interleave import Local
 

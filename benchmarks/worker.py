@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from benchmarks.cases import Case
-from benchmarks.interleave import Local
+from benchmarks.interleave import CLOCKS, Local
 
 ROOT = Path(__file__).resolve().parents[1]
 SIDES = {"ours": "benchmarks.tiles", "peer": "benchmarks.peer_tiles"}
@@ -30,8 +30,9 @@ SIDES = {"ours": "benchmarks.tiles", "peer": "benchmarks.peer_tiles"}
 class Remote:
     """The parent's view of a worker: `python` is the interpreter of the environment to measure."""
 
-    def __init__(self, python: str, side: str, framework: str, threads: int) -> None:
-        command = [python, "-m", "benchmarks.worker", side, "--framework", framework, "--threads", str(threads)]
+    def __init__(self, python: str, side: str, framework: str, threads: int, clock: str) -> None:
+        options = ["--framework", framework, "--threads", str(threads), "--clock", clock]
+        command = [python, "-m", "benchmarks.worker", side, *options]
         # Every BLAS and OpenMP reads its thread count from the environment, before its first call.
         counts = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
         self._name = f"{side} in {python}"
@@ -75,8 +76,8 @@ class Remote:
         self._answers.close()
 
 
-def serve(side: Any, framework: str, requests: IO[str], answers: IO[str]) -> None:
-    """Answer `requests` until there are no more; `side` is one of the modules of SIDES."""
+def serve(side: Any, framework: str, clock: str, requests: IO[str], answers: IO[str]) -> None:
+    """Answer `requests` until there are no more; `side` is one of the modules of SIDES, `clock` one of CLOCKS."""
     prepared: Local | None = None
     for line in requests:
         verb, _, argument = line.strip().partition(" ")
@@ -86,7 +87,7 @@ def serve(side: Any, framework: str, requests: IO[str], answers: IO[str]) -> Non
             elif verb == "case":
                 prepared, answer = side.prepare(Case.parse(argument), framework), {}
             elif verb == "block" and prepared is not None:
-                answer = {"seconds": prepared.block(int(argument))}
+                answer = {"seconds": prepared.block(int(argument), CLOCKS[clock])}
             else:
                 answer = {"error": "the requests are facts, case and, once a case is prepared, block."}
         except Exception as error:
@@ -101,13 +102,14 @@ def main() -> None:
     parser.add_argument("side", choices=SIDES)
     parser.add_argument("--framework", default="numpy", choices=("numpy", "torch"), help="what the arrays are")
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--clock", default="wall", choices=CLOCKS)
     arguments = parser.parse_args()
     # What a library prints must not become an answer: answers get a descriptor of their own, prints go to stderr.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     side = importlib.import_module(SIDES[arguments.side])
     side.set_num_threads(arguments.threads)
-    serve(side, arguments.framework, sys.stdin, answers)
+    serve(side, arguments.framework, arguments.clock, sys.stdin, answers)
 
 
 if __name__ == "__main__":

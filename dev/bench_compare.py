@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # a script's own folder is on the path, the root is not
 
 from benchmarks.cases import Case, mvm_cases, update_cases
-from benchmarks.interleave import Ratio, interleave
+from benchmarks.interleave import CLOCKS, Ratio, interleave
 from benchmarks.machine import describe
 from benchmarks.table import Results, Timing, compared
 from benchmarks.worker import Remote
@@ -31,12 +31,17 @@ class Pair:
     base: str
     head: str
     threads: int
+    clock: str
+
+    def worker(self, python: str) -> Remote:
+        """A fresh process of one build."""
+        return Remote(python, "ours", "numpy", self.threads, self.clock)
 
     def times(self, case: Case) -> tuple[list[float], list[float]]:
         """Seconds per call in each round, of the base and of the head, from one fresh process of each."""
         with (
-            Remote(self.base, "ours", "numpy", self.threads) as base,
-            Remote(self.head, "ours", "numpy", self.threads) as head,
+            self.worker(self.base) as base,
+            self.worker(self.head) as head,
         ):
             base.prepare(case)
             head.prepare(case)
@@ -58,7 +63,7 @@ class Pair:
         """Versions of both builds."""
         facts = {}
         for name, python in (("base", self.base), ("head", self.head)):
-            with Remote(python, "ours", "numpy", self.threads) as side:
+            with self.worker(python) as side:
                 facts.update({f"{name} {label}": text for label, text in side.facts().items()})
         return facts
 
@@ -70,10 +75,11 @@ def main() -> None:
     parser.add_argument("--head", required=True, help="the Python with the new build")
     parser.add_argument("--cases", nargs="*", type=Case.parse, help="default: the quick set")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: for a busy machine, with --threads 1")
     parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
-    pair = Pair(arguments.base, arguments.head, arguments.threads)
-    results = Results({**describe(arguments.threads), **pair.facts()})
+    pair = Pair(arguments.base, arguments.head, arguments.threads, arguments.clock)
+    results = Results({**describe(arguments.threads), "clock": arguments.clock, **pair.facts()})
     for case in arguments.cases or update_cases(full=False) + mvm_cases(full=False):
         ratio, verdict = pair.compare(case)
         print(f"{case}: {verdict}, {compared(ratio)}", file=sys.stderr, flush=True)
