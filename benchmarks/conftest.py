@@ -12,7 +12,7 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import rpu_sim
-from benchmarks.interleave import Local, Ratio, plan
+from benchmarks.interleave import CLOCKS, Local, Ratio, plan
 from benchmarks.machine import describe
 from benchmarks.table import Figure, Results, Timing
 from benchmarks.tiles import facts
@@ -23,6 +23,7 @@ RESULTS = pytest.StashKey[Results]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("rpu-sim benchmarks")
     group.addoption("--full-set", action="store_true", help="every device, size and batch size instead of a quick set")
+    group.addoption("--clock", default="wall", choices=CLOCKS, help="cpu: for a busy machine, with --threads 1")
     group.addoption("--threads", type=int, default=os.cpu_count() or 1, help="threads of both torch and rpu_sim")
 
 
@@ -32,7 +33,9 @@ def pytest_configure(config: pytest.Config) -> None:
     threads = config.getoption("--threads")
     torch.set_num_threads(threads)
     rpu_sim.set_num_threads(threads)
-    config.stash[RESULTS] = Results({**describe(threads), **facts()})
+    clock = config.getoption("--clock")
+    config.option.benchmark_timer = f"time.{CLOCKS[clock].__name__}"
+    config.stash[RESULTS] = Results({**describe(threads), "clock": clock, **facts()})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -67,10 +70,11 @@ def side_by_side(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) ->
     def measure(group: str, case: str, subject: Local, against: str, reference: Local, target: str = "") -> None:
         planned = plan([subject, reference])
         calls, reference_calls = planned.calls
+        clock = CLOCKS[request.config.getoption("--clock")]
         reference_times: list[float] = []
 
         def before_each_round() -> None:
-            reference_times.append(reference.block(reference_calls))
+            reference_times.append(reference.block(reference_calls, clock))
             subject.warm(calls)
 
         benchmark.group = group
