@@ -57,6 +57,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 SideBySide = Callable[..., None]
+Measure = Callable[..., None]
 
 
 @pytest.fixture
@@ -89,6 +90,12 @@ def side_by_side(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) ->
 
 
 @pytest.fixture
-def record_figure(request: pytest.FixtureRequest) -> Callable[[Figure], None]:
-    """Put a quantity other than a pair of times into the results."""
-    return request.config.stash[RESULTS].figures.append
+def figure(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Measure:
+    """`figure(group, case, measure, target="")` records what `measure` returns, anything but a pair of times."""
+
+    def run(group: str, case: str, measure: Callable[[], str], target: str = "") -> None:
+        benchmark.group = group
+        value = benchmark.pedantic(measure, rounds=1)
+        request.config.stash[RESULTS].figures.append(Figure(group, case, value, target))
+
+    return run

@@ -14,7 +14,7 @@ from statistics import geometric_mean
 from benchmarks.cases import Case, mvm_cases, update_cases
 from benchmarks.interleave import CLOCKS, Ratio, interleave
 from benchmarks.machine import describe
-from benchmarks.table import Results, Timing, compared
+from benchmarks.table import Results, Timing, compared, said
 from benchmarks.worker import Remote
 
 
@@ -47,7 +47,7 @@ def summary(results: Results) -> str:
         batch = "1" if case.batch == 1 else "8" if case.batch < 32 else "32 and up"
         classes.setdefault(f"{case.operation} {case.device}, batch {batch}", []).append(row.ratio.middle)
     means = {name: geometric_mean(ratios) for name, ratios in classes.items()}
-    lines = [f"* {name}: {1 / mean:.3g}x faster ({len(classes[name])} cases)" for name, mean in means.items()]
+    lines = [f"* {name}: {said(mean)} ({len(classes[name])} cases)" for name, mean in means.items()]
     return "Geometric means:\n\n" + "\n".join(lines)
 
 

@@ -69,11 +69,15 @@ def duration(seconds: float) -> str:
     return f"{seconds / 1e-9:.3g} ns"
 
 
+def said(ratio: float) -> str:
+    """A time over its reference's as a reader says it: '53x faster' or '1.24x the time'."""
+    return f"{1 / ratio:.3g}x faster" if ratio < 1 else f"{ratio:.3g}x the time"
+
+
 def compared(ratio: Ratio) -> str:
-    """The ratio as a reader says it: '53x faster' or '1.24x the time', with the quartiles of the rounds."""
-    if ratio.middle < 1:
-        return f"{1 / ratio.middle:.3g}x faster ({1 / ratio.high:.3g} .. {1 / ratio.low:.3g})"
-    return f"{ratio.middle:.3g}x the time ({ratio.low:.3g} .. {ratio.high:.3g})"
+    """The same with the quartiles of the rounds."""
+    low, high = sorted((1 / ratio.low, 1 / ratio.high)) if ratio.middle < 1 else (ratio.low, ratio.high)
+    return f"{said(ratio.middle)} ({low:.3g} .. {high:.3g})"
 
 
 def _grid(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
