@@ -1,0 +1,114 @@
+"""What is measured: an operation of one tile at one shape and batch size, such as `update-soft-512x512-b64`.
+
+The same cases run on our tiles (`tiles.py`) and on the peer's (`peer_tiles.py`), with the same operands and equal
+configurations.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEARNING_RATE = 0.01  # with x ~ 0.3 N and d ~ 0.1 N: about 0.19 pulses per cell and sample
+DEVICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "constant": ("ConstantStepDevice", {}),
+    "linear": ("LinearStepDevice", {"gamma_up": 0.5, "gamma_down": 0.5}),
+    "linear_additive": ("LinearStepDevice", {"gamma_up": 0.5, "gamma_down": 0.5, "mult_noise": False}),
+    "soft": ("SoftBoundsDevice", {}),
+    "soft_additive": ("SoftBoundsDevice", {"mult_noise": False}),
+    "exp": ("ExpStepDevice", {}),
+}
+OPERATIONS = ("update", "forward", "backward")
+SIZES = (128, 256, 512, 1024, 2048)
+BATCHES = (1, 8, 32, 64, 256)
+
+_NAME = re.compile(
+    r"(?P<operation>[a-z]+)-(?P<device>[a-z_]+)-(?P<out>\d+)x(?P<inp>\d+)-b(?P<batch>\d+)(-near(?P<near>\d+))?"
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One measurement: `operation` on an `out_size` x `in_size` tile of `device` with `batch` samples.
+
+    `near` is the percentage of cells that start at their upper bound; None keeps the device's default bounds, while a
+    number (0 included) gives every cell the same bounds, so that the rest of the cells are certainly far from theirs.
+    """
+
+    operation: str
+    device: str
+    out_size: int
+    in_size: int
+    batch: int
+    near: int | None = None
+
+    def __str__(self) -> str:
+        name = f"{self.operation}-{self.device}-{self.out_size}x{self.in_size}-b{self.batch}"
+        return name if self.near is None else f"{name}-near{self.near}"
+
+    @classmethod
+    def parse(cls, name: str) -> Case:
+        """The case called `name`; raises ValueError for a name that is none."""
+        match = _NAME.fullmatch(name)
+        if not match or match["operation"] not in OPERATIONS or match["device"] not in DEVICES:
+            raise ValueError(
+                f"'{name}' is not a case; write it as in update-constant-512x512-b64, "
+                f"with an operation of {OPERATIONS} and a device of {tuple(DEVICES)}."
+            )
+        near = None if match["near"] is None else int(match["near"])
+        return cls(match["operation"], match["device"], int(match["out"]), int(match["inp"]), int(match["batch"]), near)
+
+
+@dataclass(frozen=True)
+class Operands:
+    """`x` [batch, in], `d` [batch, out], `weights` [out, in], and `at_bound` [out, in], the cells to start there."""
+
+    x: NDArray[np.float32]
+    d: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    at_bound: NDArray[np.bool_]
+
+
+def operands(case: Case) -> Operands:
+    """The same arrays for every side that runs `case`."""
+    rng = np.random.default_rng(case.out_size * case.batch + case.in_size)
+    shape = (case.out_size, case.in_size)
+    return Operands(
+        x=0.3 * rng.standard_normal((case.batch, case.in_size), np.float32),
+        d=0.1 * rng.standard_normal((case.batch, case.out_size), np.float32),
+        weights=rng.uniform(-0.1, 0.1, shape).astype(np.float32),
+        at_bound=rng.random(shape) < (case.near or 0) / 100,
+    )
+
+
+def build_config(configs: Any, case: Case) -> Any:
+    """The `SingleRPUConfig` of a case; `configs` is the module of the configuration classes (ours or the peer's)."""
+    class_name, fields = DEVICES[case.device]
+    equal_bounds = {} if case.near is None else {"w_max_dtod": 0.0, "w_min_dtod": 0.0}
+    return configs.SingleRPUConfig(device=getattr(configs, class_name)(**fields, **equal_bounds))
+
+
+def _square(operation: str, device: str, size: int, batch: int) -> Case:
+    return Case(operation, device, size, size, batch)
+
+
+def update_cases(*, full: bool) -> list[Case]:
+    """Pulsed updates: every device, size and batch size, or the few that tell most."""
+    if full:
+        return [_square("update", *rest) for rest in product(DEVICES, SIZES, BATCHES)]
+    constant = [(256, 32), (512, 1), (512, 8), (512, 64), (1024, 64)]
+    others = [name for name in DEVICES if name != "constant"]
+    return [_square("update", "constant", *rest) for rest in constant] + [
+        _square("update", device, 512, 64) for device in others
+    ]
+
+
+def mvm_cases(*, full: bool) -> list[Case]:
+    """Forward and backward passes with the default (noisy, quantised, managed) input and output."""
+    shapes = product(SIZES, BATCHES) if full else [(256, 32), (512, 1), (512, 8), (512, 64), (1024, 64)]
+    return [_square(operation, "constant", *shape) for shape in shapes for operation in ("forward", "backward")]
