@@ -42,3 +42,9 @@ def exact(request):
 @pytest.fixture(autouse=True)
 def _seed():
     torch.manual_seed(20240611)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Keep torch on one thread: all matrices here are small, and two would wait for each other on a busy machine."""
+    torch.set_num_threads(1)

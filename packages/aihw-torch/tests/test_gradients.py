@@ -17,13 +17,18 @@ class Pair:
     """An exact analog network beside its digital twin, each with its optimizer."""
 
     def __init__(self, config, lr=0.1, **options):
-        self.analog = AnalogSequential(AnalogLinear(5, 4, rpu_config=config), nn.Tanh(), AnalogLinear(4, 3, rpu_config=config))
+        self.analog = AnalogSequential(
+            AnalogLinear(5, 4, rpu_config=config), nn.Tanh(), AnalogLinear(4, 3, rpu_config=config)
+        )
         self.digital = nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3))
         for i in (0, 2):
             weight, bias = self.analog[i].get_weights()
             self.digital[i].load_state_dict({"weight": weight, "bias": bias})
         self.models = (self.analog, self.digital)
-        self.optimizers = (AnalogSGD(self.analog.parameters(), lr, **options), torch.optim.SGD(self.digital.parameters(), lr, **options))
+        self.optimizers = (
+            AnalogSGD(self.analog.parameters(), lr, **options),
+            torch.optim.SGD(self.digital.parameters(), lr, **options),
+        )
 
     def both(self, do):
         """Call do(model, optimizer) for both."""
@@ -108,7 +113,11 @@ def test_micro_batches_give_the_same_bits_as_the_whole_batch():
         torch.manual_seed(1)
         layer = AnalogLinear(5, 3, bias=False)
         optimizer = AnalogSGD(layer.parameters(), lr=0.1)
-        for x, d in zip(torch.linspace(-1, 1, 40).view(8, 5).chunk(parts), torch.linspace(1, -1, 24).view(8, 3).chunk(parts), strict=True):
+        for x, d in zip(
+            torch.linspace(-1, 1, 40).view(8, 5).chunk(parts),
+            torch.linspace(1, -1, 24).view(8, 3).chunk(parts),
+            strict=True,
+        ):
             layer(x).backward(d)
         optimizer.step()
         return layer.get_weights()[0]
@@ -161,7 +170,10 @@ def test_several_uses_in_one_step_add_up(exact):
     twin = nn.Linear(4, 4)
     twin.load_state_dict(dict(zip(("weight", "bias"), layer.get_weights(), strict=True)))
     x = torch.randn(3, 2, 4)
-    for model, optimizer in ((layer, AnalogSGD(layer.parameters(), 0.1)), (twin, torch.optim.SGD(twin.parameters(), 0.1))):
+    for model, optimizer in (
+        (layer, AnalogSGD(layer.parameters(), 0.1)),
+        (twin, torch.optim.SGD(twin.parameters(), 0.1)),
+    ):
         h = torch.tanh(model(x))  # a use with three dimensions, and two more with two
         (model(h[0]) + model(torch.tanh(model(h[1])))).square().sum().backward()
         optimizer.step()
@@ -229,7 +241,7 @@ def test_grad_scaler_with_clipping_and_accumulation(exact):
     inputs = [batch(), batch()]
     for model, optimizer in zip(pair.models, pair.optimizers, strict=True):
         scaler = torch.amp.GradScaler("cpu", init_scale=1024.0)
-        for x in inputs[: 1]:
+        for x in inputs[:1]:
             scaler.scale(model(x).square().mean()).backward()
         scaler.unscale_(optimizer)
         nn.utils.clip_grad_norm_(model.parameters(), 0.01)
@@ -412,8 +424,8 @@ def test_autocast_keeps_analog_layers_in_float32():
 
 def test_noisy_gradients_have_the_right_mean():
     # The noise of the backward pass is 0.06 times the largest |d|. The mean of 4000 samples has a standard error of
-    # 0.06 / sqrt(4000) = 0.00095 max|d|; 5 of them fail by chance with a probability of 20 * 6e-7 for the 20 elements. The
-    # spread of 0.06 max|d| is known to 1 / sqrt(8000) = 1.1 %; 5 times that is 5.6 %.
+    # 0.06 / sqrt(4000) = 0.00095 max|d|; 5 of them fail by chance with a probability of 20 * 6e-7 for the 20 elements.
+    # The spread of 0.06 max|d| is known to 1 / sqrt(8000) = 1.1 %; 5 times that is 5.6 %.
     backward = IOParameters(inp_res=-1.0, out_res=-1.0, out_noise=0.06)
     layer = AnalogLinear(20, 10, rpu_config=SingleRPUConfig(backward=backward))
     x = torch.zeros(4000, 20, requires_grad=True)

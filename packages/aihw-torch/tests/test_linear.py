@@ -142,7 +142,7 @@ def test_iterators_reach_each_tile_once():
 def test_container_weights_by_the_name_of_the_tile():
     model = AnalogSequential(AnalogLinear(4, 3), nn.Tanh(), AnalogLinear(3, 2, bias=False))
     other = AnalogSequential(AnalogLinear(4, 3), nn.Tanh(), AnalogLinear(3, 2, bias=False))
-    weights = {name: (0.1 * torch.ones_like(w), b) for name, (w, b) in model.get_weights().items()}
+    weights = {name: (0.01 * torch.ones_like(w), b) for name, (w, b) in model.get_weights().items()}
     assert list(weights) == ["0.analog_module", "2.analog_module"]
     other.set_weights(weights)
     torch.testing.assert_close(other[0].get_weights(), weights["0.analog_module"])

@@ -34,9 +34,9 @@ def one_sentence(error):
         (torch.zeros(3, 4, dtype=torch.float16), DtypeError, r"float16.*float\(\)"),
         (torch.zeros(3, 4, dtype=torch.int64), DtypeError, r"int64.*float\(\)"),
         (torch.zeros(3, 5), ShapeError, "5"),
-        (torch.zeros(()), ShapeError, ""),
-        (torch.full((3, 4), torch.nan), NonFiniteError, ""),
-        (torch.full((3, 4), torch.inf), NonFiniteError, ""),
+        (torch.zeros(()), ShapeError, "shape"),
+        (torch.full((3, 4), torch.nan), NonFiniteError, "NaN"),
+        (torch.full((3, 4), torch.inf), NonFiniteError, "infinity"),
         (torch.zeros(3, 4, device="meta"), DeviceError, "meta"),
     ],
 )

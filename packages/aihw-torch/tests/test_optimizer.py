@@ -43,13 +43,13 @@ def test_the_example_of_the_readme():
     model = AnalogLinear(4, 2)
     opt = AnalogSGD(model.parameters(), lr=0.1)
     opt.regroup_param_groups(model)
-    first = float(mse_loss(model(x), y))
+    first = mse_loss(model(x), y).item()
     for _ in range(10):
         opt.zero_grad()
         loss = mse_loss(model(x), y)
         loss.backward()
         opt.step()
-    assert float(loss) < 0.5 * first
+    assert loss.item() < 0.5 * first
 
 
 def test_arguments_and_groups_are_those_of_sgd():
@@ -213,7 +213,10 @@ def test_digital_parameters_train_as_with_sgd(options):
     torch.manual_seed(0)
     plain = nn.Linear(4, 3)
     analog = copy.deepcopy(plain)
-    optimizers = torch.optim.SGD(plain.parameters(), lr=0.1, **options), AnalogSGD(analog.parameters(), lr=0.1, **options)
+    optimizers = (
+        torch.optim.SGD(plain.parameters(), lr=0.1, **options),
+        AnalogSGD(analog.parameters(), lr=0.1, **options),
+    )
     for _ in range(5):
         x = torch.randn(6, 4)
         for model, optimizer in zip((plain, analog), optimizers, strict=True):
@@ -285,14 +288,14 @@ def test_layers_are_freed_without_the_garbage_collector():
         optimizer.step()
         alive = layer.weight
         del layer
-        assert alive.tile is None
+        assert alive.analog_tile is None
     finally:
         gc.enable()
 
 
 def test_pulses_move_the_weights_by_the_learning_rate_on_average():
     # 40 x 50 cells, one sample with x = d = 1 and lr = 0.1: the expected change is -0.1 per cell, made of 100 pulses of
-    # 0.001 +- 30 % from device to device (and +- 30 % from pulse to pulse), in trains limited to 31 slots that all fire.
+    # 0.001 +- 30 % from device to device (and +- 30 % from pulse to pulse), in trains of at most 31 slots, all firing.
     # So each cell gets 31 pulses: -0.031, with a device spread of 30 %, and the mean over 2000 cells is known to
     # 0.031 * 0.3 / sqrt(2000) = 0.00021; 5 of them fail by chance with a probability of 6e-7.
     config = SingleRPUConfig(device=ConstantStepDevice(w_max=10.0, w_min=-10.0))

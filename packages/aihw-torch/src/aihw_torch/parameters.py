@@ -26,7 +26,7 @@ class PulsedParameter(nn.Parameter):
     _tile: weakref.ref[AnalogTile] | None = None
 
     @property
-    def tile(self) -> AnalogTile | None:
+    def analog_tile(self) -> AnalogTile | None:
         """The tile, None if it does not exist any more."""
         return None if self._tile is None else self._tile()
 
@@ -55,8 +55,8 @@ class PulsedWeight(PulsedParameter):
 
     Reading it is reading the devices without noise, and writing into it in place sets them as they are; `set_weights`
     of the layer is the way to write that respects the bounds of the devices. It never asks for a gradient, so a loss
-    that has `weight.norm()` in it does not train the tile. What is set of `requires_grad` goes to the tile's token: freezing
-    the weight freezes the tile.
+    that has `weight.norm()` in it does not train the tile. Setting `requires_grad` is passed on to the tile's token:
+    freezing the weight freezes the tile.
     """
 
     def __new__(cls, data: Tensor, requires_grad: bool = False) -> PulsedWeight:
@@ -66,21 +66,20 @@ class PulsedWeight(PulsedParameter):
     @property
     def logical_weight(self) -> Tensor:
         """The matrix that a floating-point layer would use, [out, in]: without the column of an analog bias."""
-        tile = self.tile
+        tile = self.analog_tile
         return self.data if tile is None else self.data[:, : tile.in_size]
 
     @property
     def data(self) -> Tensor:
         """The values, as of every tensor; assigned values are copied into the array, which stays where it is."""
-        values: Tensor = nn.Parameter.data.__get__(self)
-        return values
+        return super().data
 
     @data.setter
     def data(self, values: Tensor) -> None:
         if values.shape != self.shape:
             raise ShapeError(
-                f"The weight of this tile has the shape {tuple(self.shape)}, give values of that shape instead of "
-                f"{tuple(values.shape)}."
+                f"the weight of this tile has the shape {tuple(self.shape)}; give values of that shape instead of "
+                f"{tuple(values.shape)}"
             )
         if values.data_ptr() != self.data_ptr():
             with torch.no_grad():
@@ -88,7 +87,7 @@ class PulsedWeight(PulsedParameter):
 
     def attach_array(self, array: Tensor) -> None:
         """Move to another memory: that of the array of a copied tile."""
-        nn.Parameter.data.__set__(self, array)
+        Tensor.data.__set__(self, array)  # type: ignore[attr-defined]
 
     @property
     def requires_grad(self) -> bool:
@@ -101,7 +100,7 @@ class PulsedWeight(PulsedParameter):
 
     def requires_grad_(self, requires_grad: bool = True) -> PulsedWeight:
         """Freeze the tile, or let it learn again."""
-        tile = self.tile
+        tile = self.analog_tile
         if tile is not None:
             tile.weight_token.requires_grad_(requires_grad)
         return self

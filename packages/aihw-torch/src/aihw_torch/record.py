@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -31,12 +32,15 @@ def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
     ||d^T x||^2 = sum((x x^T) o (d d^T)), or through the gradient itself.
     """
     samples, n_in, n_out = x.shape[0], x.shape[1], d.shape[1]
+    norm: Tensor
     if samples == 1:
-        return (torch.linalg.vector_norm(x) * torch.linalg.vector_norm(d)).view(1)
-    if samples * (n_in + n_out) < n_in * n_out:
+        norm = torch.linalg.vector_norm(x) * torch.linalg.vector_norm(d)
+    elif samples * (n_in + n_out) < n_in * n_out:
         # Rounding can leave a small negative number where the samples cancel.
-        return torch.dot((x @ x.T).view(-1), (d @ d.T).view(-1)).clamp_(min=0.0).sqrt_().view(1)
-    return torch.linalg.vector_norm(d.T @ x).view(1)
+        norm = torch.dot((x @ x.T).view(-1), (d @ d.T).view(-1)).clamp_(min=0.0).sqrt_()
+    else:
+        norm = torch.linalg.vector_norm(d.T @ x)
+    return norm.view(1)
 
 
 @dataclass
@@ -51,8 +55,8 @@ class _Pass:
 class UpdateRecord:
     """The recorded (x, d) of one tile.
 
-    A pass counts only once its gradient is in `token.grad`: `torch.autograd.grad` with respect to an input runs the same
-    backward functions and must leave nothing behind. Hence the two hooks on the token.
+    A pass counts only once its gradient is in `token.grad`: `torch.autograd.grad` with respect to an input runs the
+    same backward functions and must leave nothing behind. Hence the two hooks on the token.
     """
 
     def __init__(self, token: PulseToken) -> None:
@@ -63,8 +67,8 @@ class UpdateRecord:
         # A hook can only be registered on a tensor that asks for a gradient; it stays when the token is frozen.
         frozen = not token.requires_grad
         token.requires_grad_(True)
-        token.register_hook(self._before_accumulation)
-        token.register_post_accumulate_grad_hook(self._after_accumulation)
+        token.register_hook(self._before_accumulation)  # type: ignore[no-untyped-call]
+        token.register_post_accumulate_grad_hook(self._after_accumulation)  # type: ignore[no-untyped-call]
         token.requires_grad_(not frozen)
 
     def __len__(self) -> int:
@@ -79,9 +83,12 @@ class UpdateRecord:
         if task not in self._passes:
             self._passes[task] = _Pass()
             # Also a pass that never reaches the token ends, and its copies with it.
-            torch.autograd.Variable._execution_engine.queue_callback(lambda: self._passes.pop(task, None))
+            torch.autograd.Variable._execution_engine.queue_callback(partial(self._end, task))
         self._passes[task].entries.append((x, d))
         return gradient_norm(x, d)
+
+    def _end(self, task: int) -> None:
+        self._passes.pop(task, None)
 
     def _before_accumulation(self, norm: Tensor) -> None:
         token = self._token()

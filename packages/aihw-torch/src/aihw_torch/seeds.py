@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 
-import rpu_sim
 import torch
+
+import rpu_sim
 
 
 def torch_seed() -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-import rpu_sim
 import torch
+
+import rpu_sim
 
 _followed = 0
 

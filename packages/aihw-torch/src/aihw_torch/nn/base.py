@@ -64,17 +64,18 @@ class AnalogLayerBase(nn.Module):
         self,
         state_dict: Mapping[str, Any],
         strict: bool = True,
-        load_rpu_config: bool | None = None,
         assign: bool = False,
+        *,
+        load_rpu_config: bool | None = None,
     ) -> Any:
         """Load a state in place, as torch does: parameters keep their identity, so optimizers keep working.
 
         Args:
             state_dict: what `state_dict()` returned.
             strict: whether missing and unexpected keys are an error.
+            assign: for the digital parameters, as in torch; the state of a tile is always copied.
             load_rpu_config: take the configurations of the tiles from the state as well. By default, as with False,
                 each tile keeps its own, with a warning where the two differ.
-            assign: for the digital parameters, as in torch; the state of a tile is always copied.
         """
         with replacing_configs(bool(load_rpu_config)):
             return super().load_state_dict(state_dict, strict=strict, assign=assign)

@@ -25,7 +25,9 @@ class AnalogContainerBase(AnalogLayerBase):
         """Set the weights and biases of each tile; all names of `get_weights` are needed."""
         tiles = dict(self.named_analog_tiles())
         if missing := tiles.keys() - weights.keys():
-            raise StateError(f"there are no weights for the tiles {', '.join(sorted(missing))}; give those of every tile")
+            raise StateError(
+                f"there are no weights for the tiles {', '.join(sorted(missing))}; give those of every tile"
+            )
         for name, tile in tiles.items():
             tile.set_weights(*weights[name])
 

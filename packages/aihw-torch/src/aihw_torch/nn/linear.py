@@ -65,12 +65,12 @@ class AnalogLinear(AnalogLayerBase, nn.Linear):
         return output
 
     @property
-    def weight(self) -> Any:
+    def weight(self) -> Any:  # type: ignore[override]
         """The array of the tile, a parameter (see `PulsedWeight`); of a grid, the assembled matrix, a copy."""
         return self.analog_module.weight
 
     @property
-    def bias(self) -> Any:
+    def bias(self) -> Any:  # type: ignore[override]
         """The digital bias, a parameter; the column of an analog bias, a view without gradient; or None."""
         if self.analog_module.analog_bias:
             return self.analog_module.weight.data[:, -1]

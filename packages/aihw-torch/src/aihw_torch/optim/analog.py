@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim import Optimizer
 
 from aihw_torch.parameters import PulsedParameter, PulsedWeight
@@ -27,13 +29,14 @@ class AnalogOptimizerMixin(Optimizer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._warned = False
+        self._tile_names: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
         self._add_missing_tokens()
         # Fused optimizers unscale gradients inside their kernel, out of reach of the tokens: let GradScaler do it.
         self._step_supports_amp_scaling = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
-        self.__dict__.setdefault("_warned", False)
+        self._warned, self._tile_names = False, weakref.WeakKeyDictionary()
         self._step_supports_amp_scaling = False
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
@@ -47,7 +50,7 @@ class AnalogOptimizerMixin(Optimizer):
         present = {id(parameter) for group in self.param_groups for parameter in group["params"]}
         for group in self.param_groups:
             for parameter in list(group["params"]):
-                tile = parameter.tile if isinstance(parameter, PulsedWeight) else None
+                tile = parameter.analog_tile if isinstance(parameter, PulsedWeight) else None
                 if tile is not None and id(tile.weight_token) not in present:
                     group["params"].append(tile.weight_token)
                     if "param_names" in group:
@@ -59,13 +62,13 @@ class AnalogOptimizerMixin(Optimizer):
         found: dict[int, tuple[AnalogTile, dict[str, Any]]] = {}
         for group in self.param_groups:
             for parameter in group["params"]:
-                tile = parameter.tile if isinstance(parameter, PulsedParameter) else None
+                tile = parameter.analog_tile if isinstance(parameter, PulsedParameter) else None
                 if tile is not None and (id(tile) not in found or isinstance(parameter, PulsedWeight)):
                     found[id(tile)] = tile, group
         return list(found.values())
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Do one step: digital parameters first, then pulses, then the slow processes of the devices.
 
         Args:
@@ -94,7 +97,7 @@ class AnalogOptimizerMixin(Optimizer):
     def _digital_step(self) -> None:
         step = super().step
         # torch wraps the step of each class in the hooks; those of this optimizer run already around our own step.
-        inner = getattr(step.__func__, "__wrapped__", None) if getattr(step, "hooked", False) else None
+        inner = getattr(step, "__wrapped__", None) if getattr(step, "hooked", False) else None
         step() if inner is None else inner(self)
 
     def _warn_once(self, tiles: list[tuple[AnalogTile, dict[str, Any]]]) -> None:
@@ -108,25 +111,25 @@ class AnalogOptimizerMixin(Optimizer):
         }
         if not missed:
             return
-        names = self._names()
-        reached = sorted({names.get(id(tile), tile.describe()) for found in missed.values() for tile in found})
+        reached = sorted({self._name(tile) for found in missed.values() for tile in found})
         warnings.warn(
             f"{', '.join(missed)} act on digital parameters only and do not reach the pulsed tiles "
             f"{', '.join(reached)}; put those into a parameter group without these options to silence this warning",
-            stacklevel=4,
+            stacklevel=5,
         )
 
-    def _names(self) -> dict[int, str]:
-        """Return the names of tiles by their id, where the optimizer was made from `named_parameters()`."""
-        names: dict[int, str] = {}
+    def _name(self, tile: AnalogTile) -> str:
+        """Return the name of a tile as far as it is known: from `named_parameters()` or from the model."""
         for group in self.param_groups:
             for name, parameter in zip(group.get("param_names", ()), group["params"], strict=False):
-                if isinstance(parameter, PulsedWeight) and parameter.tile is not None:
-                    names[id(parameter.tile)] = name
-        return names
+                if isinstance(parameter, PulsedParameter) and parameter.analog_tile is tile:
+                    return str(name).rpartition(".")[0] or str(name)
+        return self._tile_names.get(tile, tile.describe())
 
-    def regroup_param_groups(self, *_: Any) -> None:
-        """Do nothing: groups and their learning rates stay as they are. Scripts of the field call it."""
+    def regroup_param_groups(self, *models: nn.Module) -> None:
+        """Leave the groups and their learning rates as they are, and learn the names of the tiles for messages."""
+        for model in models:
+            self._tile_names.update({module: name for name, module in model.named_modules()})
 
     def set_learning_rate(self, learning_rate: float = 0.1) -> None:
         """Set the learning rate of all groups."""

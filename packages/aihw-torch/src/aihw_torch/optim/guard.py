@@ -19,7 +19,7 @@ def _refuse_pulsed_parameters(optimizer: Optimizer, args: Any, kwargs: Any) -> N
         for parameter in group["params"]:
             if not isinstance(parameter, PulsedParameter):
                 continue
-            tile = parameter.tile
+            tile = parameter.analog_tile
             if tile is not None and (tile.weight_token.requires_grad or tile.weight_token.grad is not None):
                 raise OptimizerError(
                     f"{type(optimizer).__name__} cannot train the {tile.describe()}, which learns by pulses; use "

@@ -25,14 +25,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m aihw_torch.quickstart",
-        description="Train one analog layer on two rows, then a 64-128-10 network on scikit-learn's handwritten digits: "
-        "with floating-point weights, and by pulses on two simulated devices. Prints a table and writes a figure.",
+        description="Train one analog layer on two rows, then a 64-128-10 network on scikit-learn's handwritten "
+        "digits: with floating-point weights, and by pulses on two devices. Prints a table and writes a figure.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--epochs", type=int, default=15, help="epochs of each training run")
     parser.add_argument("--lr", type=float, default=0.1, help="learning rate of all runs")
     parser.add_argument("--batch", type=int, default=10, help="samples of a mini-batch")
-    parser.add_argument("--seed", type=int, default=0, help="seed of weights, order of samples, devices, noise and pulses")
+    parser.add_argument("--seed", type=int, default=0, help="seed of everything random: weights, devices, pulses")
     parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the figure")
     parser.add_argument("--no-figure", action="store_true", help="draw nothing (then matplotlib is not needed)")
     options = parser.parse_args(arguments)
@@ -55,6 +55,7 @@ def print_table(results: Sequence[Result]) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the quickstart; return the exit status."""
     options = parse(arguments)
+    torch.set_num_threads(1)  # matrices of this size gain nothing from more
     if not options.no_figure:
         from aihw_torch.quickstart.figure import draw  # early, so that a missing matplotlib is known before training
 

@@ -34,7 +34,9 @@ def load_digits() -> tuple[Tensor, Tensor]:
     try:
         from sklearn import datasets
     except ImportError as error:
-        raise SystemExit("the digits come with scikit-learn; install it with pip install 'aihw-torch[examples]'") from error
+        raise SystemExit(
+            "the digits come with scikit-learn; install it with pip install 'aihw-torch[examples]'"
+        ) from error
     data = datasets.load_digits()
     return torch.tensor(data.data / 16.0, dtype=torch.float32), torch.tensor(data.target)
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 
 from aihw_torch.quickstart.digits import Result
-from aihw_torch.utils.visualization import compute_pulse_response, estimate_n_steps, get_tile_for_plotting, plt
+from aihw_torch.utils.visualization import compute_pulse_response, estimate_n_steps, get_tile_for_plotting
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

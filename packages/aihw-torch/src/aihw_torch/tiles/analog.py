@@ -6,16 +6,17 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import rpu_sim
 import torch
 from torch import Tensor, nn
 
+import rpu_sim
 from aihw_torch import seeds, threads
 from aihw_torch.autograd import AnalogMVM
 from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.errors import DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
 from aihw_torch.parameters import PulsedWeight, PulseToken
 from aihw_torch.record import UpdateRecord
+from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import check_supported
 
 
@@ -77,23 +78,30 @@ class AnalogTile(nn.Module):
         x = self._checked(x)
         if self.analog_bias:
             x = nn.functional.pad(x, (0, 1), value=1.0)
-        if torch.is_grad_enabled():
-            y = AnalogMVM.apply(x, self.weight_token, self)  # type: ignore[no-untyped-call]
-        else:
-            y = self.tile.forward(x.detach())
+        y = self._product(x)
         return y if self.bias is None else y + self.bias
+
+    def _product(self, x: Tensor) -> Tensor:
+        y: Tensor
+        if not torch.is_grad_enabled():  # the node would only cost time
+            y = self.tile.forward(x.detach())
+            return y
+        y = AnalogMVM.apply(x, self.weight_token, self)  # type: ignore[no-untyped-call]
+        return y
 
     def _checked(self, x: Tensor) -> Tensor:
         weight = self._parameters.get("weight")
-        if not isinstance(weight, PulsedWeight) or weight.tile is not self:
+        if not isinstance(weight, PulsedWeight) or weight.analog_tile is not self:
             raise StateError(
-                "The weight of an analog tile was replaced by another tensor: a tile computes with its own array only, "
-                "write values into it with set_weights()."
+                "the weight of an analog tile was replaced by another tensor; a tile computes with its own array only, "
+                "so write values into it with set_weights()"
             )
-        if torch.is_autocast_enabled(x.device.type):
+        if not x.is_cpu:
+            raise DeviceError(f"the input is on {x.device} and the {self.describe()} on the CPU; use x.cpu()")
+        if torch.is_autocast_enabled("cpu"):
             return x.float()
         if x.dtype is not torch.float32:
-            raise DtypeError(f"An analog tile computes in float32: convert its input from {x.dtype} with x.float().")
+            raise DtypeError(f"an analog tile computes in float32; convert its input from {x.dtype} with x.float()")
         return x
 
     # ---- pulsed update
@@ -112,12 +120,19 @@ class AnalogTile(nn.Module):
         self._changed()
 
     def check_gradient(self) -> None:
-        """Raise `NonFiniteError` if the gradient that was recorded is not finite."""
+        """Raise an error if the gradient is not finite, or if it does not come from a backward pass."""
         gradient = self.weight_token.grad
-        if gradient is not None and not math.isfinite(float(gradient)):
+        if gradient is None:
+            return
+        if not math.isfinite(float(gradient)):
             raise NonFiniteError(
-                f"The recorded gradient of the {self.describe()} is not finite, nothing was updated: discard it with "
-                "zero_grad(), or let a torch.amp.GradScaler skip such steps."
+                f"the recorded gradient of the {self.describe()} is not finite and nothing was updated; discard it "
+                "with zero_grad(), or let a torch.amp.GradScaler skip such steps"
+            )
+        if float(gradient) != 0.0 and not len(self.record):
+            raise StateError(
+                f"the token of the {self.describe()} has a gradient but nothing was recorded; a tile learns from "
+                "backward(), not from gradients that are computed or set in another way"
             )
 
     def step(self, lr: float) -> None:
@@ -151,8 +166,8 @@ class AnalogTile(nn.Module):
         weight = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
         if weight.numel() != self.out_size * self.in_size:
             raise ShapeError(
-                f"The {self.describe()} takes weights of the shape {(self.out_size, self.in_size)}, "
-                f"not {tuple(weight.shape)}."
+                f"the {self.describe()} takes weights of the shape {(self.out_size, self.in_size)}, "
+                f"not {tuple(weight.shape)}"
             )
         weight = weight.reshape(self.out_size, self.in_size)
         bias = self._checked_bias(bias)
@@ -167,13 +182,15 @@ class AnalogTile(nn.Module):
     def _checked_bias(self, bias: Any) -> Any:
         if bias is None:
             if self.analog_bias:
-                raise ShapeError(f"The {self.describe()} has its bias on the array: give a bias of {self.out_size}.")
+                raise ShapeError(f"the {self.describe()} has its bias on the array; give a bias as well")
             return None
         if self.bias is None and not self.analog_bias:
-            raise ShapeError(f"The {self.describe()} has no bias: leave it out.")
+            raise ShapeError(f"the {self.describe()} has no bias; leave it out")
         bias = torch.as_tensor(bias, dtype=torch.float32, device="cpu").detach()
         if bias.shape != (self.out_size,):
-            raise ShapeError(f"The bias has the shape {tuple(bias.shape)} instead of {(self.out_size,)}.")
+            raise ShapeError(f"the bias has the shape {tuple(bias.shape)} instead of {(self.out_size,)}")
+        if not torch.isfinite(bias).all():
+            raise NonFiniteError("the bias contains NaN or infinity and nothing was set")
         return bias
 
     def get_weights(self) -> tuple[Tensor, Tensor | None]:
@@ -205,23 +222,60 @@ class AnalogTile(nn.Module):
 
     # ---- torch's module protocol
 
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        for name, values in self.tile.state_dict().items():
+            destination[prefix + name] = values
+        if self.bias is not None:
+            destination[prefix + "bias"] = self.bias if keep_vars else self.bias.detach()
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        given = {name[len(prefix) :]: values for name, values in state_dict.items() if name.startswith(prefix)}
+        where, missing = prefix.rstrip(".") or "the tile", list[str]()
+        bias = None if self.bias is None else given.pop("bias", None)
+        if self.bias is not None and bias is None:
+            missing.append("bias")
+        elif bias is not None and bias.shape != (self.out_size,):
+            error_msgs.append(f"the bias of {where} has the shape {tuple(bias.shape)} instead of {(self.out_size,)}")
+            return
+        errors = len(error_msgs)
+        tile = state.load(self.tile, given, where, missing, unexpected := list[str](), error_msgs)
+        if tile is not self.tile:
+            self.tile = tile
+            self.weight.attach_array(tile.weights)
+        if self.bias is not None and bias is not None and len(error_msgs) == errors:
+            with torch.no_grad():
+                self.bias.copy_(bias)
+        missing_keys += [prefix + name for name in missing]
+        unexpected_keys += [prefix + name for name in unexpected]
+
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "record"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        super().__setstate__(attributes)  # type: ignore[no-untyped-call]
         self._link()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogTile:
         probe = fn(torch.empty(0, dtype=torch.float32, device="cpu"))
         if probe.dtype is not torch.float32:
             raise DtypeError(
-                f"The {self.describe()} keeps its state in float32 and cannot become {probe.dtype}: convert the other "
-                "modules one by one, or use torch.autocast for mixed precision."
+                f"the {self.describe()} keeps its state in float32 and cannot become {probe.dtype}; convert the other "
+                "modules one by one, or use torch.autocast for mixed precision"
             )
         if probe.device.type != "cpu":
-            raise DeviceError(f"The {self.describe()} has no kernels for the device {probe.device}: keep it on the CPU.")
-        super()._apply(fn, recurse)
+            raise DeviceError(f"the {self.describe()} has no kernels for the device {probe.device}; keep it on the CPU")
+        if probe.is_shared():
+            raise DeviceError(f"the {self.describe()} cannot move to shared memory; send a copy to each process")
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         return self
 
     def describe(self) -> str:

@@ -55,7 +55,7 @@ class TileModuleArray(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias: [..., in] float32 -> [..., out]."""
         if x.shape[-1] != self.in_size:
-            raise ShapeError(f"The last dimension of the input is {x.shape[-1]}, this layer takes {self.in_size}.")
+            raise ShapeError(f"the last dimension of the input is {x.shape[-1]}, this layer takes {self.in_size}")
         y = None
         for part, tiles in zip(x.split(self.in_sizes, dim=-1), self._rows(), strict=True):
             partial = torch.cat([tile(part) for tile in tiles], dim=-1)
@@ -64,7 +64,7 @@ class TileModuleArray(nn.Module):
         return y if self.bias is None else y + self.bias
 
     def _rows(self) -> list[list[AnalogTile]]:
-        return [list(row) for row in self.array]  # type: ignore[arg-type]
+        return [list(row) for row in self.array]  # type: ignore[call-overload]
 
     @property
     def weight(self) -> Tensor:
@@ -77,14 +77,14 @@ class TileModuleArray(nn.Module):
         weight = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
         if weight.numel() != self.out_size * self.in_size:
             raise ShapeError(
-                f"This layer takes weights of the shape {(self.out_size, self.in_size)}, not {tuple(weight.shape)}."
+                f"this layer takes weights of the shape {(self.out_size, self.in_size)}, not {tuple(weight.shape)}"
             )
         if bias is not None:
             if self.bias is None:
-                raise ShapeError("This layer has no bias: leave it out.")
+                raise ShapeError("this layer has no bias; leave it out")
             bias = torch.as_tensor(bias, dtype=torch.float32, device="cpu").detach()
             if bias.shape != (self.out_size,):
-                raise ShapeError(f"The bias has the shape {tuple(bias.shape)} instead of {(self.out_size,)}.")
+                raise ShapeError(f"the bias has the shape {tuple(bias.shape)} instead of {(self.out_size,)}")
         columns = weight.reshape(self.out_size, self.in_size).split(self.in_sizes, dim=1)
         for column, tiles in zip(columns, self._rows(), strict=True):
             for part, tile in zip(column.split(self.out_sizes, dim=0), tiles, strict=True):

@@ -30,12 +30,12 @@ def check_supported(rpu_config: Any) -> None:
         for name in names:
             if getattr(values, name) != getattr(defaults, name):
                 raise ConfigError(
-                    f"{group}.{name} has no effect in this version of aihw-torch: leave it at {getattr(defaults, name)}."
+                    f"{group}.{name} is not available in this version; leave it at {getattr(defaults, name)}"
                 )
     if rpu_config.pre_post.input_range.enable:
-        raise ConfigError("Input ranges do not exist in this version of aihw-torch: set pre_post.input_range.enable=False.")
+        raise ConfigError("input ranges are not available in this version; leave pre_post.input_range.enable at False")
     if rpu_config.runtime.data_type is not RPUDataType.FLOAT:
-        raise ConfigError("Tiles compute in float32: set runtime.data_type=RPUDataType.FLOAT.")
+        raise ConfigError("tiles compute in float32; leave runtime.data_type at RPUDataType.FLOAT")
 
 
 def split_sizes(size: int, limit: int) -> list[int]:
@@ -48,9 +48,7 @@ def split_sizes(size: int, limit: int) -> list[int]:
     return [base + 1] * larger + [base] * (parts - larger)
 
 
-def default_tile_module_class(
-    rpu_config: Any, out_size: int, in_size: int
-) -> type[AnalogTile] | type[TileModuleArray]:
+def default_tile_module_class(rpu_config: Any, out_size: int, in_size: int) -> type[AnalogTile] | type[TileModuleArray]:
     """Return the class of module that maps a matrix: one tile, or a grid of them where the limits ask for it.
 
     The configuration's own `tile_class` and `tile_array_class` are taken where they are set.

@@ -122,7 +122,8 @@ def estimate_n_steps(rpu_config: Any) -> int:
     granularity = AnalogTile(1, 1, rpu_config).tile.granularity
     if not hasattr(device, "w_min") or granularity <= 0.0:
         raise ConfigError(f"{type(device).__name__} has no bounds and no step size; give the number of pulses n_steps")
-    return max(1, round((device.w_max - device.w_min) / granularity))
+    steps: int = max(1, round((device.w_max - device.w_min) / granularity))
+    return steps
 
 
 def _up_and_down(n_steps: int, n_loops: int) -> NDArray[np.float64]:
@@ -197,7 +198,9 @@ def plot_response_overview(
 
     # Nothing is drawn from torch in between, so both tiles have the same seed and hence the same devices.
     trace = plot_pulse_response(get_tile_for_plotting(rpu_config, n_traces, use_cuda), direction, use_forward, noisy)
-    plot_pulse_response(get_tile_for_plotting(rpu_config, n_traces, use_cuda, noise_free=True), direction, axes=noise_free)
+    plot_pulse_response(
+        get_tile_for_plotting(rpu_config, n_traces, use_cuda, noise_free=True), direction, axes=noise_free
+    )
     for up_direction in (True, False):
         plot_pulse_statistics(trace, direction, up_direction, smoothness=smoothness, axes=statistics)
     noisy.set_title(f"{type(rpu_config.device).__name__}: {n_traces} devices")
