@@ -112,8 +112,8 @@ def test_a_weight_brings_its_token_along():
     optimizer.add_param_group({"params": [other.weight], "lr": 0.25})
     assert [len(group["params"]) for group in optimizer.param_groups] == [2, 2]
     assert moved(other, optimizer) == pytest.approx(-0.25)
-    optimizer = AnalogSGD([("w", layer.weight)], lr=0.5)
-    assert optimizer.param_groups[0]["param_names"] == ["w", "w_token"]
+    optimizer = AnalogSGD([("b", layer.bias), ("w", layer.weight)], lr=0.5)
+    assert optimizer.param_groups[0]["param_names"] == ["b", "w", "w_token"]
 
 
 def test_a_token_is_enough():

@@ -123,7 +123,7 @@ class UpdateRecord:
         self.discard()
         if gradient is None or norm is None:
             return None
-        recorded, wanted = float(norm), float(gradient)
+        recorded, wanted = norm.item(), gradient.item()
         if recorded == 0.0 or wanted == 0.0:
             return None
         x, d = entries[0]

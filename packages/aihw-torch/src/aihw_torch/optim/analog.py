@@ -49,13 +49,12 @@ class AnalogOptimizerMixin(Optimizer):
         """Add the token of each weight that came without: what acts on the gradients of the groups has to find it."""
         present = {id(parameter) for group in self.param_groups for parameter in group["params"]}
         for group in self.param_groups:
-            for parameter in list(group["params"]):
+            for position, parameter in enumerate(list(group["params"])):
                 tile = parameter.analog_tile if isinstance(parameter, PulsedWeight) else None
                 if tile is not None and id(tile.weight_token) not in present:
                     group["params"].append(tile.weight_token)
                     if "param_names" in group:
-                        name = group["param_names"][group["params"].index(parameter)]
-                        group["param_names"].append(f"{name}_token")
+                        group["param_names"].append(f"{group['param_names'][position]}_token")
 
     def pulsed_tiles(self) -> list[tuple[AnalogTile, dict[str, Any]]]:
         """Return the tiles of this optimizer, each once, with the group that gives the learning rate."""

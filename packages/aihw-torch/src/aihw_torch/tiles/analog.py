@@ -124,12 +124,13 @@ class AnalogTile(nn.Module):
         gradient = self.weight_token.grad
         if gradient is None:
             return
-        if not math.isfinite(float(gradient)):
+        norm = gradient.item()
+        if not math.isfinite(norm):
             raise NonFiniteError(
                 f"the recorded gradient of the {self.describe()} is not finite and nothing was updated; discard it "
                 "with zero_grad(), or let a torch.amp.GradScaler skip such steps"
             )
-        if float(gradient) != 0.0 and not len(self.record):
+        if norm != 0.0 and not len(self.record):
             raise StateError(
                 f"the token of the {self.describe()} has a gradient but nothing was recorded; a tile learns from "
                 "backward(), not from gradients that are computed or set in another way"
