@@ -238,9 +238,9 @@ def test_hooks_run_once():
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.LBFGS])
 def test_other_optimizers_say_what_to_use(make):
     layer = exact_layer()
-    before = copy.deepcopy(layer.state_dict())
     optimizer = make(layer.parameters(), lr=0.1)
     backward(layer)
+    before = copy.deepcopy(layer.state_dict())
     with pytest.raises(OptimizerError, match="AnalogSGD"):
         optimizer.step(lambda: 0.0)
     torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
@@ -258,9 +258,9 @@ def test_other_optimizers_may_train_the_rest_of_a_frozen_network():
 
 def test_a_gradient_that_is_not_finite_is_refused_before_anything_changes():
     model = AnalogSequential(nn.Linear(4, 4), exact_layer(), exact_layer(2, 2))
-    before = copy.deepcopy(model.state_dict())
     optimizer = AnalogSGD(model.parameters(), lr=0.1)
     (model(torch.randn(3, 4)) * torch.nan).sum().backward()
+    before = copy.deepcopy(model.state_dict())
     with pytest.raises(NonFiniteError, match="zero_grad"):
         optimizer.step()
     torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
