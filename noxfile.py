@@ -113,7 +113,7 @@ def build(session: nox.Session) -> None:
 @nox.session(requires=["build"])
 def quickstart(session: nox.Session) -> None:
     """Install everything and train a small analog network; arguments after `--` go to aihw_torch.quickstart."""
-    install_packages(session)
+    install_packages(session, "matplotlib", "scikit-learn")
     session.run("python", "-m", "aihw_torch.quickstart", *session.posargs)
 
 

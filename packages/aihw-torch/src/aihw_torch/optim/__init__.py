@@ -1,0 +1,11 @@
+"""Optimizers that train pulsed tiles and digital parameters together."""
+
+from __future__ import annotations
+
+from aihw_torch.optim.analog import AnalogOptimizerMixin
+from aihw_torch.optim.guard import watch_optimizers
+from aihw_torch.optim.sgd import AnalogSGD
+
+__all__ = ["AnalogOptimizerMixin", "AnalogSGD"]
+
+watch_optimizers()

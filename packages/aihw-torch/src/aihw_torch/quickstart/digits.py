@@ -1,0 +1,87 @@
+"""A network of two analog layers learns handwritten digits."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+from tqdm import tqdm
+
+from aihw_torch.nn import AnalogLinear, AnalogSequential
+from aihw_torch.optim import AnalogSGD
+
+N_TRAIN = 1400  # of the 1797 samples; the rest is the test set
+
+
+@dataclass
+class Result:
+    """What a training run gives."""
+
+    name: str
+    config: Any
+    losses: list[float] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    pulses: int = 0
+
+
+def load_digits() -> tuple[Tensor, Tensor]:
+    """Return the 8 x 8 images as rows of 64 values in 0..1, and their labels."""
+    try:
+        from sklearn import datasets
+    except ImportError as error:
+        raise SystemExit(
+            "the digits come with scikit-learn; install it with pip install 'aihw-torch[examples]'"
+        ) from error
+    data = datasets.load_digits()
+    return torch.tensor(data.data / 16.0, dtype=torch.float32), torch.tensor(data.target)
+
+
+def build_network(config: Any) -> AnalogSequential:
+    """Return the 64-128-10 network on tiles of one configuration."""
+    return AnalogSequential(
+        AnalogLinear(64, 128, rpu_config=config), nn.Tanh(), AnalogLinear(128, 10, rpu_config=config)
+    )
+
+
+def train(name: str, config: Any, *, epochs: int, lr: float, batch: int, seed: int) -> Result:
+    """Train a network by stochastic gradient descent and test it after each epoch."""
+    torch.manual_seed(seed)
+    images, labels = load_digits()
+    loader = DataLoader(TensorDataset(images[:N_TRAIN], labels[:N_TRAIN]), batch_size=batch, shuffle=True)
+    model = build_network(config)
+    optimizer = AnalogSGD(model.parameters(), lr=lr)
+    result = Result(name, config)
+    bar = tqdm(range(epochs), desc=f"{name:13}", unit="epoch")
+    for _ in bar:
+        start = time.perf_counter()
+        result.losses.append(train_epoch(model, optimizer, loader))
+        result.seconds += (time.perf_counter() - start) / epochs
+        result.accuracies.append(accuracy(model, images[N_TRAIN:], labels[N_TRAIN:]))
+        bar.set_postfix(loss=f"{result.losses[-1]:.3f}", accuracy=f"{result.accuracies[-1]:.1%}")
+    result.pulses = sum(sum(tile.pulse_counts) for tile in model.analog_tiles())
+    return result
+
+
+def train_epoch(model: nn.Module, optimizer: AnalogSGD, loader: DataLoader[Any]) -> float:
+    """Train one epoch; return the mean loss."""
+    model.train()
+    total = 0.0
+    for x, y in loader:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        optimizer.step()
+        total += loss.item() * len(x)
+    return total / N_TRAIN
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, images: Tensor, labels: Tensor) -> float:
+    """Return the fraction of test images that the network, with the noise of its read, gets right."""
+    model.eval()
+    return float((model(images).argmax(dim=1) == labels).float().mean())

@@ -1,0 +1,134 @@
+"""The record: what the backward passes leave for a pulsed tile until the optimizer's step.
+
+A pulsed tile has no weight gradient, which would be a matrix that no crossbar ever forms: its update takes the factors,
+the inputs x and the output gradients d, and fires pulse trains. The record keeps them, and stands in for the gradient
+d^T x by its Frobenius norm, a gradient of one element. It is the gradient of the tile's token, a parameter of one
+element, and so everything that acts on gradients (unscaling, clipping, `zero_grad`) acts on it. At the step, token.grad
+divided by what was recorded says what became of the gradient in between.
+"""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from aihw_torch.parameters import PulseToken
+
+
+def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
+    """Return the Frobenius norm of the weight gradient d^T x, shape [1].
+
+    Args:
+        x: inputs, [samples, in].
+        d: gradients of the outputs, [samples, out].
+
+    Of the two ways to compute it the one with fewer operations is taken: through the Gram matrices of the samples,
+    ||d^T x||^2 = sum((x x^T) o (d d^T)), or through the gradient itself.
+    """
+    samples, n_in, n_out = x.shape[0], x.shape[1], d.shape[1]
+    norm: Tensor
+    if samples == 1:
+        norm = torch.linalg.vector_norm(x) * torch.linalg.vector_norm(d)
+    elif samples * (n_in + n_out) < n_in * n_out:
+        # Rounding can leave a small negative number where the samples cancel.
+        norm = torch.dot((x @ x.T).view(-1), (d @ d.T).view(-1)).clamp_(min=0.0).sqrt_()
+    else:
+        norm = torch.linalg.vector_norm(d.T @ x)
+    return norm.view(1)
+
+
+@dataclass
+class _Pass:
+    """What one backward pass records, until it is known that the pass reaches the token."""
+
+    entries: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    norm: Tensor | None = None
+    first: bool = True
+
+
+class UpdateRecord:
+    """The recorded (x, d) of one tile.
+
+    A pass counts only once its gradient is in `token.grad`: `torch.autograd.grad` with respect to an input runs the
+    same backward functions and must leave nothing behind. Hence the two hooks on the token.
+    """
+
+    def __init__(self, token: PulseToken) -> None:
+        self._token = weakref.ref(token)
+        self._entries: list[tuple[Tensor, Tensor]] = []
+        self._norm: Tensor | None = None
+        self._passes: dict[int, _Pass] = {}
+        # A hook can only be registered on a tensor that asks for a gradient; it stays when the token is frozen.
+        frozen = not token.requires_grad
+        token.requires_grad_(True)
+        token.register_hook(self._before_accumulation)  # type: ignore[no-untyped-call]
+        token.register_post_accumulate_grad_hook(self._after_accumulation)  # type: ignore[no-untyped-call]
+        token.requires_grad_(not frozen)
+
+    def __len__(self) -> int:
+        """Return the number of recorded samples."""
+        return sum(x.shape[0] for x, _ in self._entries)
+
+    def add(self, x: Tensor, d: Tensor) -> Tensor:
+        """Record copies of x [..., in] and d [..., out] in the running backward pass; return the token's gradient."""
+        x = x.detach().clone(memory_format=torch.contiguous_format).view(-1, x.shape[-1])
+        d = d.detach().clone(memory_format=torch.contiguous_format).view(-1, d.shape[-1])
+        task = torch._C._current_graph_task_id()
+        if task not in self._passes:
+            self._passes[task] = _Pass()
+            # Also a pass that never reaches the token ends, and its copies with it.
+            torch.autograd.Variable._execution_engine.queue_callback(partial(self._end, task))
+        self._passes[task].entries.append((x, d))
+        return gradient_norm(x, d)
+
+    def _end(self, task: int) -> None:
+        self._passes.pop(task, None)
+
+    def _before_accumulation(self, norm: Tensor) -> None:
+        token = self._token()
+        running = self._passes.get(torch._C._current_graph_task_id())
+        if token is not None and running is not None:
+            running.norm = norm
+            running.first = token.grad is None or not bool(token.grad.any())
+
+    def _after_accumulation(self, token: Tensor) -> None:
+        done = self._passes.pop(torch._C._current_graph_task_id(), None)
+        if done is None or done.norm is None:
+            return
+        if done.first:  # the gradient was None or zero: what had been recorded before was discarded
+            self._entries, self._norm = [], None
+        self._entries += done.entries
+        # The same sum as that of token.grad, so that an untouched gradient gives a ratio of exactly one.
+        self._norm = done.norm if self._norm is None else self._norm + done.norm
+
+    def discard(self) -> None:
+        """Forget everything."""
+        self._entries, self._norm = [], None
+        self._passes.clear()
+
+    def take(self, gradient: Tensor | None) -> tuple[Tensor, Tensor] | None:
+        """Return what there is to update, (x [samples, in], d [samples, out]), and forget it.
+
+        Args:
+            gradient: the token's gradient. d is multiplied by its ratio to the recorded norm; None and zero mean that
+                the gradient was discarded.
+        """
+        entries, norm = self._entries, self._norm
+        self.discard()
+        if gradient is None or norm is None:
+            return None
+        recorded, wanted = norm.item(), gradient.item()
+        if recorded == 0.0 or wanted == 0.0:
+            return None
+        x, d = entries[0]
+        if len(entries) > 1:
+            x, d = torch.cat([x for x, _ in entries]), torch.cat([d for _, d in entries])
+        if wanted != recorded:
+            d = d.mul_(wanted / recorded)
+        return x, d

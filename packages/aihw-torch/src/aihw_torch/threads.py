@@ -1,0 +1,24 @@
+"""The number of threads: `rpu_sim` follows torch."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+import rpu_sim
+
+_followed = 0
+
+
+def follow_torch() -> None:
+    """Give `rpu_sim` as many threads as torch has, whenever torch's number changes.
+
+    `RPU_NUM_THREADS` in the environment wins, and so does `rpu_sim.set_num_threads` until torch's number changes again.
+    """
+    global _followed
+    threads = torch.get_num_threads()
+    if threads != _followed:
+        if "RPU_NUM_THREADS" not in os.environ:
+            rpu_sim.set_num_threads(threads)
+        _followed = threads

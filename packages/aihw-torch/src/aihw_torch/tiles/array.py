@@ -1,0 +1,107 @@
+"""A matrix on a grid of tiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aihw_torch import seeds
+from aihw_torch.config import SingleRPUConfig
+from aihw_torch.errors import ShapeError
+from aihw_torch.tiles.analog import AnalogTile
+from aihw_torch.tiles.mapping import split_sizes
+
+
+class TileModuleArray(nn.Module):
+    """A matrix cut into tiles of at most `mapping.max_output_size` x `mapping.max_input_size`.
+
+    Each tile has its own devices, converters and noise; the partial sums over the inputs are digital, and so is the
+    bias, whatever `mapping.digital_bias` says.
+
+    Args:
+        out_size: number of outputs.
+        in_size: number of inputs.
+        rpu_config: the configuration of every tile, `SingleRPUConfig()` by default.
+        bias: whether to add a digital bias.
+        seed: of the whole grid, from which each tile gets its own; by default it follows torch's (see `seeds`).
+
+    Attributes:
+        array: the tiles, `array[i][j]` for the inputs number i and the outputs number j.
+        in_sizes, out_sizes: the sizes of the parts.
+        bias: a parameter [out] or None.
+    """
+
+    def __init__(
+        self, out_size: int, in_size: int, rpu_config: Any = None, bias: bool = False, *, seed: int | None = None
+    ) -> None:
+        super().__init__()
+        rpu_config = SingleRPUConfig() if rpu_config is None else rpu_config
+        self.out_size, self.in_size = out_size, in_size
+        self.in_sizes = split_sizes(in_size, rpu_config.mapping.max_input_size)
+        self.out_sizes = split_sizes(out_size, rpu_config.mapping.max_output_size)
+        tile_class = rpu_config.tile_class or AnalogTile
+        seed = seeds.torch_seed() if seed is None else seed
+        self.array = nn.ModuleList(
+            nn.ModuleList(
+                tile_class(n_out, n_in, rpu_config, seed=seeds.tile_seed(seed, i * len(self.out_sizes) + j))
+                for j, n_out in enumerate(self.out_sizes)
+            )
+            for i, n_in in enumerate(self.in_sizes)
+        )
+        self.bias = nn.Parameter(torch.zeros(out_size, dtype=torch.float32, device="cpu")) if bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return W x + bias: [..., in] float32 -> [..., out]."""
+        if x.shape[-1] != self.in_size:
+            raise ShapeError(f"the last dimension of the input is {x.shape[-1]}, this layer takes {self.in_size}")
+        y = None
+        for part, tiles in zip(x.split(self.in_sizes, dim=-1), self._rows(), strict=True):
+            partial = torch.cat([tile(part) for tile in tiles], dim=-1)
+            y = partial if y is None else y + partial
+        assert y is not None
+        return y if self.bias is None else y + self.bias
+
+    def _rows(self) -> list[list[AnalogTile]]:
+        return [list(row) for row in self.array]  # type: ignore[call-overload]
+
+    @property
+    def weight(self) -> Tensor:
+        """The assembled matrix [out, in], a read-only copy; `array[i][j].weight` are the arrays themselves."""
+        rows = self._rows()
+        return torch.cat([torch.cat([tile.weight.logical_weight for tile in tiles]) for tiles in rows], dim=1)
+
+    def set_weights(self, weight: Any, bias: Any = None) -> None:
+        """Set the weights [out, in] as far as the bounds of the devices allow, and the bias [out] if it is given."""
+        weight = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
+        if weight.numel() != self.out_size * self.in_size:
+            raise ShapeError(
+                f"this layer takes weights of the shape {(self.out_size, self.in_size)}, not {tuple(weight.shape)}"
+            )
+        if bias is not None:
+            if self.bias is None:
+                raise ShapeError("this layer has no bias; leave it out")
+            bias = torch.as_tensor(bias, dtype=torch.float32, device="cpu").detach()
+            if bias.shape != (self.out_size,):
+                raise ShapeError(f"the bias has the shape {tuple(bias.shape)} instead of {(self.out_size,)}")
+        columns = weight.reshape(self.out_size, self.in_size).split(self.in_sizes, dim=1)
+        for column, tiles in zip(columns, self._rows(), strict=True):
+            for part, tile in zip(column.split(self.out_sizes, dim=0), tiles, strict=True):
+                tile.set_weights(part)
+        if self.bias is not None and bias is not None:
+            with torch.no_grad():
+                self.bias.copy_(bias)
+
+    def get_weights(self) -> tuple[Tensor, Tensor | None]:
+        """Return copies of the weights [out, in] and of the bias [out] or None, read without noise."""
+        return self.weight, None if self.bias is None else self.bias.detach().clone()
+
+    @property
+    def analog_bias(self) -> bool:
+        """Always False: the bias of a grid is digital."""
+        return False
+
+    def extra_repr(self) -> str:
+        """Describe the grid in the representation of a model."""
+        return f"{self.out_size}, {self.in_size}, bias={self.bias is not None}"

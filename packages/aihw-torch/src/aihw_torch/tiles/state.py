@@ -1,0 +1,88 @@
+"""The state of a tile inside the state of a model: plain tensors, loaded in place."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import rpu_sim
+from aihw_torch.errors import RpuError
+from aihw_torch.tiles.mapping import check_supported
+from rpu_sim.state import decode_meta
+
+_replace_configs: ContextVar[bool] = ContextVar("replace_configs", default=False)
+
+
+@contextmanager
+def replacing_configs(replace: bool) -> Iterator[None]:
+    """Let the states that are loaded inside of the block bring their configurations, or not."""
+    token = _replace_configs.set(replace)
+    try:
+        yield
+    finally:
+        _replace_configs.reset(token)
+
+
+def load(
+    tile: rpu_sim.Tile,
+    state: Mapping[str, Tensor],
+    where: str,
+    missing: list[str],
+    unexpected: list[str],
+    errors: list[str],
+) -> rpu_sim.Tile:
+    """Load a state as far as it fits; return the tile, another one if the state brought its configuration.
+
+    Args:
+        tile: the tile, changed in place.
+        state: what `Tile.state_dict` returned.
+        where: name of the tile in the model, for messages.
+        missing, unexpected, errors: get the names and sentences that torch reports; with a missing name or an error
+            the tile is unchanged.
+    """
+    own = tile.state_dict()
+    other_config = "meta" in state and not torch.equal(state["meta"], own["meta"])
+    try:
+        if other_config and _replace_configs.get():
+            return _with_stored_config(tile, state)
+        if other_config and type(_stored_config(state).device) is not type(tile.rpu_config.device):
+            errors.append(
+                f"the state of {where} is that of another device; load it with load_rpu_config=True, or make the "
+                "layer with the configuration it was saved with"
+            )
+            return tile
+        unexpected += [name for name in state if name not in own]
+        if absent := [name for name in own if name not in state]:
+            missing += absent
+            return tile
+        tile.load_state({name: state[name] for name in own})
+    except RpuError as error:
+        errors.append(f"the state of {where} does not fit: {error}")
+        return tile
+    if other_config:
+        warnings.warn(
+            f"{where} keeps its configuration, which is not the one its state was saved with; pass "
+            "load_rpu_config=True to load_state_dict() of the model to take the saved one",
+            stacklevel=2,
+        )
+    return tile
+
+
+def _with_stored_config(tile: rpu_sim.Tile, state: Mapping[str, Tensor]) -> rpu_sim.Tile:
+    loaded = rpu_sim.Tile.from_state(dict(state), like=tile.weights)
+    check_supported(loaded.rpu_config)
+    if (loaded.out_size, loaded.in_size) != (tile.out_size, tile.in_size):
+        raise rpu_sim.errors.ShapeError(
+            f"it has {loaded.out_size} x {loaded.in_size} cells and the tile {tile.out_size} x {tile.in_size}"
+        )
+    return loaded
+
+
+def _stored_config(state: Mapping[str, Tensor]) -> Any:
+    return decode_meta({"meta": state["meta"].numpy()})

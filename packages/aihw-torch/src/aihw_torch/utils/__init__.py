@@ -1,0 +1,1 @@
+"""Tools around analog models; the plots of `utils.visualization` need the extra `plot` (matplotlib)."""

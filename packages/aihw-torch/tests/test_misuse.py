@@ -1,0 +1,164 @@
+"""Wrong use gets one clear sentence and leaves the state as it was."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from aihw_torch.config import RPUDataType, SingleRPUConfig
+from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+from aihw_torch.nn import AnalogLinear, AnalogSequential
+
+
+@pytest.fixture
+def layer():
+    """Give a layer and check afterwards that its state is the same."""
+    layer = AnalogLinear(4, 2)
+    before = copy.deepcopy(layer.state_dict())
+    yield layer
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
+
+
+def one_sentence(error):
+    text = str(error.value)
+    return "\n" not in text and ". " not in text
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "match"),
+    [
+        (torch.zeros(3, 4, dtype=torch.float64), DtypeError, r"float64.*float\(\)"),
+        (torch.zeros(3, 4, dtype=torch.float16), DtypeError, r"float16.*float\(\)"),
+        (torch.zeros(3, 4, dtype=torch.int64), DtypeError, r"int64.*float\(\)"),
+        (torch.zeros(3, 5), ShapeError, "5"),
+        (torch.zeros(()), ShapeError, "shape"),
+        (torch.full((3, 4), torch.nan), NonFiniteError, "NaN"),
+        (torch.full((3, 4), torch.inf), NonFiniteError, "infinity"),
+        (torch.zeros(3, 4, device="meta"), DeviceError, "meta"),
+    ],
+)
+@pytest.mark.parametrize("grad", [True, False])
+def test_inputs(layer, x, error, match, grad):
+    with torch.set_grad_enabled(grad), pytest.raises(error, match=match) as caught:
+        layer(x)
+    assert one_sentence(caught)
+
+
+@pytest.mark.parametrize(
+    ("weight", "bias", "error"),
+    [
+        (torch.zeros(2, 5), None, ShapeError),
+        (torch.zeros(2, 4), torch.zeros(3), ShapeError),
+        (torch.full((2, 4), torch.nan), None, NonFiniteError),
+        (torch.zeros(2, 4), torch.full((2,), torch.nan), NonFiniteError),
+    ],
+)
+def test_weights(layer, weight, bias, error):
+    with pytest.raises(error) as caught:
+        layer.set_weights(weight, bias)
+    assert one_sentence(caught)
+
+
+def test_a_bias_where_there_is_none():
+    with pytest.raises(ShapeError, match="no bias"):
+        AnalogLinear(4, 2, bias=False).set_weights(torch.zeros(2, 4), torch.zeros(2))
+
+
+def test_an_analog_bias_left_out():
+    config = SingleRPUConfig()
+    config.mapping.digital_bias = False
+    with pytest.raises(ShapeError, match="give a bias"):
+        AnalogLinear(4, 2, rpu_config=config).set_weights(torch.zeros(2, 4))
+
+
+def test_assigned_values_of_another_shape(layer):
+    with pytest.raises(ShapeError):
+        layer.weight.data = torch.zeros(4, 2)
+
+
+@pytest.mark.parametrize("convert", [nn.Module.double, nn.Module.half, nn.Module.bfloat16])
+def test_conversion_to_another_type(layer, convert):
+    with pytest.raises(DtypeError, match="float32") as caught:
+        convert(layer)
+    assert one_sentence(caught)
+
+
+def test_conversions_that_change_nothing(layer):
+    parameters, pointer = list(layer.parameters()), layer.weight.data_ptr()
+    layer.float().to("cpu").cpu().to(torch.float32)
+    assert all(a is b for a, b in zip(layer.parameters(), parameters, strict=True))
+    assert layer.weight.data_ptr() == pointer == layer.analog_module.tile.weights.data_ptr()
+
+
+def test_move_to_a_device_without_kernels(layer):
+    with pytest.raises(DeviceError, match="meta") as caught:
+        layer.to("meta")
+    assert one_sentence(caught)
+
+
+def test_a_weight_that_is_not_the_array(layer):
+    with pytest.raises(StateError, match="set_weights"):
+        torch.func.functional_call(layer, {"analog_module.weight": torch.ones(2, 4)}, (torch.ones(1, 4),))
+    layer(torch.ones(1, 4, requires_grad=False))
+    layer.analog_module.tile.load_state(copy.deepcopy(_start(layer)))
+
+
+def _start(layer):
+    return layer.analog_module.tile.state_dict() | {"step.forward": torch.tensor(0)}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "weight_scaling_omega",
+        "weight_scaling_columnwise",
+        "weight_scaling_lr_compensation",
+        "learn_out_scaling",
+        "out_scaling_columnwise",
+    ],
+)
+def test_mapping_options_that_would_be_ignored(name):
+    config = SingleRPUConfig()
+    setattr(config.mapping, name, 1.0 if name == "weight_scaling_omega" else True)
+    with pytest.raises(ConfigError, match=f"mapping.{name}") as caught:
+        AnalogLinear(4, 2, rpu_config=config)
+    assert one_sentence(caught)
+
+
+def test_other_options_that_would_be_ignored():
+    config = SingleRPUConfig()
+    config.pre_post.input_range.enable = True
+    with pytest.raises(ConfigError, match="input_range"):
+        AnalogLinear(4, 2, rpu_config=config)
+    config = SingleRPUConfig()
+    config.runtime.data_type = RPUDataType.DOUBLE
+    with pytest.raises(ConfigError, match="FLOAT"):
+        AnalogLinear(4, 2, rpu_config=config)
+
+
+def test_misspelt_options():
+    with pytest.raises(ConfigError, match="digital_bias"):
+        SingleRPUConfig().mapping.digitalbias = False
+
+
+def test_a_gradient_without_a_record(layer):
+    layer.analog_module.weight_token.grad = torch.ones(1)
+    with pytest.raises(StateError, match="backward"):
+        layer.analog_module.check_gradient()
+    layer.zero_grad()
+
+
+def test_container_weights_that_are_incomplete():
+    model = AnalogSequential(AnalogLinear(4, 2), AnalogLinear(2, 2))
+    weights = model.get_weights()
+    del weights["1.analog_module"]
+    with pytest.raises(StateError, match=r"1\.analog_module"):
+        model.set_weights(weights)
+
+
+def test_every_error_is_an_rpu_error():
+    for error in (ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError):
+        assert issubclass(error, RpuError)

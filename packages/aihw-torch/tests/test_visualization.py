@@ -1,0 +1,109 @@
+"""Pulse responses: computed against closed forms, and plotted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+matplotlib = pytest.importorskip("matplotlib", reason="plots need the extra 'plot'")
+matplotlib.use("Agg")
+
+from aihw_torch.config import (  # noqa: E402
+    ConstantStepDevice,
+    FloatingPointDevice,
+    FloatingPointRPUConfig,
+    IdealDevice,
+    SingleRPUConfig,
+    SoftBoundsDevice,
+)
+from aihw_torch.errors import ConfigError, DeviceError  # noqa: E402
+from aihw_torch.utils.visualization import (  # noqa: E402
+    compute_pulse_response,
+    compute_pulse_statistics,
+    estimate_n_steps,
+    get_tile_for_plotting,
+    plot_device,
+    plot_pulse_response,
+    plot_pulse_statistics,
+    plot_response_overview,
+    plt,
+)
+
+SAME = {"dw_min_dtod": 0.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0, "up_down_dtod": 0.0, "dw_min_std": 0.0}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+def test_constant_steps_go_up_to_the_bound_and_down_again():
+    config = SingleRPUConfig(device=ConstantStepDevice(dw_min=0.1, w_min=-0.25, w_max=0.25, **SAME))
+    tile = get_tile_for_plotting(config, 3, w_init=-0.2)
+    trace = compute_pulse_response(tile, [1, 1, 1, 1, 1, -1, -1])
+    assert trace.shape == (7, 3, 1)
+    expected = np.array([-0.1, 0.0, 0.1, 0.2, 0.25, 0.15, 0.05], dtype=np.float32)
+    np.testing.assert_allclose(trace, np.broadcast_to(expected[:, None, None], trace.shape), atol=1e-6)
+
+
+def test_soft_bounds_shrink_the_step():
+    # The step is dw_min (1 - w / w_max) up and dw_min (1 - w / w_min) down.
+    config = SingleRPUConfig(device=SoftBoundsDevice(dw_min=0.1, w_min=-1.0, w_max=1.0, **SAME))
+    trace = compute_pulse_response(get_tile_for_plotting(config, 1, w_init=0.5), [1, -1]).ravel()
+    np.testing.assert_allclose(trace, [0.55, 0.55 - 0.1 * 1.55], atol=1e-6)
+
+
+def test_tiles_for_plotting():
+    config = SingleRPUConfig(device=SoftBoundsDevice(w_min_dtod=0.0))
+    tile = get_tile_for_plotting(config, 4)
+    np.testing.assert_allclose(tile.get_weights()[0], np.full((4, 1), -0.6), rtol=1e-6)
+    assert config.update.update_management  # the caller's configuration is not touched
+    directions = np.repeat([1.0, -1.0], 50)
+    quiet = [compute_pulse_response(get_tile_for_plotting(config, 4, noise_free=True), directions) for _ in range(2)]
+    np.testing.assert_array_equal(*quiet)
+    with pytest.raises(DeviceError):
+        get_tile_for_plotting(config, 4, use_cuda=True)
+
+
+@pytest.mark.parametrize("up", [True, False])
+def test_statistics_of_known_steps(up):
+    # Steps of exactly 0.1 - 0.05 w up and -(0.1 + 0.05 w) down, from weights that lie densely around all nodes: a
+    # straight line, which a symmetric kernel reproduces.
+    trace, direction = np.zeros((2, 2001)), [1.0, 1.0 if up else -1.0]
+    trace[0] = np.linspace(-3.0, 3.0, 2001)
+    trace[1] = trace[0] + (0.1 - 0.05 * trace[0] if up else -0.1 - 0.05 * trace[0])
+    nodes = np.linspace(-1.0, 1.0, 21)
+    mean, std = compute_pulse_statistics(nodes, trace, direction, up, smoothness=0.1)
+    np.testing.assert_allclose(mean, 0.1 - 0.05 * nodes if up else -0.1 - 0.05 * nodes, atol=1e-6)
+    # The steps under the kernel, of width 0.1 std(nodes) / 21^(1/5), differ by 0.05 times that width.
+    np.testing.assert_allclose(std, 0.05 * 0.1 * nodes.std() / 21**0.2, rtol=1e-3)
+
+
+def test_number_of_steps():
+    assert estimate_n_steps(SingleRPUConfig(device=ConstantStepDevice(dw_min=0.01, w_min=-0.5, w_max=0.5))) == 100
+    for config in (FloatingPointRPUConfig(), SingleRPUConfig(device=IdealDevice())):
+        with pytest.raises(ConfigError, match="n_steps"):
+            estimate_n_steps(config)
+
+
+def test_plots_return_what_they_draw():
+    config = SingleRPUConfig(device=ConstantStepDevice(dw_min=0.05))
+    direction = np.tile(np.repeat([1.0, -1.0], 10), 2)
+    figure, axes = plt.subplots(1, 2)
+    trace = plot_pulse_response(get_tile_for_plotting(config, 3), direction, axes=axes[0])
+    assert trace.shape == (40, 3, 1)
+    assert len(axes[0].lines) == 3
+    nodes, mean, std = plot_pulse_statistics(trace, direction, True, num_nodes=20, axes=axes[1])
+    assert nodes.shape == mean.shape == std.shape == (20,)
+    np.testing.assert_array_equal(axes[1].lines[0].get_ydata(), mean)
+    figure.canvas.draw()
+
+
+@pytest.mark.parametrize("w_noise", [0.0, 0.05])
+def test_overview_of_a_device(w_noise):
+    figure = plot_device(SoftBoundsDevice(dw_min=0.05), w_noise, n_loops=2, n_steps=12, n_traces=3)
+    assert [len(axes.lines) for axes in figure.axes] == [3, 3, 2]
+    figure.canvas.draw()
+    with pytest.raises(ConfigError, match="n_steps"):
+        plot_response_overview(FloatingPointRPUConfig(device=FloatingPointDevice()))
