@@ -10,8 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import rpu_sim.config
 from sphinx.application import Sphinx
+
+import rpu_sim.config
 
 project = "rpu-sim / aihw"
 author = "The rpu-sim / aihw contributors"
