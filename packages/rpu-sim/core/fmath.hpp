@@ -1,5 +1,6 @@
 // Elementary functions from + - * / sqrt and bit operations only, hence the same bits on every instruction set, on a
-// GPU and in the NumPy oracle. dev/fit_polynomials.py regenerates the coefficients and measures the errors.
+// GPU and in the NumPy oracle. The coefficients are those of the Cephes library (S. L. Moshier);
+// dev/fit_polynomials.py fits them anew, compares, and measures the errors.
 #pragma once
 #include "lane.hpp"
 

@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import enum
 import importlib
+import inspect
 import json
 import re
 import sys
@@ -117,19 +118,28 @@ def schema(config: Any) -> str:
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema", "$defs": defs}, indent=1) + "\n"
 
 
+def table_row(f: dataclasses.Field[Any]) -> str:
+    default = default_of(f)
+    shown = default.name if isinstance(default, enum.Enum) else default
+    if dataclasses.is_dataclass(default):
+        shown = f"{type(default).__name__}()"
+    doc = f.metadata["doc"].replace("|", r"\|")
+    return f"| `{f.name}` | `{shown}` | {f.metadata['unit']} | {doc} |"
+
+
 def tables(config: Any) -> str:
-    """One Markdown table per configuration class."""
+    """One Markdown section per configuration class, with a table of the fields that its base does not have."""
     lines = []
-    for cls in config_classes(config):
+    classes = config_classes(config)
+    for cls in classes:
         lines += [f"## {cls.__name__}", "", (cls.__doc__ or "").split("\n")[0], ""]
-        lines += ["| field | default | unit | meaning |", "|---|---|---|---|"]
-        for f in dataclasses.fields(cls):
-            default = default_of(f)
-            shown = default.name if isinstance(default, enum.Enum) else default
-            if dataclasses.is_dataclass(default):
-                shown = f"{type(default).__name__}()"
-            lines.append(f"| `{f.name}` | `{shown}` | {f.metadata['unit']} | {f.metadata['doc']} |")
-        lines.append("")
+        base = cls.__mro__[1]
+        if base in classes:
+            lines += [f"It has the fields of [{base.__name__}](#{base.__name__.lower()}).", ""]
+        own = inspect.get_annotations(cls)
+        if own:
+            lines += ["| field | default | unit | meaning |", "|---|---|---|---|"]
+            lines += [*(table_row(f) for f in dataclasses.fields(cls) if f.name in own), ""]
     return "\n".join(lines)
 
 
