@@ -189,8 +189,6 @@ def read_compensated(
 ) -> CompensatedRead:
     """Reads an array [out, in] of one or many chips at `t` and computes alpha against its state after programming.
 
-    The baseline is computed in each call; with a noisy `forward`, measure it once instead (`init_baseline`, `alpha`).
-
     Args:
         state: result of `program` on a matrix.
         t, repeat: as `ProgrammedArray.weights_at`.
