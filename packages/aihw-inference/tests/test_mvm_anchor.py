@@ -13,8 +13,8 @@ def test_relative_error_of_512_x_512(rng):
     """W = clip(N(0, 0.246), +-1), x ~ N(0, 1) with half of the entries zeroed, mean over 1000 inputs of the relative L2
     error with perfect inputs and outputs; published 0.133 +- 0.002 (APL Machine Learning 2023).
 
-    Over matrices, chips and inputs one such number has a standard deviation of 0.0005, so the mean over four chips fails
-    only for a wrong model: the error is in proportion to the noise, and 2 % more of it is a shift of 0.0027.
+    Over matrices, chips and inputs one such number has a standard deviation of 0.0005, so the mean over four chips
+    fails only for a wrong model: the error is in proportion to the noise, and 2 % more of it is a shift of 0.0027.
     """
     draw = np.random.default_rng(0)
     weights = np.clip(draw.normal(0.0, 0.246, (512, 512)), -1.0, 1.0).astype(np.float32)

@@ -100,9 +100,8 @@ def test_plots_return_what_they_draw():
     figure.canvas.draw()
 
 
-@pytest.mark.parametrize("w_noise", [0.0, 0.05])
-def test_overview_of_a_device(w_noise):
-    figure = plot_device(SoftBoundsDevice(dw_min=0.05), w_noise, n_loops=2, n_steps=12, n_traces=3)
+def test_overview_of_a_device():
+    figure = plot_device(SoftBoundsDevice(dw_min=0.05), n_loops=2, n_steps=12, n_traces=3)
     assert [len(axes.lines) for axes in figure.axes] == [3, 3, 2]
     figure.canvas.draw()
     with pytest.raises(ConfigError, match="n_steps"):

@@ -1,7 +1,7 @@
 """The reference statistics in ``data/``: which cases apply to this version, and how a case is read.
 
-The numbers come from black-box runs of the established simulator of the field on its CPU, in single precision; no text of
-it is included. `NOT_APPLICABLE` and `PARTIAL` are the only places that leave anything out. ``dev/oracle_import.py``
+The numbers come from black-box runs of the established simulator of the field on its CPU, in single precision; no text
+of it is included. `NOT_APPLICABLE` and `PARTIAL` are the only places that leave anything out. ``dev/oracle_import.py``
 reads both to write the files in ``data/``; after a change here, run it again.
 """
 
@@ -103,9 +103,13 @@ _STORED_WEIGHT = Partial(
 PARTIAL: dict[str, dict[str, Partial]] = {
     "population": {
         "constantstep_decay_diffusion_reset": Partial(("drift",), (), f"{_DRIFT}: compared without it"),
-        "preset_ReRamES": Partial(("write_noise_std",), (), f"{_WRITE_NOISE}: compared without it, it draws no parameter"),
+        "preset_ReRamES": Partial(
+            ("write_noise_std",), (), f"{_WRITE_NOISE}: compared without it, it draws no parameter"
+        ),
         "softbounds_default": Partial(
-            (), ("slope_up.mean", "slope_up.std", "slope_down.mean", "slope_down.std"), "1 / bound has no finite moments"
+            (),
+            ("slope_up.mean", "slope_up.std", "slope_down.mean", "slope_down.std"),
+            "1 / bound has no finite moments",
         ),
     },
     "pulse_response": {"linearstep_gamma_mult_writenoise": _STORED_WEIGHT, "preset_ReRamES": _STORED_WEIGHT},

@@ -145,7 +145,9 @@ FORMULAS: dict[str, Callable[[Any, Any, float], Any]] = {
 
 def _vectors(recipe: dict[str, Any], batch: int, n: int) -> NDArray[np.float32]:
     i, b = np.arange(n), np.arange(batch)[:, None]
-    return np.ascontiguousarray(np.broadcast_to(FORMULAS[recipe["formula"]](i, b, recipe["amp"]), (batch, n)), np.float32)
+    return np.ascontiguousarray(
+        np.broadcast_to(FORMULAS[recipe["formula"]](i, b, recipe["amp"]), (batch, n)), np.float32
+    )
 
 
 def run_update(case: Case) -> Measurement:

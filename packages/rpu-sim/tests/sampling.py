@@ -1,9 +1,9 @@
 """Checks of samples against closed forms, and tiles of identical devices to sample from.
 
 Every check allows 5 standard errors, a two-sided false-alarm probability of 5.7e-7 per check; the distribution checks
-(Kolmogorov-Smirnov, chi-square) use the same probability. An error of 7 standard errors is found with probability 0.977;
-where a test says what it "detects", it means that size. Seeds are fixed, so a test that passed once keeps passing until
-the law or the stream layout changes.
+(Kolmogorov-Smirnov, chi-square) use the same probability. An error of 7 standard errors is found with probability
+0.977; where a test says what it "detects", it means that size. Seeds are fixed, so a test that passed once keeps
+passing until the law or the stream layout changes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,9 @@ def weights_of(tile: Tile) -> NDArray[np.float64]:
     return np.asarray(tile.weights, np.float64)
 
 
-def check_mean(sample: NDArray[Any], expected: float, what: str, *, std: float | None = None, rounding: float = 0.0) -> None:
+def check_mean(
+    sample: NDArray[Any], expected: float, what: str, *, std: float | None = None, rounding: float = 0.0
+) -> None:
     """The sample mean; ``std`` of one sample is estimated unless given, ``rounding`` is an allowance for float32."""
     error = (np.std(sample) if std is None else std) / np.sqrt(sample.size)
     found = float(np.mean(sample))
@@ -68,7 +70,8 @@ def check_std(sample: NDArray[Any], expected: float, what: str) -> None:
     kurtosis = np.mean(centred**4) / variance**2
     error = expected * np.sqrt((kurtosis - 1) / (4 * sample.size))
     assert abs(np.sqrt(variance) - expected) <= Z * error, (
-        f"std of {what}: {np.sqrt(variance):.8g}, expected {expected:.8g}; standard error {error:.2g}, n = {sample.size}"
+        f"std of {what}: {np.sqrt(variance):.8g}, expected {expected:.8g}; standard error {error:.2g}, "
+        f"n = {sample.size}"
     )
 
 
@@ -76,14 +79,18 @@ def check_correlation(a: NDArray[Any], b: NDArray[Any], expected: float, what: s
     """The correlation of two jointly normal samples."""
     error = max(1 - expected**2, 1e-9) / np.sqrt(a.size)
     found = float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
-    assert abs(found - expected) <= Z * error, f"correlation of {what}: {found:.6g}, expected {expected:.6g} +- {error:.2g}"
+    assert abs(found - expected) <= Z * error, (
+        f"correlation of {what}: {found:.6g}, expected {expected:.6g} +- {error:.2g}"
+    )
 
 
 def check_fraction(hits: NDArray[np.bool_], expected: float, what: str) -> None:
     """The fraction of independent hits."""
     error = np.sqrt(expected * (1 - expected) / hits.size)
     found = float(hits.mean())
-    assert abs(found - expected) <= Z * error, f"fraction of {what}: {found:.6g}, expected {expected:.6g} +- {error:.2g}"
+    assert abs(found - expected) <= Z * error, (
+        f"fraction of {what}: {found:.6g}, expected {expected:.6g} +- {error:.2g}"
+    )
 
 
 def check_law(sample: NDArray[Any], cdf: Callable[[Any], Any], what: str) -> None:

@@ -92,7 +92,9 @@ def test_diffusion_adds_up(device: c.Device) -> None:
 def test_diffusion_rates_belong_to_devices() -> None:
     tile = tile_of(identical(c.ConstantStepDevice, diffusion=0.01, diffusion_dtod=0.5), SHAPE)
     tile.diffuse()
-    check_law(weights_of(tile) / tile.hidden_parameters()["diffusion_rates"], stats.norm.cdf, "change in units of the rate")
+    check_law(
+        weights_of(tile) / tile.hidden_parameters()["diffusion_rates"], stats.norm.cdf, "change in units of the rate"
+    )
 
 
 def test_diffusion_is_clipped_at_the_bounds() -> None:
@@ -126,7 +128,10 @@ def test_resets_are_drawn_anew() -> None:
     check_correlation(first, weights_of(tile), 0.0, "two resets")
 
 
-@pytest.mark.parametrize(("first", "n", "columns"), [(2, 3, [2, 3, 4]), (8, 4, [8, 9, 0, 1]), (-1, 2, [9, 0]), (3, -1, range(10)), (0, 0, [])])
+@pytest.mark.parametrize(
+    ("first", "n", "columns"),
+    [(2, 3, [2, 3, 4]), (8, 4, [8, 9, 0, 1]), (-1, 2, [9, 0]), (3, -1, range(10)), (0, 0, [])],
+)
 def test_reset_window_wraps_around(first: int, n: int, columns: list[int]) -> None:
     tile = tile_of(identical(c.ConstantStepDevice, reset=-0.1, reset_std=0.0), (3, 10), start=0.25)
     tile.reset(first, n)

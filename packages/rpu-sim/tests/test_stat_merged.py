@@ -1,12 +1,13 @@
 """Updates that merge many pulses into one draw have the law of the single pulses, also close to the bounds.
 
 Constant steps merge by counts, affine steps with additive noise by propagating mean and variance; a cell whose path
-could come within six standard deviations of a bound gets its pulses one by one. 262144 cells: one-sample checks detect a
-distribution function that is off by 0.0076, two-sample checks 0.011, a standard deviation that is off by 1 %.
+could come within six standard deviations of a bound gets its pulses one by one. 262144 cells: one-sample checks detect
+a distribution function that is off by 0.0076, two-sample checks 0.011, a standard deviation that is off by 1 %.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -98,7 +99,7 @@ def test_cells_near_and_far_from_a_bound_in_one_tile(name: str) -> None:
     pulse(tile, MIXED)
     moved, expected = weights_of(tile) - start, walk(device, start, MIXED, SHAPE) - start
     edges = np.quantile(start, [0, 0.25, 0.5, 0.75, 1])
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in itertools.pairwise(edges):
         inside = (start >= low) & (start <= high)
         check_same_law(moved[inside], expected[inside], f"{name} from {low:.2f} to {high:.2f}")
 

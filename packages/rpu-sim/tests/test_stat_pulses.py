@@ -1,7 +1,7 @@
 """n pulses of one direction against the closed forms of each device, in both directions, away from and at the bounds.
 
-262144 cells without device-to-device spread: a mean is known to std / 512, a standard deviation to 0.14 % (so 1 % errors
-are found), a distribution function to 0.0076 against a formula and 0.011 against a second sample.
+262144 cells without device-to-device spread: a mean is known to std / 512, a standard deviation to 0.14 % (so 1 %
+errors are found), a distribution function to 0.0076 against a formula and 0.011 against a second sample.
 """
 
 from __future__ import annotations
@@ -149,9 +149,7 @@ def test_exp_step_law_of_many_pulses(name: str, direction: str) -> None:
 
 def test_exp_step_without_response_has_no_noise() -> None:
     """Beyond z = -log(A_up) / gamma_up an up pulse does nothing at all."""
-    device = identical(
-        c.ExpStepDevice, dw_min_std_add=0.01, dw_min_std_slope=0.1, A_up=0.5, gamma_up=4.0, a=0.5, b=0.0
-    )
+    device = identical(c.ExpStepDevice, dw_min_std_add=0.01, dw_min_std_slope=0.1, A_up=0.5, gamma_up=4.0, a=0.5, b=0.0)
     limit = -np.log(device.A_up) / device.gamma_up * (device.w_max - device.w_min) / (2 * device.a)
     start = np.linspace(-0.6, 0.6, 1000)
     tile = tile_of(device, (1, 1000), start=start)
@@ -256,7 +254,8 @@ def test_constant_steps_stop_at_the_bounds(direction: str) -> None:
 @pytest.mark.parametrize("sigma", [0.5, 1.0])
 def test_noisy_constant_steps_at_a_bound_have_spitzers_law(sigma: float) -> None:
     """The distance from the bound is a reflected random walk with steps -s (1 + sigma xi). Spitzer's identities give
-    P(at the bound) = exp(-sum P(S_k > 0) / k) and the mean distance sum E[S_k^+] / k (doi:10.1090/S0002-9947-1956-0079851-X).
+    P(at the bound) = exp(-sum P(S_k > 0) / k) and the mean distance sum E[S_k^+] / k
+    (doi:10.1090/S0002-9947-1956-0079851-X).
     """
     s = 0.01
     tile = tile_of(identical(c.ConstantStepDevice, dw_min=s, dw_min_std=sigma), SHAPE, start=0.6)

@@ -60,6 +60,7 @@ def check_array(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None
 
 
 def check_samples(values: NDArray[Any], name: str) -> None:
+    """Raise unless every element of a batch is finite."""
     if not np.isfinite(values).all():
         raise NonFiniteError(f"{name} contains NaN or infinity; the weights were left unchanged")
 
