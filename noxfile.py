@@ -196,7 +196,7 @@ def sanitize(session: nox.Session) -> None:
     }
     options = ("-C", "cmake.define.RPU_SANITIZE=ON", "-C", f"build-dir={ROOT / '.nox' / 'native-sanitize'}")
     install_options = ("--no-build-isolation", "--no-deps", "--force-reinstall")
-    session.install(*install_options, *options, "packages/rpu-sim", env=env)
+    session.install(*install_options, *options, "packages/rpu-sim")
     # The sanitizers write to the file descriptor, which pytest must not capture.
     session.run("python", "-m", "pytest", "--capture=sys", "packages/rpu-sim/tests", *session.posargs, env=env)
 
