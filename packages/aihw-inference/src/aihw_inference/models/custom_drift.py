@@ -25,8 +25,8 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
     Args:
         custom_drift_model: mapping with the keys `g_lst` (ascending conductances in microsiemens that enclose the
             converter's range), `nu_mean_lst` and `nu_std_lst` (mean and standard deviation of nu there).
-        prog_coeff, g_converter, g_max, t_read, t_0, prog_noise_scale, read_noise_scale, drift_scale,
-            prog_coeff_g_max_reference: as PCMLikeNoiseModel.
+        prog_coeff, g_converter, g_max, t_read, t_0, prog_noise_scale, read_noise_scale: as PCMLikeNoiseModel.
+        drift_scale, prog_coeff_g_max_reference: as PCMLikeNoiseModel.
 
     Raises:
         ConfigError: the table is incomplete, not ascending, negative or too narrow, or another parameter is impossible.
