@@ -14,8 +14,8 @@ from aihw_torch.config import ConstantStepDevice, FloatingPointRPUConfig, Single
 from aihw_torch.quickstart.digits import Result, train
 from aihw_torch.quickstart.example import train_two_rows
 
-# The devices with their defaults, on a range of weights that fits the task: soft bounds pull every weight that is pulsed
-# towards zero, the harder the narrower the range.
+# The devices with their defaults, on a range of weights that fits the task: soft bounds pull every weight that is
+# pulsed towards zero, the harder the narrower the range.
 CONFIGS: dict[str, Any] = {
     "floating point": FloatingPointRPUConfig(),
     "constant step": SingleRPUConfig(device=ConstantStepDevice(w_min=-1.0, w_max=1.0)),
