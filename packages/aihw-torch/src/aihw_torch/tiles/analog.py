@@ -142,7 +142,7 @@ class AnalogTile(nn.Module):
         """
         recorded = self.record.take(self.weight_token.grad)
         self.weight_token.grad = None
-        if recorded is not None and lr != 0.0:
+        if recorded is not None:
             self.tile.update(*recorded, lr)
         self.post_update_step()
 
@@ -152,6 +152,7 @@ class AnalogTile(nn.Module):
         self._changed()
 
     def _changed(self) -> None:
+        """Tell autograd that the array was written to behind its back."""
         torch.autograd.graph.increment_version(self.weight)
 
     # ---- weights and devices
@@ -251,6 +252,7 @@ class AnalogTile(nn.Module):
         if tile is not self.tile:
             self.tile = tile
             self.weight.attach_array(tile.weights)
+        self._changed()
         if self.bias is not None and bias is not None and len(error_msgs) == errors:
             with torch.no_grad():
                 self.bias.copy_(bias)
