@@ -100,9 +100,17 @@ def test_plots_return_what_they_draw():
     figure.canvas.draw()
 
 
-def test_overview_of_a_device():
-    figure = plot_device(SoftBoundsDevice(dw_min=0.05), n_loops=2, n_steps=12, n_traces=3)
+@pytest.mark.parametrize("w_noise", [0.0, 0.05])
+def test_overview_of_a_device(w_noise):
+    figure = plot_device(SoftBoundsDevice(dw_min=0.05, dw_min_std=0.0), w_noise, n_loops=2, n_steps=12, n_traces=3)
     assert [len(axes.lines) for axes in figure.axes] == [3, 3, 2]
     figure.canvas.draw()
+    # The same devices twice; without cycle noise the first row differs by the noise of the read alone: 3 x 48 numbers,
+    # whose spread is known to 1 / sqrt(288) = 6 %.
+    first, second = (np.array([line.get_ydata() for line in axes.lines]) for axes in figure.axes[:2])
+    assert (first - second).std() == pytest.approx(w_noise, rel=0.3)
+
+
+def test_overview_of_what_has_no_bounds():
     with pytest.raises(ConfigError, match="n_steps"):
         plot_response_overview(FloatingPointRPUConfig(device=FloatingPointDevice()))

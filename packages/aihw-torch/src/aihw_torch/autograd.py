@@ -1,4 +1,4 @@
-"""The matrix-vector product of a tile as a node of torch's graph (eager mode)."""
+"""The matrix-vector product of a tile, with its digital bias, as a node of torch's graph (eager mode)."""
 
 from __future__ import annotations
 
@@ -14,31 +14,41 @@ if TYPE_CHECKING:
     from aihw_torch.parameters import PulseToken
     from aihw_torch.tiles import AnalogTile
 
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None]
+
 
 class AnalogMVM(torch.autograd.Function):
-    """Forward: y = W x as the array computes it. Backward: dx = W^T d as the array computes it, and the record.
+    """Forward: y = W x + bias, where the array computes W x. Backward: dx = W^T d from the array, and the record.
 
     The gradient of the token is the norm of what was recorded (see `record`).
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, token: PulseToken, tile: AnalogTile) -> Tensor:
+    def forward(ctx: Any, x: Tensor, token: PulseToken, bias: Tensor | None, tile: AnalogTile) -> Tensor:
         """Return y [..., out] of x [..., in]."""
         ctx.tile = tile
         # The weight is saved where the backward pass needs it, so that torch notices an update in between, as for
         # any layer.
         ctx.save_for_backward(x, *((tile.weight,) if ctx.needs_input_grad[0] else ()))
         y: Tensor = tile.tile.forward(x.detach())
-        return y
+        return y if bias is None else y.add_(bias)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        """Return the gradients of x and of the token."""
-        x = ctx.saved_tensors[0]
-        dx = _input_gradient(ctx.tile, d) if ctx.needs_input_grad[0] else None
-        norm = ctx.tile.record.add(x, d) if ctx.needs_input_grad[1] else None
-        return dx, norm, None
+    def backward(ctx: Any, d: Tensor) -> Gradients:
+        """Return the gradients of x, of the token and of the bias."""
+        # What refuses second derivatives takes as long as the product itself: use it only where torch builds a graph.
+        return (_gradients_once if torch.is_grad_enabled() else _gradients)(ctx, d)
+
+
+def _gradients(ctx: Any, d: Tensor) -> Gradients:
+    x = ctx.saved_tensors[0]
+    for_x, for_token, for_bias, _ = ctx.needs_input_grad
+    dx = _input_gradient(ctx.tile, d) if for_x else None
+    norm = ctx.tile.record.add(x, d) if for_token else None
+    return dx, norm, d.reshape(-1, d.shape[-1]).sum(0) if for_bias else None, None
+
+
+_gradients_once = once_differentiable(_gradients)
 
 
 def _input_gradient(tile: AnalogTile, d: Tensor) -> Tensor:

@@ -34,13 +34,20 @@ def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
     samples, n_in, n_out = x.shape[0], x.shape[1], d.shape[1]
     norm: Tensor
     if samples == 1:
-        norm = torch.linalg.vector_norm(x) * torch.linalg.vector_norm(d)
-    elif samples * (n_in + n_out) < n_in * n_out:
+        norm = torch.linalg.vector_norm(x, dim=1) * torch.linalg.vector_norm(d, dim=1)
+        return norm
+    if samples * (n_in + n_out) < n_in * n_out:
         # Rounding can leave a small negative number where the samples cancel.
         norm = torch.dot((x @ x.T).view(-1), (d @ d.T).view(-1)).clamp_(min=0.0).sqrt_()
     else:
         norm = torch.linalg.vector_norm(d.T @ x)
     return norm.view(1)
+
+
+def _copy(values: Tensor) -> Tensor:
+    """Return a contiguous copy with one sample in each row."""
+    copied = values.detach().clone(memory_format=torch.contiguous_format)
+    return copied if copied.ndim == 2 else copied.view(-1, copied.shape[-1])
 
 
 @dataclass
@@ -77,8 +84,7 @@ class UpdateRecord:
 
     def add(self, x: Tensor, d: Tensor) -> Tensor:
         """Record copies of x [..., in] and d [..., out] in the running backward pass; return the token's gradient."""
-        x = x.detach().clone(memory_format=torch.contiguous_format).view(-1, x.shape[-1])
-        d = d.detach().clone(memory_format=torch.contiguous_format).view(-1, d.shape[-1])
+        x, d = _copy(x), _copy(d)
         task = torch._C._current_graph_task_id()
         if task not in self._passes:
             self._passes[task] = _Pass()

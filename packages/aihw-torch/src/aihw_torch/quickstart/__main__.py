@@ -14,10 +14,12 @@ from aihw_torch.config import ConstantStepDevice, FloatingPointRPUConfig, Single
 from aihw_torch.quickstart.digits import Result, train
 from aihw_torch.quickstart.example import train_two_rows
 
+# The devices with their defaults, on a range of weights that fits the task: soft bounds pull every weight that is
+# pulsed towards zero, the harder the narrower the range.
 CONFIGS: dict[str, Any] = {
     "floating point": FloatingPointRPUConfig(),
-    "constant step": SingleRPUConfig(device=ConstantStepDevice()),
-    "soft bounds": SingleRPUConfig(device=SoftBoundsDevice()),
+    "constant step": SingleRPUConfig(device=ConstantStepDevice(w_min=-1.0, w_max=1.0)),
+    "soft bounds": SingleRPUConfig(device=SoftBoundsDevice(w_min=-1.0, w_max=1.0)),
 }
 
 
@@ -30,7 +32,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--epochs", type=int, default=15, help="epochs of each training run")
-    parser.add_argument("--lr", type=float, default=0.1, help="learning rate of all runs")
+    parser.add_argument("--lr", type=float, default=0.05, help="learning rate of all runs")
     parser.add_argument("--batch", type=int, default=10, help="samples of a mini-batch")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random: weights, devices, pulses")
     parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the figure")

@@ -41,6 +41,7 @@ class AnalogTile(nn.Module):
 
     weight: PulsedWeight
     weight_token: PulseToken
+    bias: nn.Parameter | None
 
     def __init__(
         self, out_size: int, in_size: int, rpu_config: Any = None, bias: bool = False, *, seed: int | None = None
@@ -60,7 +61,8 @@ class AnalogTile(nn.Module):
         self.weight = PulsedWeight(self.tile.weights)
         self.weight_token = PulseToken()
         digital_bias = bias and not self.analog_bias
-        self.bias = nn.Parameter(torch.zeros(out_size, dtype=torch.float32, device="cpu")) if digital_bias else None
+        bias_values = nn.Parameter(torch.zeros(out_size, dtype=torch.float32, device="cpu")) if digital_bias else None
+        self.register_parameter("bias", bias_values)
         self._link()
 
     def _link(self) -> None:
@@ -78,16 +80,13 @@ class AnalogTile(nn.Module):
         x = self._checked(x)
         if self.analog_bias:
             x = nn.functional.pad(x, (0, 1), value=1.0)
-        y = self._product(x)
-        return y if self.bias is None else y + self.bias
-
-    def _product(self, x: Tensor) -> Tensor:
+        bias = self._parameters["bias"]
         y: Tensor
-        if not torch.is_grad_enabled():  # the node would only cost time
-            y = self.tile.forward(x.detach())
+        if torch.is_grad_enabled():
+            y = AnalogMVM.apply(x, self._parameters["weight_token"], bias, self)  # type: ignore[no-untyped-call]
             return y
-        y = AnalogMVM.apply(x, self.weight_token, self)  # type: ignore[no-untyped-call]
-        return y
+        y = self.tile.forward(x.detach())
+        return y if bias is None else y.add_(bias)
 
     def _checked(self, x: Tensor) -> Tensor:
         weight = self._parameters.get("weight")
@@ -143,7 +142,7 @@ class AnalogTile(nn.Module):
         """
         recorded = self.record.take(self.weight_token.grad)
         self.weight_token.grad = None
-        if recorded is not None and lr != 0.0:
+        if recorded is not None:
             self.tile.update(*recorded, lr)
         self.post_update_step()
 
@@ -153,6 +152,7 @@ class AnalogTile(nn.Module):
         self._changed()
 
     def _changed(self) -> None:
+        """Tell autograd that the array was written to behind its back."""
         torch.autograd.graph.increment_version(self.weight)
 
     # ---- weights and devices
@@ -252,6 +252,7 @@ class AnalogTile(nn.Module):
         if tile is not self.tile:
             self.tile = tile
             self.weight.attach_array(tile.weights)
+        self._changed()
         if self.bias is not None and bias is not None and len(error_msgs) == errors:
             with torch.no_grad():
                 self.bias.copy_(bias)

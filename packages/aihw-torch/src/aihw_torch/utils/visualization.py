@@ -17,7 +17,6 @@ from aihw_torch.config import (
     NoiseManagementType,
     SingleRPUConfig,
     UpdateParameters,
-    WeightNoiseType,
 )
 from aihw_torch.errors import ConfigError, DeviceError
 from aihw_torch.tiles import AnalogTile
@@ -222,9 +221,7 @@ def plot_device(device: Any, w_noise: float = 0.0, **kwargs: Any) -> Figure:
         forward=IOParameters(
             inp_res=-1.0,
             out_res=-1.0,
-            out_noise=0.0,
-            w_noise=w_noise,
-            w_noise_type=WeightNoiseType.ADDITIVE_CONSTANT if w_noise > 0.0 else WeightNoiseType.NONE,
+            out_noise=w_noise,  # the same as noise of the weight, for one column that is read with an input of 1
             noise_management=NoiseManagementType.NONE,
             bound_management=BoundManagementType.NONE,
         ),
