@@ -171,6 +171,8 @@ def test_folding_and_seeds():
     seeds = {Philox(7).fold(*path).seed for path in [(), ("a",), ("b",), ("a", 1), ("a1",), (1,), (2,), ("a", "1")]}
     assert len(seeds) == 8
     assert derive_seed(7, "read", -0.0) == derive_seed(7, "read", 0.0) != derive_seed(7, "read", 1.0)
+    assert Philox(np.int64(7)) == Philox(7)
+    assert Philox(7).fold(2**80) != Philox(7).fold(2**81)
     for bad in (-1, 2**64, 1.5, True, None):
         with pytest.raises(ConfigError, match="seed"):
             Philox(bad)

@@ -45,6 +45,18 @@ def finite_array(x: Array, name: str) -> tuple[Any, Array]:
     return xp, x
 
 
+def at_least(x: Array, low: float) -> Array:
+    """max(x, low), element by element."""
+    xp = array_namespace(x)
+    return xp.maximum(x, xp.asarray(low, dtype=x.dtype, device=device(x)))
+
+
+def at_most(x: Array, high: float) -> Array:
+    """min(x, high), element by element."""
+    xp = array_namespace(x)
+    return xp.minimum(x, xp.asarray(high, dtype=x.dtype, device=device(x)))
+
+
 def interpolate(xp: Any, x: Array, nodes: Array, values: Array) -> Array:
     """Piecewise-linear interpolation at `x` of `values` [M] at ascending `nodes` [M]; constant beyond the ends."""
     x = xp.clip(x, nodes[0], nodes[-1])

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from array_api_compat import array_namespace, device
 
+from .arrays import at_least
 from .errors import ConfigError, ShapeError
 from .programming import ProgrammedArray
 
@@ -91,7 +92,7 @@ class GlobalDriftCompensation(BaseDriftCompensation):
         if self.estimator == "least_squares":
             return y
         if self.estimator == "mean_abs":
-            return xp.maximum(xp.mean(xp.abs(y), axis=self._axes), FLOOR)
+            return at_least(xp.mean(xp.abs(y), axis=self._axes), FLOOR)
         return xp.sqrt(self._mean_square(y))
 
     def apply(self, forward_output: Array, ref_value: Array) -> Array:
@@ -117,7 +118,7 @@ class GlobalDriftCompensation(BaseDriftCompensation):
 
     def _mean_square(self, y: Array) -> Array:
         xp = array_namespace(y)
-        return xp.maximum(xp.mean(y * y, axis=self._axes) - self.out_noise**2 / self.n_reads, FLOOR**2)
+        return at_least(xp.mean(y * y, axis=self._axes) - self.out_noise**2 / self.n_reads, FLOOR**2)
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,8 @@ def read_compensated(
     forward: Callable[[Array], Callable[[Array], Array]] = ideal_forward,
 ) -> CompensatedRead:
     """Reads an array [out, in] of one or many chips at `t` and computes alpha against its state after programming.
+
+    The baseline is computed in each call; with a noisy `forward`, measure it once instead (`init_baseline`, `alpha`).
 
     Args:
         state: result of `program` on a matrix.

@@ -7,6 +7,7 @@ is faster on some of them and reproducible on one library and device only. Neith
 from __future__ import annotations
 
 import hashlib
+import operator
 import struct
 import sys
 from abc import ABC, abstractmethod
@@ -29,13 +30,11 @@ def derive_seed(seed: int, *path: str | int | float) -> int:
     """A 64-bit seed that depends on `seed` and on every element of `path` (BLAKE2b; stable across versions)."""
     digest = hashlib.blake2b(struct.pack("<Q", seed), digest_size=8)
     for part in path:
-        if isinstance(part, str):
-            text = part.encode()
-            digest.update(b"s" + struct.pack("<Q", len(text)) + text)
-        elif isinstance(part, int):
-            digest.update(b"i" + struct.pack("<q", part))
-        else:
+        if isinstance(part, float):
             digest.update(b"f" + struct.pack("<d", part + 0.0))  # + 0.0 merges -0.0 with 0.0
+        else:
+            text = str(part).encode()
+            digest.update((b"s" if isinstance(part, str) else b"i") + struct.pack("<Q", len(text)) + text)
     return int.from_bytes(digest.digest(), "little")
 
 
@@ -65,8 +64,13 @@ class Generator(ABC):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
+        try:
+            seed = operator.index(self.seed)
+        except TypeError:
+            seed = -1
+        if isinstance(self.seed, bool) or not 0 <= seed < 2**64:
             raise ConfigError(f"A seed must be an integer from 0 to 2**64 - 1, got {self.seed!r}.")
+        object.__setattr__(self, "seed", seed)
 
     def fold(self, *path: str | int) -> Self:
         """The generator of a part, for instance `rng.fold("encoder", 3)` for one layer; independent of this one."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from ..arrays import EPS, finite_array, require_same_shape
+from ..arrays import EPS, at_least, finite_array, require_same_shape
 from ..errors import ConfigError, ShapeError
 
 Array = Any
@@ -78,7 +78,7 @@ class BaseConductanceConverter(ABC):
 
     def parameters(self, xp: Any, low: Array, high: Array) -> ConversionParameters:
         """The parameters for weights between `low` and `high` (0-d or broadcastable arrays)."""
-        return ConversionParameters(self.code_range() / xp.maximum(high, EPS), low)
+        return ConversionParameters(self.code_range() / at_least(high, EPS), low)
 
     def convert_to_conductances(self, weights: Array) -> tuple[list[Array], ConversionParameters]:
         """Target conductances of `weights`, scaled to their own range.

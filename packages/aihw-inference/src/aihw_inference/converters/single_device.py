@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..arrays import EPS
+from ..arrays import EPS, at_least
 from .base import BaseConductanceConverter, ConversionParameters
 
 Array = Any
@@ -45,7 +45,7 @@ class SingleDeviceConductanceConverter(BaseConductanceConverter):
 
     def parameters(self, xp: Any, low: Array, high: Array) -> ConversionParameters:
         """The parameters for weights between `low` and `high`."""
-        return ConversionParameters(self.code_range() / xp.maximum(high - low, EPS), low)
+        return ConversionParameters(self.code_range() / at_least(high - low, EPS), low)
 
     def encode(self, xp: Any, weights: Array, parameters: ConversionParameters) -> Array:
         """Target conductances [1, ...]."""

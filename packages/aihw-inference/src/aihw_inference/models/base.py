@@ -8,9 +8,7 @@ import math
 from abc import ABC, abstractmethod
 from typing import Any
 
-from array_api_compat import array_namespace
-
-from ..arrays import finite_array, require_same_shape
+from ..arrays import at_least, finite_array, require_same_shape
 from ..converters import BaseConductanceConverter, SinglePairConductanceConverter
 from ..errors import ConductanceError, ConfigError, TimeError
 from ..programming import ProgrammedArray, program
@@ -163,7 +161,7 @@ def _declared(cls: type) -> frozenset[str]:
 
 def rectify(g: Array) -> Array:
     """max(g, 0): a conductance is not negative."""
-    return array_namespace(g).maximum(g, 0.0)
+    return at_least(g, 0.0)
 
 
 def pair_converter(

@@ -8,6 +8,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
+from ..arrays import at_least
 from ..converters import SingleDeviceConductanceConverter
 from ..errors import ConfigError
 from ..read_noise import read_noise_factor
@@ -105,9 +106,8 @@ class ReRamCMONoiseModel(BaseNoiseModel):
 
     def read_std(self, g: Array, t: float) -> Array:
         """Standard deviation of a read at t > 0 s, read_noise_scale included; 0 below 1 microsiemens."""
-        xp = array_namespace(g)
         factor = self.read_noise_scale * self.read_dict["K"] * read_noise_factor(t, self.read_dict["t_read"])
-        return xp.log10(xp.maximum(g, 1.0)) * factor
+        return array_namespace(g).log10(at_least(g, 1.0)) * factor
 
     def check(self) -> None:
         """Raises ConfigError when a parameter has an impossible value."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from ..arrays import polynomial
+from ..arrays import at_least, at_most, polynomial
 from ..converters import BaseConductanceConverter
 from .base import coefficients_of, pair_converter, require_positive
 from .power_law import PowerLawNoiseModel
@@ -80,8 +80,8 @@ class PCMLikeNoiseModel(PowerLawNoiseModel):
 
     def relative_read_noise(self, g_prog: Array) -> Array:
         """Q of the programmed conductance; 0.0088 at g_max, 0.2 at most."""
-        xp = array_namespace(g_prog)
-        return xp.minimum(0.0088 / xp.maximum(xp.pow(self.relative(g_prog), 0.65), 1e-3), 0.2)
+        r = self.relative(g_prog)
+        return at_most(0.0088 / at_least(array_namespace(g_prog).pow(r, 0.65), 1e-3), 0.2)
 
     def check(self) -> None:
         """Raises ConfigError when a parameter has an impossible value."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from ..arrays import EPS
+from ..arrays import EPS, at_least
 from ..drift import power_law
 from ..read_noise import read_noise_factor
 from .base import BaseNoiseModel, rectify, require_positive
@@ -63,4 +63,4 @@ class PowerLawNoiseModel(BaseNoiseModel):
 
     def relative(self, g: Array) -> Array:
         """max(g / g_max, 1e-7), a safe argument of a logarithm."""
-        return array_namespace(g).maximum(g / self.g_max, EPS)
+        return at_least(g / self.g_max, EPS)
