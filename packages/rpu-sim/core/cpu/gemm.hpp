@@ -107,7 +107,8 @@ RPU_FN void pack_rows(const Operand& b, int64_t k, int64_t depth, int64_t n, int
 }
 
 /// The same for one pack of columns of a transposed B; `width` is the distance between rows of `out`.
-RPU_FN void pack_transposed(const Operand& b, int64_t k, int64_t depth, int64_t n, int64_t n_end, int64_t width, float* out) {
+RPU_FN void pack_transposed(const Operand& b, int64_t k, int64_t depth, int64_t n, int64_t n_end, int64_t width,
+                            float* out) {
   const float* rows = b.data + n * b.stride + k;
   const int last = static_cast<int>(n_end - n < kLanes ? n_end - n : kLanes) - 1;
   int64_t i = 0;
@@ -126,7 +127,7 @@ RPU_FN void pack_transposed(const Operand& b, int64_t k, int64_t depth, int64_t 
     }
 }
 
-// -- the product in registers -------------------------------------------------------------------------------------------
+// -- the product in registers ----------------------------------------------------------------------------------------
 
 /// C[kRows][kPacks packs], with `depth` steps of k.
 template <int kRows, int kPacks>
@@ -146,8 +147,8 @@ RPU_FN void tile(const float* a, int64_t a_stride, const float* b, int64_t b_str
 }
 
 template <int kPacks, int kRows = kTileRows>
-RPU_FN void tile_of(int rows, const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth, float* c,
-                    int64_t c_stride, bool continues) {
+RPU_FN void tile_of(int rows, const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth,
+                    float* c, int64_t c_stride, bool continues) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return tile_of<kPacks, kRows - 1>(rows, a, a_stride, b, b_stride, depth, c, c_stride, continues);
   }
@@ -180,7 +181,8 @@ template <int kRows>
 RPU_FN void multiply_transposed(int rows, const float* a, int64_t a_stride, const Operand& b, int64_t depth, int64_t n,
                                 int64_t n_end, float* c, int64_t c_stride, bool continues) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return multiply_transposed<kRows - 1>(rows, a, a_stride, b, depth, n, n_end, c, c_stride, continues);
+    if (rows < kRows)
+      return multiply_transposed<kRows - 1>(rows, a, a_stride, b, depth, n, n_end, c, c_stride, continues);
   }
   const float* operand = b.data + n * b.stride;
   int64_t left = n_end - n;
@@ -192,7 +194,7 @@ RPU_FN void multiply_transposed(int rows, const float* a, int64_t a_stride, cons
   }
 }
 
-// -- a block of C -------------------------------------------------------------------------------------------------------
+// -- a block of C ----------------------------------------------------------------------------------------------------
 
 /// Packed part of B; one per thread.
 constexpr int64_t kPackedFloats = kChunk * kBlock;

@@ -65,11 +65,11 @@ ConstMatrix rows_of(const ConstMatrix& m, int64_t first, int64_t n) {
   return {m.data + first * m.stride, n, m.cols, m.stride};
 }
 
-const float* finite_abs_max(const ConstMatrix& values, const char* name, float* largest) {
+const float* finite_abs_max(const ConstMatrix& values, const char* name, const char* consequence, float* largest) {
   over_samples(values, 100, [&](Range rows) { kernels().update.row_abs_max(values, rows, largest); });
   for (int64_t i = 0; i < values.rows; ++i)
     if (!std::isfinite(largest[i]))
-      throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; nothing was changed");
+      throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; " + consequence);
   return largest;
 }
 
@@ -226,13 +226,15 @@ class Part {
   uint8_t* exceeded_ = nullptr;
 };
 
+constexpr const char* kUnchanged = "the weights were left unchanged";
 constexpr int64_t kInputFloats = int64_t{1} << 22;  // 16 MB of converted inputs at a time
 constexpr int64_t kFewSamples = 8;                   // up to this many, a rank update is limited by the memory
 
 void add_product(const RankUpdateArgs& args) {
   const int64_t rows = args.weights.rows, cols = args.weights.cols;
   const bool few = args.x.rows <= kFewSamples;
-  const int64_t height = few ? std::max<int64_t>(8, 16384 / cols / 8 * 8) : kSamplePanel, width = few ? cols : kOutputBlock;
+  const int64_t height = few ? std::max<int64_t>(8, 16384 / cols / 8 * 8) : kSamplePanel;
+  const int64_t width = few ? cols : kOutputBlock;
   const int64_t across = divided(cols, width);
   parallel_for(divided(rows, height) * across, rows * cols * (args.x.rows + 10) / 100, [&](int64_t task) {
     const int64_t row = task / across * height, col = task % across * width;
@@ -247,7 +249,8 @@ void mvm(const Mvm& call) {
   if (batch == 0) return;
   const FloatEnvironment pinned;
   Workspace& w = workspace();
-  const float* abs_max = finite_abs_max(call.input, call.io.backward ? "d" : "x", w.abs_max.sized(batch));
+  const char* name = call.io.backward ? "d" : "x";
+  const float* abs_max = finite_abs_max(call.input, name, "nothing was computed", w.abs_max.sized(batch));
   float* alpha = w.alpha.sized(batch);
   noise_management(call, abs_max, alpha);
   const int64_t part = std::max(kSamplePanel, kInputFloats / (call.input.cols + 32) / kSamplePanel * kSamplePanel);
@@ -260,8 +263,8 @@ void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix&
   if (batch == 0) return;
   const FloatEnvironment pinned;
   Workspace& w = workspace();
-  finite_abs_max(x, "x", w.abs_max.sized(batch));
-  finite_abs_max(d, "d", w.abs_max.sized(batch));
+  finite_abs_max(x, "x", kUnchanged, w.abs_max.sized(batch));
+  finite_abs_max(d, "d", kUnchanged, w.abs_max.sized(batch));
 
   const int64_t part = std::max<int64_t>(kSamplePanel, kInputFloats / weights.rows);
   for (int64_t first = 0; first < batch; first += part) {

@@ -16,7 +16,15 @@ struct Adc {
   Stream stream;
 
   RPU_FN Adc(const IoSpec& spec, const float* noise, int64_t n)
-      : io(spec), out_noise(noise), outputs(n), stream(spec.backward ? Stream::BACKWARD_OUTPUT : Stream::FORWARD_OUTPUT) {}
+      : io(spec),
+        out_noise(noise),
+        outputs(n),
+        stream(spec.backward ? Stream::BACKWARD_OUTPUT : Stream::FORWARD_OUTPUT) {}
+
+  /// Standard deviations of the output noise from column `col` on.
+  RPU_FN F sigma(int64_t col) const {
+    return out_noise != nullptr ? load(out_noise + col, outputs - col) : broadcast(io.out_noise);
+  }
 
   /// Converts the four packs y of one quad of outputs; `exceeded` collects the lanes whose value was above the bound.
   RPU_FN void operator()(F y[4], const Quad& quad, const SampleDraws& draws, M& exceeded) const {
@@ -24,8 +32,7 @@ struct Adc {
     if (io.adc.stochastic_rounding) draws.rounding(quad, kOutputRounding, rounding);
     if (io.out_noise > 0.0f) draws.normals(quad, kOutputNoise, xi);
     for (int k = 0; k < 4; ++k) {
-      const F sigma = out_noise != nullptr ? load(out_noise + quad.column(k), outputs - quad.column(k)) : broadcast(io.out_noise);
-      y[k] = quantised(asymmetric(y[k], io.out_negative) + sigma * xi[k], io.adc, rounding[k]);
+      y[k] = quantised(asymmetric(y[k], io.out_negative) + sigma(quad.column(k)) * xi[k], io.adc, rounding[k]);
       const M high = y[k] > io.adc.bound, low = y[k] < -io.adc.bound;
       const M counts = io.test_negative_bound ? high | low : high;
       exceeded |= counts & first_lanes(outputs - quad.column(k));
