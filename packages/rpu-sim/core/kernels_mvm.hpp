@@ -85,8 +85,8 @@ struct ConstantsArgs {
   uint64_t seed;
 };
 
-constexpr int64_t kOutputBlock = 64;    // outputs of one task
-constexpr int64_t kSamplePanel = 256;   // most samples of one task
+constexpr int64_t kOutputBlock = 64;   // outputs of one block
+constexpr int64_t kSamplePanel = 256;  // most samples of one task, times its blocks
 constexpr int64_t kScratchFloats = 256 * kOutputBlock + kSamplePanel * kOutputBlock;
 
 struct MvmKernels {
@@ -94,8 +94,8 @@ struct MvmKernels {
   void (*row_max)(const ConstMatrix& values, Range samples, float* largest);
   void (*signed_sums)(const ConstMatrix& values, Range samples, SignedSums* sums);
   void (*dac)(const DacArgs&, Range rows);
-  /// Output block `block` of the rows; `scratch` has kScratchFloats floats, aligned to 64 bytes.
-  void (*product)(const ProductArgs&, Range rows, int64_t block, float* scratch);
+  /// Some output blocks of some rows; `scratch` has kScratchFloats floats, aligned to 64 bytes.
+  void (*product)(const ProductArgs&, Range rows, Range blocks, float* scratch);
   /// out[j][i] = factor * values[i][j]
   void (*scaled_transpose)(const ConstMatrix& values, float factor, float* out, int64_t out_stride);
   /// A part of the weights; `columns` starts at a block. Scratch as above.

@@ -12,7 +12,8 @@ RPU_BEGIN
 
 constexpr int kBlock = 64;        // columns of a block of C
 constexpr int kChunk = 256;       // rows of B that are packed at a time: a stripe of them fits the first-level cache
-constexpr int kSmallChunk = 64;   // the same when few rows of A use them
+constexpr int kSmallChunk = 64;   // the same for at most kSmallRows rows of A
+constexpr int kFewChunk = 16;     // and for at most kFewRows, so that B is read along its rows
 constexpr int kSmallRows = 8;     // up to this many rows of A do not repay a copy of B
 constexpr int kFewRows = 4;       // up to this many, a transposed B goes through registers only
 constexpr int kWideRows = 2;      // up to this many, stripes are wider to hide the latency of a multiply-add
@@ -155,8 +156,8 @@ RPU_FN void tile_of(int rows, const float* a, int64_t a_stride, const float* b, 
   tile<kRows, kPacks>(a, a_stride, b, b_stride, depth, c, c_stride, continues);
 }
 
-/// The same for a B whose rows `b` are transposed on the fly; `depth` is a multiple of kTransposed. The lanes beyond row
-/// `last` of each pack are arbitrary.
+/// The same for a B whose rows `b` are transposed on the fly; `depth` is a multiple of kTransposed. The lanes beyond
+/// row `last` of each pack are arbitrary.
 template <int kRows, int kPacks>
 RPU_FN void tile_transposed(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int last, int64_t depth,
                             float* c, int64_t c_stride, bool continues) {
@@ -201,8 +202,8 @@ constexpr int64_t kPackedFloats = kChunk * kBlock;
 
 /// One stripe of C, kPacks packs wide, all rows, `depth` steps of k.
 template <int kPacks>
-RPU_FN void stripe(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t k, int64_t depth, int64_t n,
-                   int64_t n_end, float* c, int64_t c_stride, bool continues, float* packed) {
+RPU_FN void stripe(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t k, int64_t depth,
+                   int64_t n, int64_t n_end, float* c, int64_t c_stride, bool continues, float* packed) {
   const float* operand = packed;
   int64_t stride = kPacks * kLanes;
   if (b.transposed) {
@@ -218,7 +219,7 @@ RPU_FN void stripe(const float* a, int64_t a_stride, int64_t rows, const Operand
                     c + m * c_stride, c_stride, continues);
 }
 
-/// C = A B for the columns [n, n_end) of B, at most kBlock, and `rows` rows of A; with `continues`, C += A B. C is
+/// C = A B for the columns [n, n_end) of B and `rows` rows of A; with `continues`, C += A B. C is
 /// written in whole packs.
 void multiply_block(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t depth, int64_t n,
                     int64_t n_end, float* c, int64_t c_stride, bool continues, float* packed) {
@@ -227,7 +228,7 @@ void multiply_block(const float* a, int64_t a_stride, int64_t rows, const Operan
     k = depth / kTransposed * kTransposed;
     multiply_transposed<kFewRows>(static_cast<int>(rows), a, a_stride, b, k, n, n_end, c, c_stride, continues);
   }
-  const int64_t chunk = rows <= kSmallRows ? kSmallChunk : kChunk;
+  const int64_t chunk = rows <= kFewRows ? kFewChunk : rows <= kSmallRows ? kSmallChunk : kChunk;
   for (; k < depth; k += chunk) {
     const int64_t steps = depth - k < chunk ? depth - k : chunk;
     const bool more = continues || k > 0;

@@ -63,11 +63,11 @@ void dac(const DacArgs& args, Range rows) {
 
 // -- product and output ---------------------------------------------------------------------------------------------
 
-/// The output path of one block: C[rows][kBlock] to the output.
-void convert_block(const ProductArgs& args, Range rows, int64_t block, const float* c) {
+/// The output path of one block: C[rows][c_stride] to the output.
+void convert_block(const ProductArgs& args, Range rows, int64_t block, const float* c, int64_t c_stride) {
   const int64_t outputs = args.output.cols;
   const Adc convert(*args.io, args.out_noise, outputs);
-  for (int64_t row = rows.begin; row < rows.end; ++row, c += kBlock) {
+  for (int64_t row = rows.begin; row < rows.end; ++row, c += c_stride) {
     const SampleDraws draws(args.draws, args.sample[row], convert.stream);
     float* out = args.output.data + args.sample[row] * args.output.stride;
     M exceeded{};
@@ -81,15 +81,17 @@ void convert_block(const ProductArgs& args, Range rows, int64_t block, const flo
   }
 }
 
-void product(const ProductArgs& args, Range rows, int64_t block, float* scratch) {
+void product(const ProductArgs& args, Range rows, Range blocks, float* scratch) {
   const bool forward = !args.io->backward;
-  const int64_t depth = forward ? args.weights.cols : args.weights.rows;
-  const int64_t first = block * kBlock, last = first + kBlock < args.output.cols ? first + kBlock : args.output.cols;
+  const int64_t depth = forward ? args.weights.cols : args.weights.rows, outputs = args.output.cols;
+  const int64_t first = blocks.begin * kBlock, last = blocks.end * kBlock < outputs ? blocks.end * kBlock : outputs;
+  const int64_t c_stride = (blocks.end - blocks.begin) * kBlock;
   const Operand weights{args.weights.data, args.weights.stride, forward, false};
   float* c = scratch + kPackedFloats;
   multiply_block(args.inputs + rows.begin * args.input_stride, args.input_stride, rows.end - rows.begin, weights, depth,
-                 first, last, c, kBlock, false, scratch);
-  convert_block(args, rows, block, c);
+                 first, last, c, c_stride, false, scratch);
+  for (int64_t block = blocks.begin; block < blocks.end; ++block)
+    convert_block(args, rows, block, c + (block - blocks.begin) * kBlock, c_stride);
 }
 
 // -- rank update ----------------------------------------------------------------------------------------------------

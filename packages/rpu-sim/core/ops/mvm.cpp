@@ -124,6 +124,9 @@ void noise_management(const Mvm& call, const float* abs_max, float* alpha) {
 
 // -- samples that are computed together -----------------------------------------------------------------------------
 
+constexpr int64_t kFewSamples = 4;  // up to this many, the weights are read only once, ...
+constexpr int64_t kWideBlocks = 4;  // ... so that tasks of several output blocks give longer runs in memory
+
 /// Samples of one part of the batch, and the rounds of bound management over them.
 class Part {
  public:
@@ -187,9 +190,11 @@ class Part {
     const ProductArgs product{&call_.io, call_.weights, inputs,    input_stride_, samples_, factor,
                               output_,   call_.out_noise, exceeded_, n_,          draws_};
     const int64_t panel = panel_rows(), panels = divided(n_, panel);
-    parallel_for(panels * blocks_, work_ns(panels), [&](int64_t task) {
-      const int64_t first = task / blocks_ * panel;
-      kernels().mvm.product(product, {first, std::min(n_, first + panel)}, task % blocks_, scratch());
+    const int64_t width = n_ <= kFewSamples ? kWideBlocks : 1, across = divided(blocks_, width);
+    parallel_for(panels * across, work_ns(panels), [&](int64_t task) {
+      const int64_t row = task / across * panel, block = task % across * width;
+      const Range rows{row, std::min(n_, row + panel)}, blocks{block, std::min(blocks_, block + width)};
+      kernels().mvm.product(product, rows, blocks, scratch());
     });
   }
 
@@ -228,11 +233,10 @@ class Part {
 
 constexpr const char* kUnchanged = "the weights were left unchanged";
 constexpr int64_t kInputFloats = int64_t{1} << 22;  // 16 MB of converted inputs at a time
-constexpr int64_t kFewSamples = 8;                   // up to this many, a rank update is limited by the memory
 
 void add_product(const RankUpdateArgs& args) {
   const int64_t rows = args.weights.rows, cols = args.weights.cols;
-  const bool few = args.x.rows <= kFewSamples;
+  const bool few = args.x.rows <= 8;  // limited by the memory: visit the weights along rows
   const int64_t height = few ? std::max<int64_t>(8, 16384 / cols / 8 * 8) : kSamplePanel;
   const int64_t width = few ? cols : kOutputBlock;
   const int64_t across = divided(cols, width);

@@ -1,7 +1,7 @@
 // Numbering of the random numbers of a matrix-vector product.
 //
-// Streams FORWARD_INPUT and BACKWARD_INPUT are indexed by groups of inputs, FORWARD_OUTPUT and BACKWARD_OUTPUT by groups
-// of outputs (row 0 of a Quad); the second counter word is the global index of the sample, the third the call. The draw
+// Streams FORWARD_INPUT and BACKWARD_INPUT are indexed by groups of inputs, FORWARD_OUTPUT and BACKWARD_OUTPUT by
+// groups of outputs (row 0 of a Quad); the second counter word is the global index of the sample, the third the call. The draw
 // number holds the round of bound management, so that a sample does not depend on which others are repeated with it:
 //
 //   draw = kDrawsPerRound * round + kind

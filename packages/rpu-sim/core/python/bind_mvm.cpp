@@ -31,7 +31,8 @@ class AnalogProduct {
     inputs_ = backward ? w.rows : w.cols;
     outputs_ = backward ? w.cols : w.rows;
     require_length(out_noise_, outputs_, io_.out_noise_std > 0.0f, "out_noise");
-    require_length(running_mean_, 1, io_.noise_management == params::NoiseManagementType::AVERAGE_ABS_MAX, "running_mean");
+    const bool averages = io_.noise_management == params::NoiseManagementType::AVERAGE_ABS_MAX;
+    require_length(running_mean_, 1, averages, "running_mean");
   }
 
   void run(const Samples& input, const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample,
@@ -73,13 +74,13 @@ class AnalogProduct {
 
 void bind_mvm(nb::module_& m) {
   nb::class_<AnalogProduct>(m, "AnalogProduct", "Matrix-vector product of a tile in one direction.")
-      .def(nb::init<nb::handle, bool, Weights, std::optional<Vector>, std::optional<Vector>>(), nb::arg("io_parameters"),
-           nb::arg("backward"), nb::arg("weights").noconvert(), nb::arg("out_noise").noconvert() = nb::none(),
+      .def(nb::init<nb::handle, bool, Weights, std::optional<Vector>, std::optional<Vector>>(),
+           nb::arg("io_parameters"), nb::arg("backward"), nb::arg("weights").noconvert(), nb::arg("out_noise").noconvert() = nb::none(),
            nb::arg("running_mean").noconvert() = nb::none())
       .def("draw_constants", &AnalogProduct::draw_constants, nb::arg("seed"),
            "Fill the arrays of constants that are drawn once per tile.")
-      .def("__call__", &AnalogProduct::run, nb::arg("input").noconvert(), nb::arg("output").noconvert(), nb::arg("seed"),
-           nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean") = false,
+      .def("__call__", &AnalogProduct::run, nb::arg("input").noconvert(), nb::arg("output").noconvert(),
+           nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean") = false,
            "Write the product of every sample of `input` to `output`.");
 
   m.def("rank_update", [](const Weights& weights, const Samples& x, const Samples& d, float lr) {
