@@ -18,7 +18,7 @@ from rpu_sim import config as c
 
 Float64 = NDArray[np.float64]
 
-# -- devices without spread --------------------------------------------------------------------------------------------
+# -- devices without spread -------------------------------------------------------------------------------------------
 
 
 def steps(p: c.PulsedDevice) -> tuple[float, float]:
@@ -78,7 +78,7 @@ def walk(p: c.PulsedDevice, start: Any, directions: str, shape: tuple[int, int],
     return w
 
 
-# -- moments -----------------------------------------------------------------------------------------------------------
+# -- moments ----------------------------------------------------------------------------------------------------------
 
 
 def affine_moments(p: Any, start: float, directions: str) -> tuple[float, float]:
@@ -123,7 +123,7 @@ def logistic_weight(p: c.ExpStepDevice, start: float, n: int, up: bool) -> float
     return w - sign * 0.5 * s * (1 - y) * math.log((1 - y) / (1 - y0))
 
 
-# -- laws --------------------------------------------------------------------------------------------------------------
+# -- laws -------------------------------------------------------------------------------------------------------------
 
 
 def folded_moments(mean: float, std: float) -> tuple[float, float]:
@@ -150,7 +150,7 @@ def ordered_bound_cdf(upper: tuple[float, float], lower: tuple[float, float]) ->
     return lambda t: np.interp(t, grid, mass, left=0.0, right=1.0)
 
 
-# -- pulse management --------------------------------------------------------------------------------------------------
+# -- pulse management -------------------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -103,13 +103,11 @@ _STORED_WEIGHT = Partial(
 PARTIAL: dict[str, dict[str, Partial]] = {
     "population": {
         "constantstep_decay_diffusion_reset": Partial(("drift",), (), f"{_DRIFT}: compared without it"),
-        "preset_ReRamES": Partial(
-            ("write_noise_std",), (), f"{_WRITE_NOISE}: compared without it, it draws no parameter"
-        ),
+        "preset_ReRamES": Partial(("write_noise_std",), (), f"{_WRITE_NOISE}: it draws no parameter"),
         "softbounds_default": Partial(
             (),
             ("slope_up.mean", "slope_up.std", "slope_down.mean", "slope_down.std"),
-            "1 / bound has no finite moments",
+            "moments of the slopes are left out: 1 / bound has none",
         ),
     },
     "pulse_response": {"linearstep_gamma_mult_writenoise": _STORED_WEIGHT, "preset_ReRamES": _STORED_WEIGHT},
@@ -139,6 +137,11 @@ class Case:
     procedure: dict[str, Any]
     stats: dict[str, Statistic]
     quirks: tuple[str, ...]
+
+    @property
+    def device(self) -> c.PulsedDevice:
+        assert isinstance(self.config.device, c.PulsedDevice)
+        return self.config.device
 
     def __str__(self) -> str:
         return f"{self.kind}/{self.id}"

@@ -74,8 +74,8 @@ def run_device_trace(case: Case) -> Measurement:
             trace.append(tile.get_weights())
     recorded = p.get("index", range(1, len(trace) + 1))
     found = {"weights": Measured(np.array([trace[k - 1] for k in recorded]))}
-    if isinstance(case.config.device, SoftBoundsDevice):  # stores no slopes: they follow from the bounds
-        slopes = soft_bounds_slopes(case.config.device, given)
+    if isinstance(case.device, SoftBoundsDevice):  # stores no slopes: they follow from the bounds
+        slopes = soft_bounds_slopes(case.device, given)
         found |= {name: Measured(slopes[name]) for name in ("slope_up", "slope_down")}
     return found
 
@@ -84,10 +84,10 @@ def run_population(case: Case) -> Measurement:
     tiles = []
     for i in range(case.procedure["tiles"]):
         cells = _tile(case, i).hidden_parameters()
-        if isinstance(case.config.device, SoftBoundsDevice):
-            cells = soft_bounds_slopes(case.config.device, cells)
+        if isinstance(case.device, SoftBoundsDevice):
+            cells = soft_bounds_slopes(case.device, cells)
         tiles.append({name: values.astype(np.float64) for name, values in cells.items()})
-    used = slice(None, -1 if case.config.device.perfect_bias else None)
+    used = slice(None, -1 if case.device.perfect_bias else None)
     columns = {name: [tile[name][:, used].ravel() for tile in tiles] for name in tiles[0]}
     found: Measurement = {}
     quantiles = _percentiles(case.procedure["quantile_levels"])
@@ -106,7 +106,7 @@ def run_population(case: Case) -> Measurement:
 
 def _correlation(pairs: Float64) -> float:
     with np.errstate(invalid="ignore"):  # constant samples have no correlation
-        return float(np.corrcoef(pairs, rowvar=False)[0, 1])
+        return float(np.corrcoef(pairs[:, 0], pairs[:, 1])[0, 1])
 
 
 def run_pulse_response(case: Case) -> Measurement:
@@ -145,9 +145,8 @@ FORMULAS: dict[str, Callable[[Any, Any, float], Any]] = {
 
 def _vectors(recipe: dict[str, Any], batch: int, n: int) -> NDArray[np.float32]:
     i, b = np.arange(n), np.arange(batch)[:, None]
-    return np.ascontiguousarray(
-        np.broadcast_to(FORMULAS[recipe["formula"]](i, b, recipe["amp"]), (batch, n)), np.float32
-    )
+    values = FORMULAS[recipe["formula"]](i, b, recipe["amp"])
+    return np.ascontiguousarray(np.broadcast_to(values, (batch, n)), np.float32)
 
 
 def run_update(case: Case) -> Measurement:
@@ -183,7 +182,7 @@ def run_update(case: Case) -> Measurement:
 
 def _count_frequencies(case: Case) -> Callable[[Float64], Any]:
     values = np.array(case.procedure.get("pulse_count_values", []))
-    return lambda s: np.mean(np.rint(s[:, :1, 0] / case.config.device.dw_min) == values, axis=0)
+    return lambda s: np.mean(np.rint(s[:, :1, 0] / case.device.dw_min) == values, axis=0)
 
 
 def run_base_process(case: Case) -> Measurement:

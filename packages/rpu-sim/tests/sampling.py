@@ -69,9 +69,9 @@ def check_std(sample: NDArray[Any], expected: float, what: str) -> None:
     variance = np.mean(centred**2)
     kurtosis = np.mean(centred**4) / variance**2
     error = expected * np.sqrt((kurtosis - 1) / (4 * sample.size))
-    assert abs(np.sqrt(variance) - expected) <= Z * error, (
-        f"std of {what}: {np.sqrt(variance):.8g}, expected {expected:.8g}; standard error {error:.2g}, "
-        f"n = {sample.size}"
+    found = np.sqrt(variance)
+    assert abs(found - expected) <= Z * error, (
+        f"std of {what}: {found:.8g}, expected {expected:.8g}; standard error {error:.2g}, n = {sample.size}"
     )
 
 
@@ -79,18 +79,16 @@ def check_correlation(a: NDArray[Any], b: NDArray[Any], expected: float, what: s
     """The correlation of two jointly normal samples."""
     error = max(1 - expected**2, 1e-9) / np.sqrt(a.size)
     found = float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
-    assert abs(found - expected) <= Z * error, (
-        f"correlation of {what}: {found:.6g}, expected {expected:.6g} +- {error:.2g}"
-    )
+    message = f"correlation of {what}: {found:.6g}, expected {expected:.6g} +- {error:.2g}"
+    assert abs(found - expected) <= Z * error, message
 
 
 def check_fraction(hits: NDArray[np.bool_], expected: float, what: str) -> None:
     """The fraction of independent hits."""
     error = np.sqrt(expected * (1 - expected) / hits.size)
     found = float(hits.mean())
-    assert abs(found - expected) <= Z * error, (
-        f"fraction of {what}: {found:.6g}, expected {expected:.6g} +- {error:.2g}"
-    )
+    message = f"fraction of {what}: {found:.6g}, expected {expected:.6g} +- {error:.2g}"
+    assert abs(found - expected) <= Z * error, message
 
 
 def check_law(sample: NDArray[Any], cdf: Callable[[Any], Any], what: str) -> None:

@@ -92,9 +92,7 @@ def test_diffusion_adds_up(device: c.Device) -> None:
 def test_diffusion_rates_belong_to_devices() -> None:
     tile = tile_of(identical(c.ConstantStepDevice, diffusion=0.01, diffusion_dtod=0.5), SHAPE)
     tile.diffuse()
-    check_law(
-        weights_of(tile) / tile.hidden_parameters()["diffusion_rates"], stats.norm.cdf, "change in units of the rate"
-    )
+    check_law(weights_of(tile) / tile.hidden_parameters()["diffusion_rates"], stats.norm.cdf, "change over rate")
 
 
 def test_diffusion_is_clipped_at_the_bounds() -> None:

@@ -1,8 +1,8 @@
 """Device-to-device variation against its closed forms.
 
 n = 262144 devices per tile: the mean of a normal quantity of relative spread c is known to c / 512, its standard
-deviation to 0.14 %, a distribution function to 0.0076 (what a Kolmogorov-Smirnov check detects), a correlation to 0.2
-%.
+deviation to 0.14 %, a distribution function to 0.0076 (what a Kolmogorov-Smirnov check detects), a correlation to
+0.2 %.
 """
 
 from __future__ import annotations
@@ -90,9 +90,7 @@ def test_log_normal_gain_does_not_preserve_the_mean() -> None:
     var_gain = (np.exp(sigma**2) - 1) * np.exp(sigma**2)
     assert mean_gain == pytest.approx(1.046, abs=5e-4)
     assert var_gain == pytest.approx(0.1030, abs=5e-5)
-    half_sum = 0.5 * (
-        fields["dwmin_up"] + fields["dwmin_down"]
-    )  # the gain itself: the asymmetry cancels (1e-5 of the steps are folded)
+    half_sum = 0.5 * (fields["dwmin_up"] + fields["dwmin_down"])  # the gain; of the steps only 1e-5 are folded
     check_law(np.log(half_sum), stats.norm(0, sigma).cdf, "logarithm of the gain")
     check_mean(fields["dwmin_up"], mean_gain, "up step", std=np.sqrt(var_gain + u**2))
     product = (fields["dwmin_up"] - mean_gain) * (fields["dwmin_down"] - mean_gain)

@@ -53,7 +53,7 @@ def independent_counts(parameters: c.UpdateParameters, x: float, d: float, lr: f
     return np.rint(-np.sign(x * d) * np.einsum("bii->bi", changes) / G).astype(np.int64)
 
 
-# -- trains ------------------------------------------------------------------------------------------------------------
+# -- trains -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("slots", [1, 2, 7, 8, 9, 31, 32, 33, 64, 100])
@@ -89,8 +89,7 @@ def test_small_probabilities() -> None:
 
 def test_mean_variance_and_covariance_of_an_update() -> None:
     """16 x 16 cells, lr 0.02, g 0.001 (k <= 20 < 31), cycle noise 0.3, 20000 updates: mean -lr x d, variance
-    g^2 (BL p (1 - p) + sigma^2 BL p), covariance g^2 BL pd (1 - pd) px px' in a row and likewise in a
-    column, 0 elsewhere.
+    g^2 (BL p (1 - p) + sigma^2 BL p), covariance g^2 BL pd (1 - pd) px px' in a row, likewise in a column, 0 elsewhere.
     The scale of the variances and covariances is known to 0.5 % and 2 %.
     """
     n, lr, sigma = 20000, 0.02, 0.3
@@ -138,7 +137,7 @@ def test_updates_and_samples_are_independent() -> None:
     check_counts(batch, stats.binom.pmf(np.arange(41), 40, 0.42), "batch of 8")
 
 
-# -- management --------------------------------------------------------------------------------------------------------
+# -- management -------------------------------------------------------------------------------------------------------
 
 MANAGED = {
     "none": update_parameters(),
@@ -220,7 +219,7 @@ def test_growing_trains_round_the_rate_up() -> None:
     check_counts(counts, stats.binom.pmf(np.arange(14), 13, 0.56), "growing train")
 
 
-# -- resolutions and deterministic pulses ------------------------------------------------------------------------------
+# -- resolutions and deterministic pulses -----------------------------------------------------------------------------
 
 
 def test_resolution_above_one_is_a_number_of_steps() -> None:
@@ -235,9 +234,8 @@ def test_resolution_above_one_is_a_number_of_steps() -> None:
 
 
 def test_probabilities_below_half_a_resolution_vanish() -> None:
-    samples = updates(
-        update_parameters(res=0.1, desired_bl=10), np.array([0.049, 0.051]), np.array([1.0]), 10 * G, 5000
-    )
+    parameters = update_parameters(res=0.1, desired_bl=10)
+    samples = updates(parameters, np.array([0.049, 0.051]), np.array([1.0]), 10 * G, 5000)
     assert (samples[:, 0, 0] == 0).all()
     check_mean(-samples[:, 0, 1] / G, 10 * 0.1, "count of the smallest step", std=np.sqrt(0.9))
 
@@ -288,16 +286,15 @@ def test_deterministic_stochastic_rounding_is_unbiased() -> None:
     check_mean(counts == 40, 0.4, "rounding up", std=np.sqrt(0.24))
 
 
-# -- edges -------------------------------------------------------------------------------------------------------------
+# -- edges ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "kind", [c.PulseType.STOCHASTIC_COMPRESSED, c.PulseType.STOCHASTIC, c.PulseType.DETERMINISTIC_IMPLICIT]
-)
-def test_sign_of_an_update(kind: c.PulseType) -> None:
+@pytest.mark.parametrize("kind", ["STOCHASTIC_COMPRESSED", "STOCHASTIC", "DETERMINISTIC_IMPLICIT"])
+def test_sign_of_an_update(kind: str) -> None:
     """Positive x, d and lr lower the weight; a negative rate raises it."""
     for x, d, lr in itertools.product((0.5, -0.5), (0.4, -0.4), (0.1, -0.1)):
-        change = updates(c.UpdateParameters(pulse_type=kind), np.array([x]), np.array([d]), lr, 1)
+        parameters = c.UpdateParameters(pulse_type=c.PulseType[kind])
+        change = updates(parameters, np.array([x]), np.array([d]), lr, 1)
         assert np.sign(change.item()) == -np.sign(x * d * lr)
 
 
