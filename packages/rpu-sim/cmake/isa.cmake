@@ -4,9 +4,13 @@
 add_library(rpu_numerics INTERFACE)
 target_compile_options(rpu_numerics INTERFACE -ffp-contract=off -fno-math-errno -fno-trapping-math)
 
+set(RPU_ONLY_LEVELS "" CACHE STRING "Build only these levels, such as scalar;v4: shorter builds while developing")
 set(RPU_LEVELS "")
 
 function(rpu_add_level name lanes)
+  if(RPU_ONLY_LEVELS AND NOT name IN_LIST RPU_ONLY_LEVELS)
+    return()
+  endif()
   add_library(rpu_isa_${name} OBJECT core/cpu/kernels_cells.cpp core/cpu/kernels_update.cpp core/cpu/kernels_mvm.cpp)
   target_link_libraries(rpu_isa_${name} PRIVATE rpu_common)
   target_compile_definitions(rpu_isa_${name} PRIVATE RPU_LEVEL=isa_${name} RPU_LANES=${lanes})
