@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import ConfigBase
+from .build import build_config
 from .compounds import (
     BufferedTransferCompound,
     ChoppedTransferCompound,
@@ -94,6 +95,7 @@ __all__ = [
     "VectorUnitCell",
     "VectorUnitCellUpdatePolicy",
     "WeightNoiseType",
+    "build_config",
     "from_dict",
     "to_dict",
 ]
