@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from rpu_sim import config as c
 
 DATA = Path(__file__).parent / "data"
-KINDS = ("device_trace", "population", "pulse_response", "update", "base_process")
+KINDS = (
+    "device_trace",
+    "population",
+    "pulse_response",
+    "update",
+    "base_process",
+    "compound_trace",
+    "compound_stat",
+)
 
 
 def _absent(device: str) -> str:
@@ -80,6 +88,26 @@ NOT_APPLICABLE: dict[str, dict[str, str]] = {
         "preset_ReRamArrayHfO2": _SB_REFERENCE,
     },
     "update": {"mean_count_default": _MEAN_COUNT, "mean_count_noum": _MEAN_COUNT},
+    "compound_trace": {
+        "transfer_two_reads_reset": (
+            "T5: of two columns the reference resets the second before it is read; we reset a column after its read, "
+            "as `test_a_column_is_reset_after_it_was_read` checks"
+        ),
+        "mixedprecision_bl_loss": (
+            "M2: the reference loses pulses above desired_bl; we write all, as "
+            "`test_mixed_precision_writes_what_it_takes_from_chi` checks"
+        ),
+    },
+    "compound_stat": {
+        "onesided_refresh_defaultbl": (
+            "O1: a refresh of the reference writes at most desired_bl pulses; we write all, as "
+            "`test_a_refresh_keeps_the_weight` checks"
+        ),
+        "mixedprecision_stochastic": (
+            "M1, M2, M8: the reference transfers late, loses pulses and draws their number; we write exact ones, as "
+            "`test_mixed_precision_writes_what_it_takes_from_chi` checks"
+        ),
+    },
     "base_process": {"drift": _DRIFT, "drift_exact": _DRIFT, "set_writenoise": _WRITE_NOISE},
 }
 
@@ -111,6 +139,13 @@ PARTIAL: dict[str, dict[str, Partial]] = {
         ),
     },
     "pulse_response": {"linearstep_gamma_mult_writenoise": _STORED_WEIGHT, "preset_ReRamES": _STORED_WEIGHT},
+    "compound_stat": {
+        "onesided_refresh": Partial(
+            (),
+            ("W_std", "hidden_weights_0_std", "hidden_weights_1_std"),
+            "U3: the spread is that of whole numbers of pulses which rounding lifts by a little; means are compared",
+        )
+    },
 }
 
 
@@ -133,7 +168,7 @@ class Case:
 
     kind: str
     id: str
-    config: c.SingleRPUConfig
+    config: Any
     procedure: dict[str, Any]
     stats: dict[str, Statistic]
     quirks: tuple[str, ...]

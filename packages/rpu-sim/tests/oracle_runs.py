@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import oracle_compounds
 from numpy.typing import NDArray
 from oracle_cases import Case
 
@@ -207,10 +208,29 @@ def run_base_process(case: Case) -> Measurement:
     }
 
 
+def run_compound_trace(case: Case) -> Measurement:
+    arrays = oracle_compounds.run(case.id, case.config, case.procedure, set(case.stats), seed=1)
+    return {name: Measured(values) for name, values in arrays.items()}
+
+
+def run_compound_stat(case: Case) -> Measurement:
+    """A quarter of the instances of the reference."""
+    names = {name.removesuffix("_mean") for name in case.stats if name.endswith("_mean")}
+    found = oracle_compounds.over_instances(case.id, case.config, case.procedure, names)
+    measured: Measurement = {}
+    for name, samples in found.items():
+        parts = list(samples.reshape(15, -1, *samples.shape[1:]))
+        measured[f"{name}_mean"] = _over_instances(parts, _mean)
+        measured[f"{name}_std"] = _over_instances(parts, _std)
+    return measured
+
+
 RUN: dict[str, Callable[[Case], Measurement]] = {
     "device_trace": run_device_trace,
     "population": run_population,
     "pulse_response": run_pulse_response,
     "update": run_update,
     "base_process": run_base_process,
+    "compound_trace": run_compound_trace,
+    "compound_stat": run_compound_stat,
 }

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import FloatingPointDevice, PulsedDevice, PulseType, RPUConfigBase, from_dict, to_dict
+from .config.base import walk
 from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
 FORMAT = "rpu_sim.tile"
@@ -25,17 +26,21 @@ PULSE_TYPES = (
 
 def check_supported(config: Any) -> None:
     """Refuse what the configuration can say but this version does not simulate."""
-    device = config.device
+    for part in walk(config.device):
+        _check_device(part)
+    update = getattr(config, "update", None)
+    if update is not None and update.pulse_type not in PULSE_TYPES:
+        known = ", ".join(p.name for p in PULSE_TYPES)
+        raise ConfigError(f"pulse type {update.pulse_type.name} is not available in this version; use one of {known}")
+
+
+def _check_device(device: Any) -> None:
     if isinstance(device, (PulsedDevice, FloatingPointDevice)) and device.drift.nu > 0.0:
         raise ConfigError("drift of training devices is not simulated in this version; set drift.nu to 0")
     if getattr(device, "write_noise_std", 0.0) > 0.0:
         raise ConfigError("write noise is not simulated in this version; set write_noise_std to 0")
     if getattr(device, "count_pulses", False):
         raise ConfigError("pulses are counted per tile (Tile.pulse_counts), not per device; set count_pulses to False")
-    update = getattr(config, "update", None)
-    if update is not None and update.pulse_type not in PULSE_TYPES:
-        known = ", ".join(p.name for p in PULSE_TYPES)
-        raise ConfigError(f"pulse type {update.pulse_type.name} is not available in this version; use one of {known}")
 
 
 def check_finite(value: float, name: str) -> None:

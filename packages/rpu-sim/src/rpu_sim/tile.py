@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from . import _core, periphery, state
 from .arrays import Array, Float32, as_numpy, framework_of, mark_written, returner, samples, state_array
-from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
+from .config import DigitalRankUpdateCell, RPUConfig, RPUConfigBase, SingleRPUConfig, UnitCell, UpdateParameters
 from .device_array import STEP_MASK, PulseRule, Trains, device_below
 from .errors import ConfigError, RpuError, ShapeError, StateError
 from .seeds import derive_seed
 from .streams import Stream
-from .unit_cells import Cells, make_cells
+from .unit_cells import CellGraph, Cells, make_cells
 
 
 class PulseCounts(NamedTuple):
@@ -86,6 +86,9 @@ class Tile:
         """Take the array that forward and backward read."""
         self._weight = weight
         self._weight_array = state_array(weight, self._framework)
+        if self.has_hidden_weights and self._framework == "numpy":
+            self._weight_array = weight.view()
+            self._weight_array.flags.writeable = False
 
     def _make_cells(self) -> Cells:
         device = device_below(self.rpu_config.device, self._rule.parameters)
@@ -110,8 +113,14 @@ class Tile:
 
     @property
     def weights(self) -> Array:
-        """The weight array itself, float32 [out_size, in_size]."""
+        """The weight array itself, float32 [out_size, in_size]; read-only where it follows from hidden weights."""
         return self._weight_array
+
+    @property
+    def has_hidden_weights(self) -> bool:
+        """Whether the weights follow from other arrays; then they are read-only and `set_weights` writes them."""
+        device = device_below(self.rpu_config.device, self._rule.parameters)
+        return isinstance(device, (UnitCell, DigitalRankUpdateCell))
 
     @property
     def out_size(self) -> int:
@@ -120,6 +129,26 @@ class Tile:
     @property
     def in_size(self) -> int:
         return int(self._weight.shape[1])
+
+    @property
+    def hidden_update_index(self) -> int:
+        """The device of a vector or reference cell that is pulsed, and written by `set_weights` with ``SINGLE_FIXED``.
+
+        While it is not ``first_update_idx``, `set_weights` writes that device itself, for example a reference.
+
+        Raises:
+            ConfigError: when it is read or set on a tile whose cells have one device.
+        """
+        return self._graph().update_index
+
+    @hidden_update_index.setter
+    def hidden_update_index(self, index: int) -> None:
+        self._graph().update_index = index
+
+    def _graph(self) -> CellGraph:
+        if not isinstance(self._cells, CellGraph):
+            raise ConfigError("this tile has one device per crosspoint; a hidden update index belongs to vector cells")
+        return self._cells
 
     @property
     def granularity(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import ConfigBase
-from .build import build_config
+from .build import ALGORITHMS, build_config
 from .compounds import (
     BufferedTransferCompound,
     ChoppedTransferCompound,
@@ -53,6 +53,7 @@ from .rpu import (
 from .update import UpdateParameters
 
 __all__ = [
+    "ALGORITHMS",
     "AffineStepDevice",
     "AnalogMVType",
     "BoundManagementType",
