@@ -196,4 +196,5 @@ class Frontend:
 def test_copies_keep_the_classes_of_a_frontend(copied: object) -> None:
     tile = Tile(2, 3, c.SingleRPUConfig(tile_class=Frontend, tile_array_class=Frontend))
     twin = copied(tile)  # type: ignore[operator]
-    assert twin.rpu_config.tile_class is Frontend and twin.rpu_config.tile_array_class is Frontend
+    assert twin.rpu_config.tile_class is Frontend
+    assert twin.rpu_config.tile_array_class is Frontend
