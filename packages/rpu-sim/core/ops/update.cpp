@@ -16,13 +16,23 @@ namespace {
 
 constexpr int64_t kLineGroup = 64;
 
+float rate_of(const PulsedUpdate& u, int64_t sample) {
+  return u.rates == nullptr ? std::fabs(u.lr) : std::fabs(u.lr) * u.rates[sample];
+}
+
+float highest_rate(const PulsedUpdate& u) {
+  float highest = u.rates == nullptr ? std::fabs(u.lr) : 0.0f;
+  for (int64_t b = 0; u.rates != nullptr && b < u.x.rows; ++b) highest = std::max(highest, rate_of(u, b));
+  return highest;
+}
+
 int64_t padded(int64_t lines) { return (lines + kLineGroup - 1) / kLineGroup * kLineGroup; }
 
 /// Samples per chunk: a function of shapes and parameters only, so that results do not depend on the data.
 int64_t samples_per_chunk(const PulsedUpdate& u) {
   const int64_t lines = padded(u.x.cols) + padded(u.d.cols);
   const int64_t slots = std::min(kMaxChunkSlots, (int64_t{1} << 27) / lines);
-  return std::max<int64_t>(1, slots / longest_train(u.parameters, std::fabs(u.lr), u.granularity));
+  return std::max<int64_t>(1, slots / longest_train(u.parameters, highest_rate(u), u.granularity));
 }
 
 std::vector<float> largest_values(const ConstMatrix& values, const char* name) {
@@ -51,9 +61,9 @@ struct Chunk {
   std::vector<float> x_scale, d_scale;
   int64_t slots = 0;
 
-  Chunk(const PulsedUpdate& u, const float* x_max, const float* d_max, int64_t n) : samples(n) {
+  Chunk(const PulsedUpdate& u, int64_t first, const float* x_max, const float* d_max, int64_t n) : samples(n) {
     for (int64_t b = 0; b < n; ++b) {
-      const TrainPlan plan = plan_train(u.parameters, std::fabs(u.lr), u.granularity, x_max[b], d_max[b]);
+      const TrainPlan plan = plan_train(u.parameters, rate_of(u, first + b), u.granularity, x_max[first + b], d_max[first + b]);
       length.push_back(plan.length);
       offset.push_back(slots);
       x_scale.push_back(plan.x_scale);
@@ -83,8 +93,8 @@ TrainArgs train_args(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix valu
   args.line_stride = padded(values.cols);
   args.resolution = u.parameters.res;
   args.stochastic_rounding = u.parameters.sto_round;
-  args.seed = u.seed;
-  args.step = u.step;
+  args.seed = u.train_seed;
+  args.step = u.train_step;
   return args;
 }
 
@@ -130,7 +140,7 @@ void compute_implicit(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, 
   float* d_out = x_out + chunk.samples * pulses.x_stride;
   pulses.x_value = x_out, pulses.d_value = d_out;
   const auto side = [&](ConstMatrix v, const std::vector<float>& scale, float* out, int64_t stride, float res, Stream s) {
-    const ImplicitArgs args{v, scale.data(), out, stride, res, u.parameters.sto_round, u.seed, u.step, first_sample, s};
+    const ImplicitArgs args{v, scale.data(), out, stride, res, u.parameters.sto_round, u.train_seed, u.train_step, first_sample, s};
     kernels().update.implicit(args, {0, chunk.samples});
   };
   side(x, chunk.x_scale, x_out, pulses.x_stride, u.parameters.x_res_implicit, Stream::X_ROUND);
@@ -155,7 +165,7 @@ PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint
 PulseTotals pulsed_update(const PulsedUpdate& u) {
   PulseTotals totals{0, 0};
   if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
-  if (longest_train(u.parameters, std::fabs(u.lr), u.granularity) > kMaxChunkSlots)
+  if (longest_train(u.parameters, highest_rate(u), u.granularity) > kMaxChunkSlots)
     throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
                                        std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
   const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
@@ -163,7 +173,7 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
   uint32_t index = 0;
   for (int64_t first = 0; first < u.x.rows; first += per_chunk, ++index) {
     const int64_t n = std::min(per_chunk, u.x.rows - first);
-    const Chunk chunk(u, x_max.data() + first, d_max.data() + first, n);
+    const Chunk chunk(u, first, x_max.data(), d_max.data(), n);
     if (chunk.slots == 0) continue;
     const ConstMatrix x = rows_of(u.x, first, n), d = rows_of(u.d, first, n);
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);

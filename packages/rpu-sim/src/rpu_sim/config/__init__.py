@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from .base import ConfigBase
+from .compounds import (
+    BufferedTransferCompound,
+    ChoppedTransferCompound,
+    DifferenceUnitCell,
+    DigitalRankUpdateCell,
+    DynamicTransferCompound,
+    MixedPrecisionCompound,
+    OneSidedUnitCell,
+    ReferenceUnitCell,
+    TransferCompound,
+    UnitCell,
+    VectorUnitCell,
+)
 from .devices import (
     AffineStepDevice,
     ConstantStepDevice,
@@ -22,22 +35,36 @@ from .enums import (
     NoiseManagementType,
     PulseType,
     RPUDataType,
+    VectorUnitCellUpdatePolicy,
     WeightNoiseType,
 )
 from .io import IOParameters
 from .mapping import InputRangeParameter, MappingParameter, PrePostProcessingParameter, RuntimeParameter
 from .plain import from_dict, to_dict
-from .rpu import FloatingPointRPUConfig, RPUConfig, RPUConfigBase, SingleRPUConfig
+from .rpu import (
+    DigitalRankUpdateRPUConfig,
+    FloatingPointRPUConfig,
+    RPUConfig,
+    RPUConfigBase,
+    SingleRPUConfig,
+    UnitCellRPUConfig,
+)
 from .update import UpdateParameters
 
 __all__ = [
     "AffineStepDevice",
     "AnalogMVType",
     "BoundManagementType",
+    "BufferedTransferCompound",
+    "ChoppedTransferCompound",
     "ConfigBase",
     "ConstantStepDevice",
     "Device",
+    "DifferenceUnitCell",
+    "DigitalRankUpdateCell",
+    "DigitalRankUpdateRPUConfig",
     "DriftParameter",
+    "DynamicTransferCompound",
     "ExpStepDevice",
     "FloatingPointDevice",
     "FloatingPointRPUConfig",
@@ -46,18 +73,26 @@ __all__ = [
     "InputRangeParameter",
     "LinearStepDevice",
     "MappingParameter",
+    "MixedPrecisionCompound",
     "NoiseManagementType",
+    "OneSidedUnitCell",
     "PrePostProcessingParameter",
     "PulseType",
     "PulsedDevice",
     "RPUConfig",
     "RPUConfigBase",
     "RPUDataType",
+    "ReferenceUnitCell",
     "RuntimeParameter",
     "SimpleDriftParameter",
     "SingleRPUConfig",
     "SoftBoundsDevice",
+    "TransferCompound",
+    "UnitCell",
+    "UnitCellRPUConfig",
     "UpdateParameters",
+    "VectorUnitCell",
+    "VectorUnitCellUpdatePolicy",
     "WeightNoiseType",
     "from_dict",
     "to_dict",

@@ -63,6 +63,15 @@ class AnalogMVType(IndexedEnum):
     BIT_WISE = "BitWise"
 
 
+class VectorUnitCellUpdatePolicy(IndexedEnum):
+    """Which devices of a vector cell an update pulses."""
+
+    ALL = "All"
+    SINGLE_FIXED = "SingleFixed"
+    SINGLE_SEQUENTIAL = "SingleSequential"
+    SINGLE_RANDOM = "SingleRandom"
+
+
 class RPUDataType(IndexedEnum):
     """Data type at the edge of a tile; the state is always float32."""
 

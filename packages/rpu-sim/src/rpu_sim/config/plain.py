@@ -10,13 +10,13 @@ import enum
 from typing import Any
 
 from ..errors import ConfigError
-from . import devices, io, mapping, rpu, update
+from . import compounds, devices, io, mapping, rpu, update
 from .base import ConfigBase, changed_fields, field_types
 
 
 def _classes() -> dict[str, type[ConfigBase]]:
     found: dict[str, type[ConfigBase]] = {}
-    for module in (devices, io, update, mapping, rpu):
+    for module in (devices, compounds, io, update, mapping, rpu):
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, ConfigBase) and value is not ConfigBase:
                 found[name] = value
@@ -28,6 +28,8 @@ def _plain(value: Any) -> Any:
         return to_dict(value)
     if isinstance(value, enum.Enum):
         return value.name
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
     if isinstance(value, type):
         return None  # tile classes belong to frontends, which put them back
     return value
@@ -60,6 +62,8 @@ def from_dict(plain: dict[str, Any]) -> Any:
 def _from_plain(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, dict):
         return from_dict(value)
+    if isinstance(value, (list, tuple)):
+        return [_from_plain(v, None, f"{where}[{i}]") for i, v in enumerate(value)]
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         if value not in kind.__members__:
             raise ConfigError(f"{where} is {value!r}; use one of {', '.join(kind.__members__)}")
