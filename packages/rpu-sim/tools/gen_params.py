@@ -17,6 +17,7 @@ import json
 import re
 import sys
 import types
+import typing
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,8 @@ def field_schema(kind: Any, f: dataclasses.Field[Any]) -> dict[str, Any]:
         entry |= {"type": JSON_SCALARS[kind], "default": default_of(f)}
     elif is_enum(kind):
         entry |= {"enum": [m.name for m in kind], "default": default_of(f).name}
+    elif typing.get_origin(kind) is list:
+        entry |= {"type": "array", "items": {"type": JSON_SCALARS[typing.get_args(kind)[0]]}, "default": default_of(f)}
     elif dataclasses.is_dataclass(kind):
         entry |= {"$ref": f"#/$defs/{kind.__name__}"}
     else:

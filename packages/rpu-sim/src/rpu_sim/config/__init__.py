@@ -22,13 +22,17 @@ from .enums import (
     NoiseManagementType,
     PulseType,
     RPUDataType,
+    WeightClipType,
+    WeightModifierType,
     WeightNoiseType,
+    WeightRemapType,
 )
 from .io import IOParameters
 from .mapping import InputRangeParameter, MappingParameter, PrePostProcessingParameter, RuntimeParameter
 from .plain import from_dict, to_dict
 from .rpu import FloatingPointRPUConfig, RPUConfig, RPUConfigBase, SingleRPUConfig
 from .update import UpdateParameters
+from .weight_ops import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 
 __all__ = [
     "AffineStepDevice",
@@ -58,7 +62,13 @@ __all__ = [
     "SingleRPUConfig",
     "SoftBoundsDevice",
     "UpdateParameters",
+    "WeightClipParameter",
+    "WeightClipType",
+    "WeightModifierParameter",
+    "WeightModifierType",
     "WeightNoiseType",
+    "WeightRemapParameter",
+    "WeightRemapType",
     "from_dict",
     "to_dict",
 ]

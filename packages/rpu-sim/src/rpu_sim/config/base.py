@@ -63,7 +63,7 @@ class ConfigBase:
     def check(self) -> None:
         """Raise `ConfigError` when a value has the wrong type or is impossible; overridden to add range rules."""
         for name, kind in field_types(type(self)).items():
-            _check_type(self, name, kind)
+            _check_type(getattr(self, name), kind, f"{type(self).__name__}.{name}")
 
     def frozen_copy(self) -> Self:
         """A deep copy that refuses changes, also in its nested configurations."""
@@ -80,10 +80,13 @@ class ConfigBase:
         return twin
 
 
-def _check_type(owner: ConfigBase, name: str, kind: Any) -> None:
-    value = getattr(owner, name)
-    where = f"{type(owner).__name__}.{name}"
-    if kind is float:
+def _check_type(value: Any, kind: Any, where: str) -> None:
+    if typing.get_origin(kind) is list:
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} must be a list, not {value!r}")
+        for i, element in enumerate(value):
+            _check_type(element, typing.get_args(kind)[0], f"{where}[{i}]")
+    elif kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{where} must be a number, not {value!r}")
         if math.isnan(value):
