@@ -21,7 +21,10 @@ import typing
 from pathlib import Path
 from typing import Any
 
-COMMON_CLASSES = ["SimpleDriftParameter", "DriftParameter", "IOParameters", "UpdateParameters"]
+COMMON_CLASSES = [
+    *("SimpleDriftParameter", "DriftParameter", "IOParameters", "UpdateParameters"),
+    *("WeightModifierParameter", "WeightClipParameter", "WeightRemapParameter"),
+]
 CPP_SCALARS = {float: "float", bool: "bool", int: "int32_t"}
 JSON_SCALARS = {float: "number", bool: "boolean", int: "integer"}
 
@@ -46,6 +49,8 @@ def cpp_enum(kind: type[enum.Enum], values: dict[str, int]) -> str:
 def cpp_struct(cls: type, field_types: dict[str, Any]) -> str:
     members, visits = [], []
     for name, kind in field_types.items():
+        if typing.get_origin(kind) is list:
+            continue  # lists reach the core as arrays of their own
         cpp = CPP_SCALARS.get(kind) or kind.__name__
         members.append(f"  {cpp} {name};\n")
         visits.append(f'    visit("{name}", {name});\n')

@@ -6,15 +6,12 @@ order is clip, remap, modify.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
-from .arrays import Array, as_numpy, returner
+from . import _core
+from .arrays import Array, Float32, as_numpy, returner
 from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 from .errors import DtypeError, NonFiniteError, ShapeError
-from .reference import weight_ops as reference
 from .seeds import derive_seed
 
 _STEP_MASK = (1 << 32) - 1
@@ -48,11 +45,11 @@ def modify_weights(
     """
     modifier.check()
     view = _matrix(w, "w")
-    key = derive_seed(seed)
-    numbers = [sample_offset] if samples is None else [sample_offset + i for i in range(samples)]
-    copies = np.empty((len(numbers), *view.shape), np.float32)
-    for copy, number in zip(copies, numbers, strict=True):
-        copy[...] = reference.modify(view, modifier, step & _STEP_MASK, key, number & _STEP_MASK)
+    copies = np.empty((1 if samples is None else samples, *view.shape), np.float32)
+    _core.modify_weights(
+        _core.ModifierSpec(modifier, modifier.noise_polynomial, modifier.log_drift_time, modifier.read_noise),
+        *(view, copies, derive_seed(seed), step & _STEP_MASK, sample_offset & _STEP_MASK),
+    )
     return returner(w)(copies[0] if samples is None else copies)
 
 
@@ -70,7 +67,10 @@ def clip_weights(w: Array, clip: WeightClipParameter) -> Array:
         NonFiniteError: if ``w`` contains NaN or infinity.
     """
     clip.check()
-    return returner(w)(reference.clip(_matrix(w, "w"), clip))
+    view = _matrix(w, "w")
+    result: Float32 = np.empty(view.shape, np.float32)
+    _core.clip_weights(clip, view, result)
+    return returner(w)(result)
 
 
 def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:
@@ -96,25 +96,22 @@ def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple
     """
     remap.check()
     view = _matrix(w, "w")
-    old = _finite(as_numpy(scales, "scales"), "scales")
+    old = as_numpy(scales, "scales")
     if old.ndim != 1 or old.size not in (1, len(view)):
-        raise ShapeError(
-            f"scales has shape {tuple(old.shape)} but must have one element or {len(view)}, one per output"
-        )
-    new_w, new_scales = reference.remap(view, np.broadcast_to(old, (len(view),)), remap)
-    return returner(w)(new_w), returner(scales)(new_scales)
+        raise ShapeError(f"scales has shape {tuple(old.shape)} but needs one element, or {len(view)} for the outputs")
+    if old.dtype != np.float32 or not np.isfinite(old).all():
+        raise NonFiniteError("scales must be finite float32 numbers")
+    new = np.array(np.broadcast_to(old, (len(view),)))
+    result: Float32 = np.empty(view.shape, np.float32)
+    _core.remap_weights(remap, view, result, new)
+    return returner(w)(result), returner(scales)(new)
 
 
-def _matrix(array: Array, name: str) -> NDArray[np.float32]:
+def _matrix(array: Array, name: str) -> Float32:
     view = as_numpy(array, name)
-    if view.ndim != 2:
-        raise ShapeError(f"{name} has shape {tuple(view.shape)} but must be a matrix [out, in]")
-    return _finite(view, name)
-
-
-def _finite(view: NDArray[Any], name: str) -> NDArray[np.float32]:
     if view.dtype != np.float32:
         raise DtypeError(f"{name} has dtype {view.dtype} but must be float32; convert it first")
-    if not np.isfinite(view).all():
-        raise NonFiniteError(f"{name} contains NaN or infinity; find where it comes from")
-    return np.ascontiguousarray(view)
+    if view.ndim != 2:
+        raise ShapeError(f"{name} has shape {tuple(view.shape)} but must be a matrix [out, in]")
+    contiguous_rows = view.strides[1] == 4 and view.strides[0] % 4 == 0
+    return view if contiguous_rows else np.ascontiguousarray(view)

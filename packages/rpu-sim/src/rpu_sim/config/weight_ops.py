@@ -10,8 +10,9 @@ from .enums import WeightClipType, WeightModifierType, WeightRemapType
 
 # Programming noise of phase-change memory in uS over |g| / g_max, for g_max = 25 uS (Nandakumar et al. 2019,
 # doi:10.3389/fnins.2019.00406; Joshi et al. 2020, doi:10.1038/s41467-020-16108-9).
-PCM_NOISE_US = (0.26348, 1.9650, -1.1731)
-PCM_NOISE_G_MAX = 25.0
+PCM_NOISE = (0.26348, 1.9650, -1.1731)
+PCM_G_MAX = 25.0
+PCM_T_READ = 250e-9  # width of a read pulse in s
 
 
 @dataclass
@@ -51,12 +52,32 @@ class WeightModifierParameter(ConfigBase):
         super().check()
         for name in ("std_dev", "pcm_zero_thres", "pcm_t_inference"):
             require(0.0 <= getattr(self, name) < math.inf, self, f"{name} must be finite and not negative")
-        for name in ("dorefa_clip", "assumed_wmax", "g_max", "pcm_t0"):
-            require(0.0 < getattr(self, name) < math.inf, self, f"{name} must be finite and positive")
+        for name in ("dorefa_clip", "assumed_wmax", "g_max"):
+            require(1e-30 < getattr(self, name) < 1e30, self, f"{name} must be positive, between 1e-30 and 1e30")
         for name in ("pdrop", "pcm_prob_at_reset", "pcm_prob_at_gmax", "pcm_prob_at_random"):
             require(0.0 <= getattr(self, name) <= 1.0, self, f"{name} is a probability and must lie in 0..1")
+        require(1e-6 <= self.pcm_t0 < math.inf, self, "pcm_t0 must be finite and at least 1e-6 s")
         require(abs(self.res) < math.inf, self, "res must be finite")
         require(all(math.isfinite(c) for c in self.coeffs), self, "coeffs must be finite")
+
+    @property
+    def noise_polynomial(self) -> list[float]:
+        """Standard deviation of the noise of POLY, PROG_NOISE and PCM_NOISE over |w| / A, in units of A."""
+        if self.type is WeightModifierType.PCM_NOISE or not self.coeffs:
+            return [self.std_dev * c / PCM_G_MAX for c in PCM_NOISE]
+        unit = self.g_max if self.type is WeightModifierType.PROG_NOISE else 1.0
+        return [self.std_dev * c / unit for c in self.coeffs]
+
+    @property
+    def log_drift_time(self) -> float:
+        """ln(t / t_0) of PCM_NOISE."""
+        return math.log1p(self.pcm_t_inference / self.pcm_t0)
+
+    @property
+    def read_noise(self) -> float:
+        """``std_dev`` times the growth of the 1/f noise of PCM_NOISE until the use."""
+        time = self.pcm_t_inference + self.pcm_t0
+        return self.std_dev * math.sqrt(math.log((time + PCM_T_READ) / (2.0 * PCM_T_READ)))
 
 
 @dataclass

@@ -16,14 +16,13 @@ from ..config import (
     WeightRemapParameter,
     WeightRemapType,
 )
-from ..config.weight_ops import PCM_NOISE_G_MAX, PCM_NOISE_US
 from ..streams import Stream
 from . import philox
 from .fmath import exp, f32, log, tanh
 from .mvm import converter
 
 Float32 = NDArray[np.float32]
-T_READ = 250e-9  # width of a read pulse in s
+SMALLEST_REFERENCE = f32(1e-30)
 LANES = 16  # partial sums of a row
 
 
@@ -68,22 +67,13 @@ def polynomial(coeffs: list[np.float32], a: Float32) -> Float32:
     return value
 
 
-def noise_coefficients(p: WeightModifierParameter) -> list[np.float32]:
-    """Standard deviation of the noise over |w| / A, in units of A: ``std_dev`` times the polynomial."""
-    if p.type is WeightModifierType.PCM_NOISE or not p.coeffs:
-        coeffs, unit = list(PCM_NOISE_US), PCM_NOISE_G_MAX
-    else:
-        coeffs, unit = p.coeffs, p.g_max if p.type is WeightModifierType.PROG_NOISE else 1.0
-    return [f32(p.std_dev * c / unit) for c in coeffs]
-
-
 def largest_weight(w: Float32, p: WeightModifierParameter) -> np.float32:
     """A: the largest absolute weight, or the assumed one."""
     if not p.rel_to_actual_wmax:
         return f32(p.assumed_wmax)
     seen = w[:, :-1] if p.copy_last_column else w
     largest = np.abs(seen).max(initial=f32(0))
-    return largest if largest > 0 else f32(1)
+    return largest if largest > SMALLEST_REFERENCE else f32(1)
 
 
 def with_sign_of(magnitude: Float32, sign: Float32) -> Float32:
@@ -100,7 +90,7 @@ def discretized(v: Float32, range_: np.float32, p: WeightModifierParameter, draw
 
 def pcm(w: Float32, a_max: np.float32, p: WeightModifierParameter, draw: Draws) -> Float32:
     """Phase-change memory: events, programming, drift around its mean, read noise."""
-    coeffs = noise_coefficients(p)
+    coeffs = [f32(c) for c in p.noise_polynomial]
     g = np.clip(w, -a_max, a_max) / a_max
     g = np.where(np.abs(g) <= f32(p.pcm_zero_thres) * coeffs[0], f32(0), g)
     if p.pcm_prob_at_reset > 0:
@@ -119,14 +109,13 @@ def pcm(w: Float32, a_max: np.float32, p: WeightModifierParameter, draw: Draws) 
     programmed = g + polynomial(coeffs, np.abs(g)) * draw.normals(ModifierDraw.NOISE)
     log_r = log(np.maximum(np.abs(programmed), f32(1e-6)))
     drifted = programmed
-    time = p.pcm_t_inference + p.pcm_t0
-    if time > p.pcm_t0:
+    log_time = f32(p.log_drift_time)
+    if log_time > 0:
         spread = np.clip(f32(-0.0125) * log_r - f32(0.0059), f32(0.008), f32(0.045))
         nu = np.abs(spread * draw.normals(ModifierDraw.DRIFT))
-        drifted = programmed * exp(nu * f32(-math.log(time / p.pcm_t0)))
+        drifted = programmed * exp(nu * -log_time)
     q = np.minimum(f32(0.0088) / np.maximum(exp(log_r * f32(0.65)), f32(1e-3)), f32(0.2))
-    strength = f32(p.std_dev * math.sqrt(math.log((time + T_READ) / (2 * T_READ))))
-    read = drifted + strength * (np.abs(drifted) * q) * draw.normals(ModifierDraw.READ)
+    read = drifted + f32(p.read_noise) * (np.abs(drifted) * q) * draw.normals(ModifierDraw.READ)
     return np.where(g == 0, f32(0), with_sign_of(read * a_max, g))
 
 
@@ -143,7 +132,7 @@ def modified(w: Float32, a_max: np.float32, p: WeightModifierParameter, draw: Dr
         factor = f32(p.dorefa_clip) / tanh(np.full(1, a_max))
         return discretized(tanh(w) * factor, f32(p.dorefa_clip), p, draw)
     if p.type in (kind.POLY, kind.PROG_NOISE):
-        sigma = polynomial(noise_coefficients(p), np.abs(w) / a_max)
+        sigma = polynomial([f32(c) for c in p.noise_polynomial], np.abs(w) / a_max)
         noisy = w + a_max * (sigma * draw.normals(ModifierDraw.NOISE))
         return noisy if p.type is kind.POLY else np.where(w == 0, noisy, with_sign_of(noisy, w))
     if p.type is kind.PCM_NOISE:
@@ -196,7 +185,7 @@ def clip_bound(w: Float32, p: WeightClipParameter) -> np.float32:
     if p.type is WeightClipType.LAYER_GAUSSIAN:
         mean = in_order(row_sums(w.astype(np.float64))) / w.size
         squares = in_order(row_sums((w.astype(np.float64) - mean) ** 2))
-        bound = f32(p.sigma * math.sqrt(squares / (w.size - 1))) if w.size > 1 else f32(0)
+        bound = f32(float(f32(p.sigma)) * math.sqrt(squares / (w.size - 1))) if w.size > 1 else f32(0)
     else:
         bound = f32(in_order(np.abs(w).max(axis=1).astype(np.float64)) / len(w))
     return min(bound, fixed) if fixed > 0 else bound
