@@ -43,14 +43,15 @@ class ModifierDraw(enum.IntEnum):
 class Draws:
     """The random numbers of one modified copy."""
 
-    def __init__(self, shape: tuple[int, ...], step: int, key: int, sample: int) -> None:
-        self.shape, self.step, self.key, self.sample = shape, step, key, sample
+    def __init__(self, shape: tuple[int, int], step: int, key: int, sample: int) -> None:
+        self.rows, self.columns = shape
+        self.step, self.key, self.sample = step, key, sample
 
     def normals(self, number: ModifierDraw) -> Float32:
-        return philox.normals(*self.shape, self.step, Stream.WEIGHT_MODIFIER, number, self.key, self.sample)
+        return philox.normals(self.rows, self.columns, self.step, Stream.WEIGHT_MODIFIER, number, self.key, self.sample)
 
     def words(self, number: ModifierDraw) -> NDArray[np.uint32]:
-        return philox.words(*self.shape, self.step, Stream.WEIGHT_MODIFIER, number, self.key, self.sample)
+        return philox.words(self.rows, self.columns, self.step, Stream.WEIGHT_MODIFIER, number, self.key, self.sample)
 
     def uniforms(self, number: ModifierDraw) -> Float32:
         return philox.uniform(self.words(number))
@@ -132,7 +133,8 @@ def modified(w: Float32, a_max: np.float32, p: WeightModifierParameter, draw: Dr
         factor = f32(p.dorefa_clip) / tanh(np.full(1, a_max))
         return discretized(tanh(w) * factor, f32(p.dorefa_clip), p, draw)
     if p.type in (kind.POLY, kind.PROG_NOISE):
-        sigma = polynomial([f32(c) for c in p.noise_polynomial], np.abs(w) / a_max)
+        a = np.divide(np.abs(w), a_max, dtype=f32)
+        sigma = polynomial([f32(c) for c in p.noise_polynomial], a)
         noisy = w + a_max * (sigma * draw.normals(ModifierDraw.NOISE))
         return noisy if p.type is kind.POLY else np.where(w == 0, noisy, with_sign_of(noisy, w))
     if p.type is kind.PCM_NOISE:
@@ -144,7 +146,7 @@ def modify(w: Float32, p: WeightModifierParameter, step: int, key: int, sample: 
     """A modified copy of ``w``."""
     if p.type is WeightModifierType.NONE:
         return w.copy()
-    draw = Draws(w.shape, step, key, sample)
+    draw = Draws((w.shape[0], w.shape[1]), step, key, sample)
     out = modified(w, largest_weight(w, p), p, draw).astype(f32)
     if p.pdrop > 0:
         out = np.where(draw.chance(ModifierDraw.DROP, p.pdrop), f32(0), out)
