@@ -17,10 +17,14 @@ import json
 import re
 import sys
 import types
+import typing
 from pathlib import Path
 from typing import Any
 
-COMMON_CLASSES = ["SimpleDriftParameter", "DriftParameter", "IOParameters", "UpdateParameters"]
+COMMON_CLASSES = [
+    *("SimpleDriftParameter", "DriftParameter", "IOParameters", "UpdateParameters"),
+    *("WeightModifierParameter", "WeightClipParameter", "WeightRemapParameter"),
+]
 CPP_SCALARS = {float: "float", bool: "bool", int: "int32_t"}
 JSON_SCALARS = {float: "number", bool: "boolean", int: "integer"}
 
@@ -45,6 +49,8 @@ def cpp_enum(kind: type[enum.Enum], values: dict[str, int]) -> str:
 def cpp_struct(cls: type, field_types: dict[str, Any]) -> str:
     members, visits = [], []
     for name, kind in field_types.items():
+        if typing.get_origin(kind) is list:
+            continue  # lists reach the core as arrays of their own
         cpp = CPP_SCALARS.get(kind) or kind.__name__
         members.append(f"  {cpp} {name};\n")
         visits.append(f'    visit("{name}", {name});\n')
@@ -89,6 +95,8 @@ def field_schema(kind: Any, f: dataclasses.Field[Any]) -> dict[str, Any]:
         entry |= {"type": JSON_SCALARS[kind], "default": default_of(f)}
     elif is_enum(kind):
         entry |= {"enum": [m.name for m in kind], "default": default_of(f).name}
+    elif typing.get_origin(kind) is list:
+        entry |= {"type": "array", "items": {"type": JSON_SCALARS[typing.get_args(kind)[0]]}, "default": default_of(f)}
     elif dataclasses.is_dataclass(kind):
         entry |= {"$ref": f"#/$defs/{kind.__name__}"}
     else:

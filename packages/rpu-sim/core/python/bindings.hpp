@@ -50,5 +50,6 @@ ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name);
 void bind_cells(nb::module_& m);
 void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
+void bind_weights(nb::module_& m);
 
 }  // namespace rpu::python

@@ -36,7 +36,10 @@ from .enums import (
     PulseType,
     RPUDataType,
     VectorUnitCellUpdatePolicy,
+    WeightClipType,
+    WeightModifierType,
     WeightNoiseType,
+    WeightRemapType,
 )
 from .io import IOParameters
 from .mapping import InputRangeParameter, MappingParameter, PrePostProcessingParameter, RuntimeParameter
@@ -50,6 +53,7 @@ from .rpu import (
     UnitCellRPUConfig,
 )
 from .update import UpdateParameters
+from .weight_ops import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 
 __all__ = [
     "AffineStepDevice",
@@ -93,7 +97,13 @@ __all__ = [
     "UpdateParameters",
     "VectorUnitCell",
     "VectorUnitCellUpdatePolicy",
+    "WeightClipParameter",
+    "WeightClipType",
+    "WeightModifierParameter",
+    "WeightModifierType",
     "WeightNoiseType",
+    "WeightRemapParameter",
+    "WeightRemapType",
     "from_dict",
     "to_dict",
 ]

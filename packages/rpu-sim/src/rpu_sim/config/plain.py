@@ -10,13 +10,13 @@ import enum
 from typing import Any
 
 from ..errors import ConfigError
-from . import compounds, devices, io, mapping, rpu, update
+from . import compounds, devices, io, mapping, rpu, update, weight_ops
 from .base import ConfigBase, changed_fields, field_types
 
 
 def _classes() -> dict[str, type[ConfigBase]]:
     found: dict[str, type[ConfigBase]] = {}
-    for module in (devices, compounds, io, update, mapping, rpu):
+    for module in (devices, compounds, io, update, mapping, rpu, weight_ops):
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, ConfigBase) and value is not ConfigBase:
                 found[name] = value
