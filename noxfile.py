@@ -182,6 +182,13 @@ def bench_peer(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks.peer", "--peer", str(environment / "bin" / "python"), *session.posargs)
 
 
+@nox.session(requires=["build"])
+def oracle(session: nox.Session) -> None:
+    """Compare with the reference statistics and write docs/oracle.md; `-- FILE.csv` writes the rows elsewhere."""
+    install_packages(session, *group("test-core"))
+    session.run("python", "dev/oracle_table.py", *session.posargs)
+
+
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the tests of rpu-sim with the address and undefined-behaviour sanitizers (GCC or Clang on Linux)."""

@@ -12,7 +12,7 @@ import difflib
 import functools
 import math
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from ..errors import ConfigError
@@ -28,11 +28,13 @@ def param(default: Any, doc: str, *, unit: str = "") -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-@functools.cache
-def field_types(cls: type) -> dict[str, type]:
+def _field_types(cls: type) -> dict[str, type]:
     """The resolved type of each dataclass field of ``cls``."""
     hints = typing.get_type_hints(cls)
     return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+field_types: Callable[[type], dict[str, type]] = functools.cache(_field_types)
 
 
 @dataclasses.dataclass

@@ -23,8 +23,10 @@ BASE_FIELDS = (
 )
 
 
-def cell_fields(device: PulsedDevice) -> dict[str, bool]:
+def cell_fields(device: Device) -> dict[str, bool]:
     """Names of the per-cell parameters of ``device``; True where they differ between cells and are stored per cell."""
+    if not isinstance(device, PulsedDevice):
+        return {}
     any_cell = device.corrupt_devices_prob > 0.0 or device.perfect_bias
     steps = any_cell or device.dw_min_dtod > 0.0 or device.up_down_dtod > 0.0
     bounds = any_cell or device.w_max_dtod > 0.0 or device.w_min_dtod > 0.0

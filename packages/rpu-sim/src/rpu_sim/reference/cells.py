@@ -27,7 +27,8 @@ def decay(w: Float32, cell: Cell, alpha: float) -> Float32:
 
 def diffuse(w: Float32, cell: Cell, step: int, key: int) -> Float32:
     """w <- w + rho xi."""
-    xi = philox.normals(*w.shape, step, Stream.DIFFUSION, 0, key)
+    rows, columns = w.shape
+    xi = philox.normals(rows, columns, step, Stream.DIFFUSION, 0, key)
     return bounded(w + cell["diffusion_rates"] * xi, cell)
 
 
@@ -35,8 +36,9 @@ def reset(
     w: Float32, cell: Cell, first: int, n_columns: int, prob: float, spread: float, step: int, key: int
 ) -> Float32:
     """w <- b + sigma xi in a window of columns that wraps around, with probability ``prob``."""
-    xi = philox.normals(*w.shape, step, Stream.RESET, 0, key)
-    u = philox.uniforms(*w.shape, step, Stream.RESET, 1, key)
-    inside = (np.arange(w.shape[1]) - first) % w.shape[1] < n_columns
+    rows, columns = w.shape
+    xi = philox.normals(rows, columns, step, Stream.RESET, 0, key)
+    u = philox.uniforms(rows, columns, step, Stream.RESET, 1, key)
+    inside = (np.arange(columns) - first) % columns < n_columns
     chosen = inside[None, :] & (u < f32(prob))
     return bounded(np.where(chosen, cell["reset_bias"] + f32(spread) * xi, w), cell)

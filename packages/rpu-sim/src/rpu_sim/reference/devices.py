@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +90,7 @@ def prepare(p: PulsedDevice, cell: Cell) -> Cell:
     return soft_bounds_slopes(p, cell) if isinstance(p, SoftBoundsDevice) else cell
 
 
-def is_gaussian(p: PulsedDevice) -> bool:
+def is_gaussian(p: PulsedDevice) -> TypeGuard[AffineStepDevice]:
     """Whether any number of pulses leaves the weight exactly Gaussian (away from the bounds)."""
     return isinstance(p, AffineStepDevice) and (not p.mult_noise or p.dw_min_std == 0)
 

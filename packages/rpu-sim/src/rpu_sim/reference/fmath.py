@@ -11,7 +11,7 @@ f32 = np.float32
 
 def log(x: Float32) -> Float32:
     """Natural logarithm of positive normal numbers."""
-    bits = x.view(np.uint32)
+    bits: NDArray[np.uint32] = x.view(np.uint32)
     exponent = (bits - np.uint32(0x3F3504F3)).view(np.int32) >> 23
     m = (bits - (exponent.view(np.uint32) << np.uint32(23))).view(f32) - f32(1)
     z = m * m
@@ -25,7 +25,8 @@ def log(x: Float32) -> Float32:
     y = (y * m + f32(3.3333331174e-1)) * m * z
     e = exponent.astype(f32)
     y = y + e * f32(-2.12194440e-4) - f32(0.5) * z
-    return (m + y) + e * f32(0.693359375)
+    result: Float32 = (m + y) + e * f32(0.693359375)
+    return result
 
 
 def exp(x: Float32) -> Float32:
@@ -40,7 +41,8 @@ def exp(x: Float32) -> Float32:
     y = y * r + f32(1.6666665459e-1)
     y = y * r + f32(5.0000001201e-1)
     y = y * (r * r) + r + f32(1.0)
-    return (y.view(np.uint32) + (n.view(np.uint32) << np.uint32(23))).view(f32)
+    scaled: NDArray[np.uint32] = y.view(np.uint32) + (n.view(np.uint32) << np.uint32(23))
+    return scaled.view(f32)
 
 
 def sincos2pi(t: Float32) -> tuple[Float32, Float32]:

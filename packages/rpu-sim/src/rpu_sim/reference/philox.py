@@ -35,7 +35,7 @@ def draw(index: U32, sample: int | U32, step: int, stream: Stream, number: int |
     """Four words for each element of ``index``."""
     shape = np.broadcast_shapes(np.shape(index), np.shape(sample), np.shape(number))
     last = np.asarray(number, np.uint32) | np.uint32(int(stream) << 24)
-    words = [index, np.asarray(sample, np.uint32), np.uint32(step), last]
+    words = [index, np.asarray(sample, np.uint32), np.asarray(step, np.uint32), last]
     return philox4x32([np.broadcast_to(w, shape) for w in words], (key & 0xFFFFFFFF, key >> 32))
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import ConstantStepDevice, PulsedDevice, PulseType, UpdateParameters
+from ..config import AffineStepDevice, ConstantStepDevice, PulsedDevice, PulseType, UpdateParameters
 from ..config.cells import granularity
 from ..streams import Stream
 from . import philox, trains
@@ -110,18 +110,19 @@ def merged_counts(
 
 
 def merged_moments(
-    device: PulsedDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
+    device: AffineStepDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
 ) -> tuple[Float32, NDArray[np.bool_]]:
     """Mean and variance pulse by pulse, one draw at the end, and which cells are near a bound."""
     mean, variance = w, np.zeros_like(w)
     high, low, widest = mean, mean, variance
     for slot in pulses:
-        m, v = affine_moments(device, mean, variance, slot > 0, cell)  # type: ignore[arg-type]
+        m, v = affine_moments(device, mean, variance, slot > 0, cell)
         mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
         high, low, widest = np.maximum(high, mean), np.minimum(low, mean), np.maximum(widest, variance)
     margin = BOUND_MARGIN * np.sqrt(widest)
     near = ((high + margin) > cell["max_bound"]) | ((low - margin) < cell["min_bound"])
-    return mean + np.sqrt(variance) * xi, near
+    spread: Float32 = np.sqrt(variance)
+    return mean + spread * xi, near
 
 
 def update(
@@ -157,14 +158,16 @@ def update(
 def _update_chunk(
     w: Float32, pulses: Pulses, cell: Cell, device: PulsedDevice, chunk: int, step: int, key: int
 ) -> Float32:
-    constant = isinstance(device, ConstantStepDevice)
-    if not (constant or is_gaussian(device)):
-        return one_by_one(device, w, pulses, cell, chunk, step, key)
+    rows, columns = w.shape
     xi = np.zeros_like(w)
     if device.dw_min_std > 0:
-        xi = philox.normals(*w.shape, step, Stream.CYCLE_MERGED, 0, key, sample=chunk)
-    merge = merged_counts if constant else merged_moments
-    merged, near = merge(device, w, pulses, cell, xi)  # type: ignore[operator]
+        xi = philox.normals(rows, columns, step, Stream.CYCLE_MERGED, 0, key, sample=chunk)
+    if isinstance(device, ConstantStepDevice):
+        merged, near = merged_counts(device, w, pulses, cell, xi)
+    elif is_gaussian(device):
+        merged, near = merged_moments(device, w, pulses, cell, xi)
+    else:
+        return one_by_one(device, w, pulses, cell, chunk, step, key)
     if near.any():
         merged = np.where(near, one_by_one(device, w, pulses, cell, chunk, step, key), merged)
     return merged
