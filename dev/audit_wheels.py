@@ -18,9 +18,7 @@ DEFAULT_SIZE_BUDGET = 500_000
 # What every Linux with Python has (manylinux's list, less what a numeric extension never needs).
 LIBRARIES = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libstdc++.so.6", "libgcc_s.so.1"}
 LIBRARY_PREFIXES = ("ld-linux",)
-# Visible may be the entry point, and what compilers always emit as visible: templates and type information of the
-# standard library and of nanobind.
-VISIBLE = re.compile(r"PyInit_\w+|_Z(?:T[ISV]|Z)?(?:NK?)?(?:St|8nanobind)\w+")
+VISIBLE = re.compile(r"PyInit_\w+")
 
 
 def tool(*command: str) -> list[str]:
@@ -50,7 +48,7 @@ def library_problems(library: Path) -> Iterator[str]:
     """Yield the exported symbols and needed libraries of an extension module that should not be there."""
     exported = {line.split()[-1] for line in tool("nm", "-D", "--defined-only", str(library))}
     for symbol in sorted(symbol for symbol in exported if not VISIBLE.fullmatch(symbol)):
-        yield f"{library.name} exports {symbol}: compile it with hidden visibility."
+        yield f"{library.name} exports {symbol}: only the entry point may be visible (cmake/exports.map)."
     needed = [line.split()[-1] for line in tool("objdump", "-p", str(library)) if line.split()[:1] == ["NEEDED"]]
     for name in needed:
         if name not in LIBRARIES and not name.startswith(LIBRARY_PREFIXES):

@@ -65,15 +65,12 @@ def test_a_wrong_range_of_another_package_is_found(range_of_core: str, tmp_path:
     assert any("rpu-sim" in problem for problem in check_versions.problems_of(torch, everything))
 
 
-@pytest.mark.parametrize(
-    "symbol", ["PyInit__core", "_ZNSt6vectorIfSaIfEE14_M_fill_assignEmRKf", "_ZTIN8nanobind5errorE"]
-)
-def test_symbols_that_may_be_visible(symbol: str) -> None:
-    assert audit_wheels.VISIBLE.fullmatch(symbol)
+def test_the_entry_point_may_be_visible() -> None:
+    assert audit_wheels.VISIBLE.fullmatch("PyInit__core")
 
 
-@pytest.mark.parametrize("symbol", ["_ZN3rpu6updateEv", "_ZTIN3rpu5ErrorE", "kernel", "_ZN3rpu3runESt6vectorIfSaIfEE"])
-def test_symbols_that_may_not_be_visible(symbol: str) -> None:
+@pytest.mark.parametrize("symbol", ["_ZN3rpu6updateEv", "kernel", "_ZNSt6vectorIfSaIfEE14_M_fill_assignEmRKf"])
+def test_other_symbols_may_not_be_visible(symbol: str) -> None:
     assert not audit_wheels.VISIBLE.fullmatch(symbol)
 
 

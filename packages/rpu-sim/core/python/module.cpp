@@ -29,6 +29,7 @@ namespace nb = nanobind;
 
 NB_MODULE(_core, m) {
   using namespace rpu;
+  nb::set_leak_warnings(false);  // a tile in a global variable is alive when Python exits, which is no leak
   m.doc() = "Compiled core of rpu_sim; use rpu_sim.Tile and the functions of the package instead.";
   nb::register_exception_translator(python::translate);
   m.def("isa", [] { return std::string(kernels().level); }, "Instruction-set level in use.");
