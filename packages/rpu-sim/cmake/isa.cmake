@@ -2,7 +2,8 @@
 # make GCC spill everything. No contraction and no fast-math, so that every level gives the same bits.
 
 add_library(rpu_numerics INTERFACE)
-target_compile_options(rpu_numerics INTERFACE -ffp-contract=off -fno-math-errno -fno-trapping-math)
+target_compile_options(rpu_numerics INTERFACE ${CLANG_OPTION}-ffp-contract=off ${CLANG_OPTION}-fno-math-errno
+  ${CLANG_OPTION}-fno-trapping-math)
 
 set(RPU_ONLY_LEVELS "" CACHE STRING "Build only these levels, such as scalar;v4: shorter builds while developing")
 set(RPU_LEVELS "")
@@ -16,7 +17,7 @@ function(rpu_add_level name lanes)
   target_compile_definitions(rpu_isa_${name} PRIVATE RPU_LEVEL=isa_${name} RPU_LANES=${lanes})
   # -Wno-psabi: vectors only cross functions that are inlined; -Wno-maybe-uninitialized: GCC 12 warns about its own
   # AVX-512 intrinsics (GCC bug 105593).
-  target_compile_options(rpu_isa_${name} PRIVATE -O3 ${ARGN} -Wno-psabi
+  target_compile_options(rpu_isa_${name} PRIVATE ${CLANG_OPTION}-O3 ${ARGN} -Wno-psabi
     $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
   set(RPU_LEVELS "${RPU_LEVELS} RPU_ISA(${name}, ${lanes})" PARENT_SCOPE)
   set(RPU_LEVEL_OBJECTS ${RPU_LEVEL_OBJECTS} $<TARGET_OBJECTS:rpu_isa_${name}> PARENT_SCOPE)
@@ -26,8 +27,8 @@ rpu_add_level(scalar 1)
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   rpu_add_level(v2 4 -march=x86-64-v2)
   rpu_add_level(v3 8 -march=x86-64-v3)
-  rpu_add_level(v4 16 -march=x86-64-v4 -mprefer-vector-width=512)
-  rpu_add_level(v4x 16 -march=x86-64-v4 -mprefer-vector-width=512 -mavx512vpopcntdq)
+  rpu_add_level(v4 16 -march=x86-64-v4 ${CLANG_OPTION}-mprefer-vector-width=512)
+  rpu_add_level(v4x 16 -march=x86-64-v4 ${CLANG_OPTION}-mprefer-vector-width=512 -mavx512vpopcntdq)
 elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "aarch64|arm64")
   rpu_add_level(aarch64 4)
 endif()
