@@ -58,6 +58,12 @@ def tanh(x: Float32) -> Float32:
     return np.copysign(np.where(a < f32(0.625), small, large), x)
 
 
+def power(x: Float32, y: Float32) -> Float32:
+    """x^y for 0 <= x <= 1; below the smallest normal number x counts as 0 (``core/physics/power.hpp``)."""
+    smallest = f32(1.17549435e-38)
+    return np.where((x < smallest) & (y > 0), f32(0), exp(y * log(np.maximum(x, smallest))))
+
+
 def sincos2pi(t: Float32) -> tuple[Float32, Float32]:
     """Sine and cosine of 2 pi t, t in [0, 1)."""
     quadrant = (t * f32(4) + f32(0.5)).astype(np.int32)
