@@ -111,7 +111,8 @@ def field_schema(kind: Any, f: dataclasses.Field[Any]) -> dict[str, Any]:
     elif is_enum(kind):
         entry |= {"enum": [m.name for m in kind], "default": default_of(f).name}
     elif typing.get_origin(kind) is list:
-        entry |= {"type": "array", "items": {"type": JSON_SCALARS[typing.get_args(kind)[0]]}, "default": default_of(f)}
+        element = typing.get_args(kind)[0]
+        entry |= {"type": "array", "items": {"type": JSON_SCALARS.get(element, "object")}, "default": default_of(f)}
     elif dataclasses.is_dataclass(kind):
         entry |= {"$ref": f"#/$defs/{kind.__name__}"}
     else:

@@ -144,8 +144,9 @@ def prepare(p: PulsedDevice, cell: Cell) -> Cell:
 
 def is_gaussian(p: PulsedDevice) -> TypeGuard[AffineStepDevice]:
     """Whether any number of pulses leaves the weight exactly Gaussian (away from the bounds)."""
-    affine = isinstance(p, (AffineStepDevice, SoftBoundsReferenceDevice))
-    return affine and (not p.mult_noise or p.dw_min_std == 0)
+    if not isinstance(p, (AffineStepDevice, SoftBoundsReferenceDevice)):
+        return False
+    return not p.mult_noise or p.dw_min_std == 0
 
 
 PULSE: dict[type[PulsedDevice], Any] = {

@@ -104,7 +104,7 @@ def populate(p: PulsedDevice, rows: int, columns: int, key: int) -> dict[str, Fl
         point = None
         if p.subtract_symmetry_point:
             halvings = p.n_estimation_steps if p.n_estimation_steps > 0 else SYMMETRY_HALVINGS
-            point = power_law_symmetry_point(b_max, b_min, s_up, s_dn, *own, halvings)
+            point = power_law_symmetry_point(b_max, b_min, s_up, s_dn, own[0], own[1], halvings)
         own = [*own, reference(p, point, draw)]
     values = [b_max, b_min, s_up, s_dn, scale, rate, bias, *own]
     return {
