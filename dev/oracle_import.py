@@ -17,7 +17,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[1] / "packages" / "rpu-sim" / "tests"
 sys.path.insert(0, str(TESTS))
 
-from oracle_cases import DATA, KINDS, NOT_APPLICABLE, PARTIAL, Partial  # noqa: E402
+from oracle_cases import DATA, KINDS, NOT_APPLICABLE, PARTIAL, REWRITTEN, Partial  # noqa: E402
 from oracle_compounds import SHIFTED, checkpoints  # noqa: E402
 
 TRACE_DIGITS = 7  # the tolerance of a trace is 5e-6
@@ -44,12 +44,24 @@ def rounded(values: Any, digits: int) -> Any:
 def compact_config(config: Json, without: tuple[str, ...]) -> Json:
     """Configuration without the informative preset names and without the fields a partial case leaves out."""
     dropped = ("preset", *without)
+
     def compacted(value: Any) -> Any:
         if isinstance(value, list):
             return [compacted(v) for v in value]
         return compact_config(value, without) if isinstance(value, dict) else value
 
     return {k: compacted(v) for k, v in config.items() if k not in dropped}
+
+
+def weight_operation(case: Json, procedure: Json) -> Json:
+    """The configuration of the modifier, clip or remap of a tile; its mapping goes into the procedure."""
+    tile = case["rpu_config"]
+    procedure["mapping"] = tile.get("mapping", {})
+    operation: Json = next(
+        (tile[k] for k in ("modifier", "clip", "remap") if k in tile), {"class": "WeightRemapParameter"}
+    )
+    rewritten = REWRITTEN.get(case["kind"], {}).get(case["id"])
+    return operation | (rewritten.fields if rewritten else {})
 
 
 def compact(case: Json) -> Json:
@@ -74,7 +86,10 @@ def compact(case: Json) -> Json:
             stats |= {name: {"value": given[name], **tolerances} for name in ("slope_up", "slope_down")}
     if kind.startswith("compound"):
         compact_compound(case, procedure, stats)
-    config = compact_config(case["rpu_config"], partial.without)
+    if kind in ("modifier", "clip_remap"):
+        config = weight_operation(case, procedure)
+    else:
+        config = compact_config(case["rpu_config"], partial.without)
     return {"id": case["id"], "config": config, "procedure": procedure, "quirks": case["quirks"], "stats": stats}
 
 

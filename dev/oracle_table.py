@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "packages" / "rpu-sim" / "tests"))
 
-from oracle_cases import KINDS, NOT_APPLICABLE, PARTIAL, all_ids, cases  # noqa: E402
+from oracle_cases import KINDS, NOT_APPLICABLE, PARTIAL, REWRITTEN, all_ids, cases  # noqa: E402
 from oracle_comparison import comparisons  # noqa: E402
 from oracle_compounds import SHIFTED, TRANSLATED  # noqa: E402
 
@@ -30,6 +30,8 @@ TITLES = {
     "base_process": "Decay, diffusion and reset",
     "compound_trace": "Unit cells and compounds, exact",
     "compound_stat": "Unit cells and compounds with random elements",
+    "modifier": "Modified copies of weights",
+    "clip_remap": "Clipping, mapping and remapping of weights, exact",
 }
 
 PAGE = """\
@@ -80,7 +82,7 @@ def rows(kind: str) -> list[Row]:
         found = comparisons(applicable[name])
         z = np.concatenate([c.z for c in found])
         exact = [float(np.max(c.ratio)) for c in found if applicable[name].stats[c.name].exact]
-        partial = PARTIAL.get(kind, {}).get(name)
+        note = PARTIAL.get(kind, {}).get(name) or REWRITTEN.get(kind, {}).get(name)
         table.append(
             Row(
                 name,
@@ -89,7 +91,7 @@ def rows(kind: str) -> list[Row]:
                 f"{100 * max(exact):.0f} %" if exact else "",
                 f"{z.max():.1f}" if z.size else "",
                 f"{np.mean(z**2):.2f}" if z.size else "",
-                partial.reason if partial else note_of(name),
+                note.reason if note else note_of(name),
             )
         )
     return table

@@ -10,6 +10,7 @@ constexpr int kMaxFields = 12;
 
 struct CellFields {
   Field field[kMaxFields];
+  int reference = -1;  // field by which the bounds are shifted (physics/reference.hpp); -1: none
 };
 
 /// Names in the state dict, in the order of BaseField; device-specific fields follow.

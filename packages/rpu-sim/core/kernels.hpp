@@ -5,6 +5,7 @@
 #pragma once
 #include "fields.hpp"
 #include "kernels_mvm.hpp"
+#include "kernels_weights.hpp"
 #include "params.gen.hpp"
 
 namespace rpu {
@@ -135,6 +136,7 @@ struct Kernels {
   CellKernels cell;
   UpdateKernels update;
   MvmKernels mvm;
+  WeightKernels weights;
 };
 
 }  // namespace rpu

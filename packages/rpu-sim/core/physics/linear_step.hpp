@@ -20,9 +20,10 @@ RPU_FN F slope(F gamma, F step, F reference) {
 
 struct LinearCell : Cell {
   F slope_up, slope_down;
+  F at_zero_up, at_zero_down;  // mean steps at weight 0; the additive noise scales with s_up and s_dn
 };
 
-/// The affine pulse of LinearStep and SoftBounds.
+/// The affine pulse of LinearStep, SoftBounds and SoftBoundsReference.
 struct AffinePulse {
   float sigma;
   bool mult_noise;
@@ -31,17 +32,17 @@ struct AffinePulse {
   RPU_FN bool gaussian() const { return !mult_noise || sigma == 0.0f; }
 
   RPU_FN F operator()(F w, M up, const LinearCell& c, F xi) const {
-    const F step = select(up, c.s_up, -c.s_dn), slope = select(up, c.slope_up, -c.slope_down);
-    const F mean = step + slope * w;
-    const F noise = (mult_noise ? mean : step) * (sigma * xi);
+    const F at_zero = select(up, c.at_zero_up, -c.at_zero_down), slope = select(up, c.slope_up, -c.slope_down);
+    const F mean = at_zero + slope * w;
+    const F noise = (mult_noise ? mean : select(up, c.s_up, -c.s_dn)) * (sigma * xi);
     return bounded(w + (mean + noise), c);
   }
 
   /// Mean and variance after one more pulse, away from the bounds; exact when gaussian().
   RPU_FN void moments(F& mean, F& variance, M up, const LinearCell& c) const {
-    const F step = select(up, c.s_up, -c.s_dn), slope = select(up, c.slope_up, -c.slope_down);
-    const F gain = 1.0f + slope, spread = step * sigma;
-    mean = mean + (step + slope * mean);
+    const F at_zero = select(up, c.at_zero_up, -c.at_zero_down), slope = select(up, c.slope_up, -c.slope_down);
+    const F gain = 1.0f + slope, spread = select(up, c.s_up, -c.s_dn) * sigma;
+    mean = mean + (at_zero + slope * mean);
     variance = gain * gain * variance + spread * spread;
   }
 };
@@ -61,7 +62,8 @@ struct LinearStep {
   RPU_FN bool gaussian() const { return affine.gaussian(); }
 
   template <class Read> RPU_FN Cell cell(const Read& read) const {
-    return {read_cell(read), read(kSlopeUp), read(kSlopeDown)};
+    const auto base = read_cell(read);
+    return {base, read(kSlopeUp), read(kSlopeDown), base.s_up, base.s_dn};
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }

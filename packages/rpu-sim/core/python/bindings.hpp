@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "../kernels.hpp"
+#include "from_python.hpp"
 
 namespace rpu::python {
 
@@ -20,6 +21,7 @@ using Samples = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 class Device {
  public:
   explicit Device(nb::handle dataclass);
+  Device(const Device&) = delete;
   DeviceKind kind() const { return static_cast<DeviceKind>(params_.index() - 1); }
   const void* params() const;
 
@@ -30,18 +32,20 @@ class Device {
                >
       params_;
 #undef RPU_DEVICE
+  ListStorage lists_;
 };
 
 /// Borrowed view of the weights and per-cell parameters of a tile; keeps the caller's arrays alive.
 class Cells {
  public:
-  Cells(Weights weights, std::vector<Weights> fields);
+  Cells(Weights weights, std::vector<Weights> fields, int reference);
   Matrix weights() const;
   CellFields fields() const;
 
  private:
   Weights weights_;
   std::vector<Weights> fields_;
+  int reference_;
 };
 
 /// View of a batch; throws ShapeError unless it has `width` columns that are contiguous.
@@ -51,5 +55,6 @@ void bind_cells(nb::module_& m);
 void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
 void bind_transfer(nb::module_& m);
+void bind_weights(nb::module_& m);
 
 }  // namespace rpu::python

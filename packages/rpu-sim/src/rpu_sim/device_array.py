@@ -64,22 +64,25 @@ class DeviceArray:
         self.pulses = [0, 0]
         self.set_seed(seed)
         self._set_device(device)
-        fields = ideal_fields(device)
-        if isinstance(device, PulsedDevice):
+        fields = ideal_fields(self.device)
+        if isinstance(self.device, PulsedDevice):
             fields = {
                 name: np.empty(weight.shape if varies else (1, 1), np.float32)
-                for name, varies in cell_fields(device).items()
+                for name, varies in cell_fields(self.device).items()
             }
         self._borrow(fields)
 
     def _set_device(self, device: Device) -> None:
+        device = device.resolved() if isinstance(device, PulsedDevice) else device
         self.device = device
         self.core_device = _core.Device(device) if isinstance(device, PulsedDevice) else None
         self.granularity: float = nominal_step(device)
 
     def _borrow(self, fields: dict[str, NDArray[Any]]) -> None:
         self.fields = fields
-        self.cells = _core.Cells(self.weight, list(fields.values()))
+        names = list(fields)
+        reference = names.index("reference") if "reference" in names else -1
+        self.cells = _core.Cells(self.weight, list(fields.values()), reference)
 
     def set_seed(self, seed: int) -> None:
         """Take the key of another seed, without drawing anything."""

@@ -28,6 +28,7 @@ class Stream(enum.IntEnum):
     BACKWARD_OUTPUT = 19
     FORWARD_CONSTANTS = 20  # per-output constants of the periphery, once per tile
     BACKWARD_CONSTANTS = 21
+    WEIGHT_MODIFIER = 32  # noisy copy of the weights in hardware-aware training
     TRANSFER_SLICE = 48  # which slice a transfer starts at
     IN_CHOPPER = 49  # switching the sign of an input line of a chopped transfer
     OUT_CHOPPER = 50

@@ -26,9 +26,17 @@ from .devices import (
     FloatingPointDevice,
     IdealDevice,
     LinearStepDevice,
+    PiecewiseStepDevice,
+    PowerLawStepDevice,
+    PowStepDevice,
+    PowStepReferenceDevice,
     PulsedDevice,
     SimpleDriftParameter,
+    SoftBoundsCurveDevice,
     SoftBoundsDevice,
+    SoftBoundsPmaxDevice,
+    SoftBoundsReferenceDevice,
+    WriteNoiseDevice,
 )
 from .enums import (
     AnalogMVType,
@@ -37,7 +45,10 @@ from .enums import (
     PulseType,
     RPUDataType,
     VectorUnitCellUpdatePolicy,
+    WeightClipType,
+    WeightModifierType,
     WeightNoiseType,
+    WeightRemapType,
 )
 from .io import IOParameters
 from .mapping import InputRangeParameter, MappingParameter, PrePostProcessingParameter, RuntimeParameter
@@ -51,6 +62,7 @@ from .rpu import (
     UnitCellRPUConfig,
 )
 from .update import UpdateParameters
+from .weight_ops import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 
 __all__ = [
     "ALGORITHMS",
@@ -78,6 +90,10 @@ __all__ = [
     "MixedPrecisionCompound",
     "NoiseManagementType",
     "OneSidedUnitCell",
+    "PiecewiseStepDevice",
+    "PowStepDevice",
+    "PowStepReferenceDevice",
+    "PowerLawStepDevice",
     "PrePostProcessingParameter",
     "PulseType",
     "PulsedDevice",
@@ -88,14 +104,24 @@ __all__ = [
     "RuntimeParameter",
     "SimpleDriftParameter",
     "SingleRPUConfig",
+    "SoftBoundsCurveDevice",
     "SoftBoundsDevice",
+    "SoftBoundsPmaxDevice",
+    "SoftBoundsReferenceDevice",
     "TransferCompound",
     "UnitCell",
     "UnitCellRPUConfig",
     "UpdateParameters",
     "VectorUnitCell",
     "VectorUnitCellUpdatePolicy",
+    "WeightClipParameter",
+    "WeightClipType",
+    "WeightModifierParameter",
+    "WeightModifierType",
     "WeightNoiseType",
+    "WeightRemapParameter",
+    "WeightRemapType",
+    "WriteNoiseDevice",
     "build_config",
     "from_dict",
     "to_dict",

@@ -37,6 +37,15 @@ def _field_types(cls: type) -> dict[str, type]:
 field_types: Callable[[type], dict[str, type]] = functools.cache(_field_types)
 
 
+def is_sequence(kind: Any) -> bool:
+    """Whether a field holds numbers in a row, or rows of them; such a field takes lists and keeps tuples."""
+    return typing.get_origin(kind) is tuple
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
 @dataclasses.dataclass
 class ConfigBase:
     """Base of all configuration dataclasses.
@@ -54,6 +63,8 @@ class ConfigBase:
             near = difflib.get_close_matches(name, field_types(type(self)), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"its fields are {', '.join(field_types(type(self)))}"
             raise ConfigError(f"{type(self).__name__} has no field '{name}'; {hint}")
+        if is_sequence(field_types(type(self))[name]):
+            value = _as_tuple(value)
         object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
@@ -81,7 +92,7 @@ class ConfigBase:
 
 
 def _check_type(value: Any, kind: Any, where: str) -> None:
-    if typing.get_origin(kind) is list:
+    if typing.get_origin(kind) in (list, tuple):
         if not isinstance(value, (list, tuple)):
             raise ConfigError(f"{where} must be a list, not {value!r}")
         for i, element in enumerate(value):
