@@ -189,6 +189,20 @@ def oracle(session: nox.Session) -> None:
     session.run("python", "dev/oracle_table.py", *session.posargs)
 
 
+REPRODUCTIONS = {"training": "packages/rpu-sim/examples/weight_programming.py"}
+
+
+@nox.session(requires=["build"])
+def repro(session: nox.Session) -> None:
+    """Repeat published studies (docs/reproductions.md): `-- NAME [its arguments]`; all of them without a name."""
+    install_packages(session, "matplotlib")
+    name, *arguments = session.posargs or [""]
+    if name and name not in REPRODUCTIONS:
+        session.error(f"There is no study {name}; use one of {', '.join(REPRODUCTIONS)}")
+    for script in [REPRODUCTIONS[name]] if name else REPRODUCTIONS.values():
+        session.run("python", script, *arguments)
+
+
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the tests of rpu-sim with the address and undefined-behaviour sanitizers (GCC or Clang on Linux)."""

@@ -14,7 +14,8 @@ from aihw_torch import config as c
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
 
-DEVICE = c.SoftBoundsDevice(w_min=-1.0, w_max=1.0, dw_min=0.002)
+# Few states: a chopped array must forget within a phase, or its two signs cancel.
+DEVICE = c.SoftBoundsDevice(w_min=-1.0, w_max=1.0, dw_min=0.05)
 QUIET = c.IOParameters(is_perfect=True)
 
 
@@ -55,8 +56,8 @@ def train(model: AnalogSequential, steps: int, lr: float = 0.1, seed: int = 0) -
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_layers_learn(kind: str) -> None:
-    losses = train(make(kind), 400, lr=0.2)
-    assert sum(losses[-5:]) < 0.6 * sum(losses[:5])
+    losses = train(make(kind), 300)
+    assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
 
 
 @pytest.mark.parametrize("kind", KINDS)
