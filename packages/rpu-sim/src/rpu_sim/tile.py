@@ -203,6 +203,18 @@ class Tile:
         self._cells.set_weights(values)
         mark_written(self._weight_array)
 
+    def hold_weights_in(self, array: Array) -> None:
+        """Keep the weights in ``array`` from now on, for example in shared memory; their values move there.
+
+        Args:
+            array: float32 [out_size, in_size], C-contiguous and writeable, of the framework that holds the state.
+        """
+        values = as_numpy(array, "array")
+        state.check_array(values, self._views["weight"].shape, "array")
+        values[...] = self._views["weight"]
+        self._adopt(self._views | {"weight": values})
+        self._arrays["weight"] = array
+
     def hidden_parameters(self) -> dict[str, Array]:
         """Per-device parameters by name, each a copy of shape [out_size, in_size]; empty for ideal devices."""
         return {name: state_array(v, self._framework) for name, v in self._cells.hidden_parameters().items()}
