@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, periphery, state
+from . import _core, periphery, programming, state
 from .arrays import Array, Float32, as_numpy, framework_of, mark_written, returner, samples, state_array
 from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
 from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_below
@@ -214,6 +214,69 @@ class Tile:
         values[...] = self._views["weight"]
         self._adopt(self._views | {"weight": values})
         self._arrays["weight"] = array
+
+    def read_weights(self, x_values: Array = None, *, over_sampling: int = 10) -> Array:
+        """An estimate of the weights from noisy products, by least squares.
+
+        It is unbiased except for clipped outputs. Where every output has noise of standard deviation s, the estimates
+        have s / sqrt(n - in_size - 1) after n standard normal vectors.
+
+        Args:
+            x_values: float32 [n, in_size], vectors that span the inputs; None takes standard normal ones.
+            over_sampling: Number of those vectors per input.
+
+        Returns:
+            float32 [out_size, in_size] in the framework of the tile. The call counts as one forward call and leaves no
+            other trace.
+
+        Raises:
+            ShapeError: if ``x_values`` does not span the inputs.
+        """
+        return programming.read_weights(self, x_values, over_sampling=over_sampling)
+
+    def program_weights(
+        self,
+        target: Array = None,
+        x_values: Array = None,
+        *,
+        learning_rate: float = 0.1,
+        max_iter: int = 10_000,
+        tolerance: float = 0.01,
+        w_init: float | Array = 0.01,
+        progress: bool = False,
+    ) -> programming.ProgrammingResult:
+        """Bring the weights to a target with products and pulses in a closed loop, as one programs hardware.
+
+        Each round compares the outputs for ``x_values`` with those of the target and updates with the difference, until
+        the mean absolute difference is below ``tolerance`` times the largest target output. With noise of standard
+        deviation s in every output, unit vectors and learning rate lr the weights end up scattered by about
+        s sqrt(lr / (2 - lr)), plus what pulses of finite size add.
+
+        Args:
+            target: float32 [out_size, in_size]; None takes the present weights.
+            x_values: float32 [n, in_size]; None takes the unit vectors.
+            learning_rate: Of the updates.
+            max_iter: Largest number of updates.
+            tolerance: See above. Below the noise of an output it is never reached.
+            w_init: Weights to begin with, or the bound of uniform random ones.
+            progress: Show a progress bar, which needs tqdm.
+
+        Returns:
+            The number of updates, the last relative error, and whether it is below the tolerance.
+
+        Raises:
+            NonFiniteError, ShapeError, ConfigError: for bad arguments; the weights are unchanged then.
+        """
+        return programming.program_weights(
+            self,
+            target,
+            x_values,
+            learning_rate=learning_rate,
+            max_iter=max_iter,
+            tolerance=tolerance,
+            w_init=w_init,
+            progress=progress,
+        )
 
     def hidden_parameters(self) -> dict[str, Array]:
         """Per-device parameters by name, each a copy of shape [out_size, in_size]; empty for ideal devices."""
