@@ -59,7 +59,9 @@ struct ImplicitArgs {
   Stream rounding_stream;
 };
 
-/// Pulse counts of a batch, in one of two forms.
+enum class Drive : int32_t { kBoth, kUp, kDownAsUp };
+
+/// Pulse counts of a batch, in one of three forms.
 struct Coincidences {
   params::PulseType kind;
   // STOCHASTIC_COMPRESSED: bit words of TrainArgs
@@ -71,6 +73,11 @@ struct Coincidences {
   int64_t words_per_sample;
   // both
   int64_t x_stride, d_stride;
+  // given numbers: pulses of each cell, positive up, [rows, cols of the weights]; null for the kinds above
+  const int32_t* counts;
+  int64_t counts_stride;
+  // devices that are only ever pulsed up: of all pulses fire those that go up (kUp), or those down, as up (kDownAsUp)
+  Drive drive;
 };
 
 struct UpdateArgs {
@@ -102,6 +109,7 @@ struct UniformArgs {
   Matrix out;
   float low, high;
   uint64_t seed;
+  uint32_t step;
   Stream stream;
 };
 

@@ -179,12 +179,29 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
     Coincidences pulses{};
     pulses.kind = u.parameters.pulse_type;
+    pulses.drive = u.drive;
     if (pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT) compute_implicit(u, chunk, x, d, first_sample, pulses);
     else draw_trains(u, chunk, x, d, first_sample, pulses);
     const PulseTotals fired = update_cells(u, pulses, index);
     totals.up += fired.up, totals.down += fired.down;
   }
   return totals;
+}
+
+PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts) {
+  int32_t most = 0;
+  for (int64_t i = 0; i < u.weights.rows * u.weights.cols; ++i) {
+    if (counts[i] < -kMaxChunkSlots || counts[i] > kMaxChunkSlots)
+      throw Error(ErrorKind::Config, "a device gets more than " + std::to_string(kMaxChunkSlots) +
+                                         " pulses at once; lower the learning rate");
+    most = std::max(most, std::abs(counts[i]));
+  }
+  if (most == 0) return {0, 0};
+  Coincidences pulses{};
+  pulses.n_words = (most + 31) / 32;
+  pulses.counts = counts;
+  pulses.counts_stride = u.weights.cols;
+  return update_cells(u, pulses, 0);
 }
 
 }  // namespace rpu

@@ -11,6 +11,7 @@ struct PulsedUpdate {
   CellFields cells;
   params::UpdateParameters parameters;  // resolutions already normalised
   ConstMatrix x, d;                     // [batch, in], [batch, out]
+  Drive drive;
   float lr;                             // may be negative
   const float* rates;                   // factor on lr of each sample, not negative; null: 1
   float granularity;
@@ -22,5 +23,8 @@ struct PulsedUpdate {
 
 /// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.
 PulseTotals pulsed_update(const PulsedUpdate& update);
+
+/// Fires counts[row * cols + col] pulses at every cell, positive ones up; at most kMaxChunkSlots at a cell.
+PulseTotals fire_counts(const PulsedUpdate& update, const int32_t* counts);
 
 }  // namespace rpu

@@ -85,12 +85,12 @@ void bind_cells(nb::module_& m) {
     populate(device.kind(), {device.params(), w.rows, w.cols, cells.fields(), seed});
   }, nb::arg("device"), nb::arg("cells"), nb::arg("seed"), "Draw the device-to-device variation.");
 
-  m.def("uniform", [](Weights out, float low, float high, uint64_t seed, int stream) {
+  m.def("uniform", [](Weights out, float low, float high, uint64_t seed, int stream, uint32_t step) {
     const auto rows = static_cast<int64_t>(out.shape(0)), cols = static_cast<int64_t>(out.shape(1));
     const nb::gil_scoped_release unlocked;
-    uniform({{out.data(), rows, cols, cols}, low, high, seed, static_cast<Stream>(stream)});
+    uniform({{out.data(), rows, cols, cols}, low, high, seed, step, static_cast<Stream>(stream)});
   }, nb::arg("out").noconvert(), nb::arg("low"), nb::arg("high"), nb::arg("seed"), nb::arg("stream"),
-     "Fill with uniform numbers in [low, high).");
+     nb::arg("step") = 0, "Fill with uniform numbers in [low, high).");
 
   m.def("clip", [](const Cells& cells) {
     const nb::gil_scoped_release unlocked;

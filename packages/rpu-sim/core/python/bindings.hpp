@@ -55,5 +55,6 @@ void bind_cells(nb::module_& m);
 void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
 void bind_weights(nb::module_& m);
+void bind_transfer(nb::module_& m);
 
 }  // namespace rpu::python

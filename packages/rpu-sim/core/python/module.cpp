@@ -42,4 +42,5 @@ NB_MODULE(_core, m) {
   python::bind_update(m);
   python::bind_mvm(m);
   python::bind_weights(m);
+  python::bind_transfer(m);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,14 @@ from .errors import ConfigError
 from .seeds import derive_seed
 
 STEP_MASK = (1 << 32) - 1
+
+
+class Drive(enum.IntEnum):
+    """Which of the pulses reach a device, the integer that the core sees."""
+
+    BOTH = 0
+    UP = 1  # those that raise the weight
+    DOWN_AS_UP = 2  # those that lower it, turned around
 
 
 class PulseRule:
@@ -79,11 +88,11 @@ class DeviceArray:
         """Take the key of another seed, without drawing anything."""
         self.seed, self.key = seed, derive_seed(seed)
 
-    def draw(self) -> None:
-        """Draw the device-to-device variation."""
+    def draw(self, inherited_seed: int | None = None) -> None:
+        """Draw the device-to-device variation, from the seed of the device, or an inherited one, or that of the tile."""
         if self.core_device is not None:
-            own = getattr(self.device, "construction_seed", 0)
-            _core.populate(self.core_device, self.cells, derive_seed(own) if own else self.key)
+            seed = getattr(self.device, "construction_seed", 0) or inherited_seed
+            _core.populate(self.core_device, self.cells, derive_seed(seed) if seed else self.key)
 
     def reconfigure(self, device: Device) -> None:
         """Take another device with the parameters drawn for the present one.
@@ -108,6 +117,7 @@ class DeviceArray:
         *,
         granularity: float | None = None,
         rates: Float32 | None = None,
+        drive: Drive = Drive.BOTH,
     ) -> None:
         """Change the weights towards W - lr d^T x.
 
@@ -119,6 +129,7 @@ class DeviceArray:
             trains: Address of the pulse trains.
             granularity: Weight change that counts as one pulse; by default that of the device.
             rates: Factors on the learning rate of each sample, float32 [batch].
+            drive: Which pulses reach the devices.
         """
         kind = rule.parameters.pulse_type
         if self.core_device is None or kind in (PulseType.NONE, PulseType.NONE_WITH_DEVICE):
@@ -138,9 +149,18 @@ class DeviceArray:
                 trains.step & STEP_MASK,
                 trains.first_sample & STEP_MASK,
                 rates,
+                int(drive),
             )
             self.pulses[0] += up
             self.pulses[1] += down
+        self.steps["update"] += 1
+
+    def fire(self, counts: NDArray[Any]) -> None:
+        """Fire given numbers of pulses, int32 [out, in], positive ones up."""
+        step = self.steps["update"] & STEP_MASK
+        up, down = _core.fire(self.cells, self.core_device, counts, self.key, step)
+        self.pulses[0] += up
+        self.pulses[1] += down
         self.steps["update"] += 1
 
     def _update_without_pulses(self, x: Float32, d: Float32, lr: float, kind: PulseType) -> None:
@@ -192,6 +212,12 @@ class DeviceArray:
         step = self.steps["lifecycle"] & STEP_MASK
         _core.reset(self.cells, start_column, n_columns, prob, self.device.reset_std, self.key, step)
         self.steps["lifecycle"] += 1
+
+    def reset_cells(self, chosen: NDArray[np.bool_]) -> None:
+        """Reset the devices where ``chosen`` is true."""
+        before = self.weight.copy()
+        self.reset(0, self.weight.shape[1], 1.0)
+        np.copyto(self.weight, before, where=~chosen)
 
     def post_update_step(self) -> None:
         """Diffusion, then decay, if the device has them."""

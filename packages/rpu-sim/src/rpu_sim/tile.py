@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from . import _core, periphery, programming, state
 from .arrays import Array, Float32, as_numpy, framework_of, mark_written, returner, samples, state_array
 from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
-from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_below
+from .device_array import STEP_MASK, PulseRule, Trains, device_below
 from .errors import ConfigError, RpuError, ShapeError, StateError
 from .seeds import derive_seed
 from .streams import Stream
+from .unit_cells import Cells, make_cells
 
 
 class PulseCounts(NamedTuple):
@@ -86,9 +87,9 @@ class Tile:
         self._weight = weight
         self._weight_array = state_array(weight, self._framework)
 
-    def _make_cells(self) -> DeviceArray:
+    def _make_cells(self) -> Cells:
         device = device_below(self.rpu_config.device, self._rule.parameters)
-        return DeviceArray(device, self._weight, self.seed, self.steps)
+        return make_cells(device, self._rule.parameters, self._weight, self.seed, self.steps)
 
     def _new_buffers(self) -> dict[str, NDArray[Any]]:
         sizes = {"forward": self.out_size, "backward": self.in_size}
