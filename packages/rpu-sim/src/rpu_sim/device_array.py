@@ -89,7 +89,7 @@ class DeviceArray:
         self.seed, self.key = seed, derive_seed(seed)
 
     def draw(self, inherited_seed: int | None = None) -> None:
-        """Draw the device-to-device variation, from the seed of the device, or an inherited one, or that of the tile."""
+        """Draw the device-to-device variation: from the device's own seed, else an inherited one, else the tile's."""
         if self.core_device is not None:
             seed = getattr(self.device, "construction_seed", 0) or inherited_seed
             _core.populate(self.core_device, self.cells, derive_seed(seed) if seed else self.key)
@@ -157,6 +157,7 @@ class DeviceArray:
 
     def fire(self, counts: NDArray[Any]) -> None:
         """Fire given numbers of pulses, int32 [out, in], positive ones up."""
+        assert self.core_device is not None  # only pulsed devices are parts of cells
         step = self.steps["update"] & STEP_MASK
         up, down = _core.fire(self.cells, self.core_device, counts, self.key, step)
         self.pulses[0] += up

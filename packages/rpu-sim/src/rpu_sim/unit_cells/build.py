@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..arrays import Float32
-from ..config import DigitalRankUpdateCell, UnitCell, UpdateParameters
+from ..config import MixedPrecisionCompound, UnitCell, UpdateParameters
 from ..device_array import DeviceArray
 from .protocol import Cells
 
@@ -25,6 +25,6 @@ def make_cells(device: Any, update: UpdateParameters, weight: Float32, seed: int
 
     if isinstance(device, UnitCell):
         return CellGraph(device, update, weight, seed, steps)
-    if isinstance(device, DigitalRankUpdateCell):
+    if isinstance(device, MixedPrecisionCompound):
         return RankUpdateCells(device, update, weight, seed, steps)
     return DeviceArray(device, weight, seed, steps)

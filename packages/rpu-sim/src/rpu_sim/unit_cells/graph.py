@@ -20,13 +20,13 @@ from ..config import (
     VectorUnitCellUpdatePolicy,
 )
 from ..device_array import STEP_MASK, Drive, PulseRule, Trains
-from ..errors import ConfigError
+from ..errors import ConfigError, StateError
 from ..seeds import derive_seed
 from ..streams import Stream
 from . import held
 from .build import make_cells
+from .one_sided import RefreshEdge, mirror, mirrored
 from .protocol import Arrays, Cells
-from .refresh import RefreshEdge, mirror
 from .transfer import TransferEdge
 
 _SAMPLES, _CURRENT = range(2)  # the counters
@@ -35,9 +35,9 @@ _MINUS, _PLUS = range(2)  # the devices of a one-sided cell
 
 def devices_of(cell: UnitCell) -> list[Any]:
     """One device for each array of a cell: some cells repeat a device or leave one out."""
-    given = list(cell.unit_cell_devices)
+    given: list[Any] = list(cell.unit_cell_devices)
     if isinstance(cell, OneSidedUnitCell):
-        return [given[0], given[0]]
+        return [given[0], mirrored(given[0]) if cell.copy_inverted else given[0]]
     if isinstance(cell, ReferenceUnitCell):
         return (given * 2)[:2]
     if isinstance(cell, TransferCompound):
@@ -329,8 +329,8 @@ class CellGraph:
         self._counters[_CURRENT] = cell.first_update_idx
         total = np.float32(sum(self.factors))
         square = np.float32(sum(f * f for f in self.factors))
-        for child, factor in zip(self.children, self.factors, strict=True):
-            child.set_weights(weights / total if total != 0.0 else weights * (np.float32(factor) / square))
+        for child, factor in zip(self.children, map(np.float32, self.factors), strict=True):
+            child.set_weights(weights / total if total != 0.0 else weights * (factor / square))
 
     def _sum_without(self, left_out: int) -> Float32:
         total = np.zeros(self.weight.shape, np.float32)
@@ -414,7 +414,7 @@ class CellGraph:
 
     def state(self) -> Arrays:
         """The arrays that are saved, not copied; the weight follows from the others."""
-        saved = {"weight": self.weight, **state.step_counters(self.steps)}
+        saved: Arrays = {"weight": self.weight, **state.step_counters(self.steps)}
         for k, child in enumerate(self.children):
             saved |= {f"sub.{k}.{name}": values for name, values in child.state().items()}
         for prefix, arrays in self._parts():
@@ -431,7 +431,7 @@ class CellGraph:
         for part, own in self._parts():
             held.check(own, arrays, prefix + part)
         if not 0 <= arrays[prefix + "cell.counters"][_CURRENT] < len(self.children):
-            raise state.StateError(f"{prefix}cell.counters in the state is damaged: there is no such device")
+            raise StateError(f"{prefix}cell.counters in the state is damaged: there is no such device")
 
     def restore(self, arrays: Arrays, prefix: str) -> None:
         """Take checked arrays of this prefix verbatim."""

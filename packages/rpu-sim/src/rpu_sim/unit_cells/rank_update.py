@@ -5,6 +5,7 @@ Nandakumar et al., doi:10.3389/fnins.2020.00406.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,7 @@ class RankUpdateCells:
             return int(counters[_ROW])
         draw = np.empty((1, 1), np.float32)
         _core.uniform(draw, 0.0, 1.0, self.key, int(Stream.RANK_ROW), int(counters[_TRANSFERS]) & STEP_MASK)
-        return min(int(draw[0, 0] * self.weight.shape[0]), self.weight.shape[0] - 1)
+        return min(math.floor(draw[0, 0] * len(self.weight)), len(self.weight) - 1)
 
     def _pulses(self, steps: Float32) -> Any:
         """Numbers of pulses for whole steps; positive chi lowers the weight.
@@ -202,7 +203,7 @@ class RankUpdateCells:
 
     def state(self) -> Arrays:
         """The arrays that are saved, not copied."""
-        saved = {"weight": self.weight, **state.step_counters(self.steps)}
+        saved: Arrays = {"weight": self.weight, **state.step_counters(self.steps)}
         saved |= {f"sub.0.{name}": values for name, values in self.child.state().items()}
         return saved | {f"rank_update.{name}": values for name, values in self.held.items()}
 

@@ -19,11 +19,13 @@ from ..config import (
     ChoppedTransferCompound,
     DynamicTransferCompound,
     NoiseManagementType,
+    PulsedDevice,
     PulseType,
     TransferCompound,
     UpdateParameters,
 )
 from ..device_array import STEP_MASK, PulseRule, Trains
+from ..errors import ConfigError
 from ..seeds import derive_seed
 from ..streams import Stream
 from . import held
@@ -53,7 +55,7 @@ class TransferEdge:
         self.dynamic = isinstance(config, DynamicTransferCompound)
         self._make_state(buffered)
         self._make_product()
-        self._make_write(buffered)
+        self._make_write()
 
     def _make_state(self, buffered: bool) -> None:
         matrix = (self.n_slices, self.length)
@@ -81,52 +83,48 @@ class TransferEdge:
         self._read = np.zeros((1, self.length), np.float32)
         self._draw = np.zeros((1, max(1, self.length)), np.float32)
 
-    def _make_write(self, buffered: bool) -> None:
-        config, g = self.config, self.target.granularity
+    def _make_write(self) -> None:
+        config = self.config
         self._rule = PulseRule(config.transfer_update)
-        if not buffered:
-            self.threshold = 0.0
+        self.threshold = 0.0
+        if not isinstance(config, BufferedTransferCompound | ChoppedTransferCompound):
             return
-        self._most_steps = config.transfer_update.desired_bl
-        if config.step == 1.0:  # type: ignore[attr-defined]
+        most, g = config.transfer_update.desired_bl, self.target.granularity
+        self._step_rule, self._step_share, self._step_rate = self._rule, 1.0, config.step * g
+        if config.step == 1.0:
             # Exactly the wanted number of pulses: certain on the line of the slice, their share on the others.
             whole = UpdateParameters(
-                desired_bl=self._most_steps,
+                desired_bl=most,
                 pulse_type=PulseType.DETERMINISTIC_IMPLICIT,
                 update_bl_management=False,
                 update_management=False,
             )
-            self._step_rule, self._step_share, self._step_rate = (
-                PulseRule(whole),
-                1 / self._most_steps,
-                self._most_steps * g,
-            )
-        else:
-            self._step_rule, self._step_share, self._step_rate = self._rule, 1.0, config.step * g  # type: ignore[attr-defined]
-        self.threshold = 1.0 if self.chopped else config.thres_scale * g  # type: ignore[attr-defined]
-        self.phase = max(math.ceil(1.0 / config.in_chop_prob), 2) if self.dynamic or self._regular() else 1  # type: ignore[attr-defined]
-        ones = np.ones(self.length, np.float32)
+            self._step_rule, self._step_share, self._step_rate = PulseRule(whole), 1.0 / most, most * g
+        cap, weight, keeps = 0.0, 1.0, True
+        self.threshold, self.phase = 1.0, 1
+        if isinstance(config, BufferedTransferCompound):
+            self.threshold = config.thres_scale * g
+        elif config.in_chop_prob > 0.0:
+            self.phase = max(math.ceil(1.0 / config.in_chop_prob), 2)
+        if isinstance(config, DynamicTransferCompound):
+            cap = 0.0 if config.forget_buffer else most * config.buffer_cap
+            weight = min(config.tail_weightening / self.phase, 1.0)
+        elif isinstance(config, ChoppedTransferCompound):
+            keeps = not config.no_buffer
         self._buffer = _core.TransferBuffer(
             self.held["buffered"],
-            self.held.get("out_chopper", ones),
+            self.held.get("out_chopper", np.ones(self.length, np.float32)),
             self.held.get("running_mean"),
             self.held.get("past_mean"),
             threshold=self.threshold,
-            most_steps=self._most_steps,
-            kept=config.momentum,  # type: ignore[attr-defined]
-            forgets=config.forget_buffer,  # type: ignore[attr-defined]
-            keeps=not getattr(config, "no_buffer", False) or self.dynamic,
-            cap=self._buffer_cap(),
-            mean_weight=min(getattr(config, "tail_weightening", 1.0) / self.phase, 1.0),
+            most_steps=most,
+            kept=config.momentum,
+            forgets=config.forget_buffer,
+            keeps=keeps,
+            cap=cap,
+            mean_weight=weight,
         )
         self._steps = np.zeros((1, self.length), np.float32)
-
-    def _regular(self) -> bool:
-        return self.chopped and not self.config.in_chop_random and self.config.in_chop_prob > 0.0  # type: ignore[attr-defined]
-
-    def _buffer_cap(self) -> float:
-        capped = self.dynamic and not self.config.forget_buffer  # type: ignore[attr-defined]
-        return float(self._most_steps * self.config.buffer_cap) if capped else 0.0  # type: ignore[attr-defined]
 
     def draw(self) -> None:
         """Draw the constants of the converters."""
@@ -151,8 +149,8 @@ class TransferEdge:
 
     def _n_states(self) -> float:
         device = self.config.unit_cell_devices[0]
-        if not hasattr(device, "w_max"):
-            return 1.0
+        if not isinstance(device, PulsedDevice):
+            raise ConfigError("an automatic period needs a fast device with bounds; set transfer_every to 0 or more")
         return float(device.w_max - device.w_min) / self.source.granularity
 
     def restart(self) -> None:
@@ -175,14 +173,15 @@ class TransferEdge:
     def _uniform(self, stream: Stream, n: int) -> Float32:
         draw = self._draw[:, :n]
         _core.uniform(draw, 0.0, 1.0, self.key, int(stream), int(self._counters[_CALL]) & STEP_MASK)
-        return draw[0]
+        numbers: Float32 = draw[0]
+        return numbers
 
     def _switch(self, at: int, x: Float32, d: Float32) -> None:
         """Switch signs after a read, also in the samples that are still to come."""
         config, sweep = self.config, int(self._counters[_SWEEP])
         assert isinstance(config, ChoppedTransferCompound)
         along, across = (x, d) if self.columns else (d, x)
-        if self._regular():
+        if config.in_chop_prob > 0.0 and not config.in_chop_random:
             switches = sweep % self.phase == self.phase - 1
         else:
             switches = config.in_chop_prob > 0.0 and self._uniform(Stream.IN_CHOPPER, 1)[0] < config.in_chop_prob
@@ -242,7 +241,8 @@ class TransferEdge:
         if self.columns or not (self._rule.parameters.update_management or self._rule.parameters.update_bl_management):
             return self._read
         most = self._rule.parameters.desired_bl * self.target.granularity / abs(rate)
-        return np.clip(self._read, -most, most, dtype=np.float32)
+        cut: Float32 = np.clip(self._read, -most, most, dtype=np.float32)
+        return cut
 
     def _write(self, at: int, values: Float32, rule: PulseRule, rate: float) -> None:
         self._one_hot[0, at] = 1.0

@@ -1,4 +1,4 @@
-"""The refresh of one-sided cells: pairs that have grown large on both sides are reset and their difference is written."""
+"""One-sided cells: the refresh of pairs that have grown large on both sides, and mirror images of devices."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import periphery
 from ..arrays import Float32
-from ..config import OneSidedUnitCell
+from ..config import OneSidedUnitCell, PulsedDevice
 from ..device_array import STEP_MASK, DeviceArray, PulseRule, Trains
 from ..errors import ConfigError
 from ..seeds import derive_seed
@@ -110,27 +110,44 @@ def sorted_shares(a: Float32, b: Float32) -> tuple[Float32, Float32]:
     return np.minimum(a, b), np.maximum(a, b)
 
 
+def mirrored(device: PulsedDevice) -> PulsedDevice:
+    """The configuration of a device whose up is the down of ``device``, with all weights of the other sign."""
+    twin = device.mutable_copy()
+    for name in ("A", "gamma", "reverse", "piecewise", "pow_gamma"):
+        up, down = f"{name}_up", f"{name}_down"
+        if hasattr(device, up):
+            turned = [getattr(device, down), getattr(device, up)]
+            if name == "piecewise":  # its nodes run from the lower to the upper bound
+                turned = [list(reversed(nodes)) for nodes in turned]
+            setattr(twin, up, turned[0])
+            setattr(twin, down, turned[1])
+    if hasattr(device, "b"):
+        twin.b = -device.b
+    twin.w_max, twin.w_min = -device.w_min, -device.w_max
+    return twin
+
+
 def mirror(source: Cells, target: Cells) -> None:
     """Give ``target`` the mirror images of the devices of ``source``: up is down, and all weights change their sign."""
     assert isinstance(source, DeviceArray)
     fields = source.hidden_parameters()
-    mirrored = {}
+    turned = {}
     for name, values in fields.items():
         if name == "max_bound":
-            mirrored["min_bound"] = -values
+            turned["min_bound"] = -values
         elif name == "min_bound":
-            mirrored["max_bound"] = -values
+            turned["max_bound"] = -values
         elif name in ("dwmin_up", "dwmin_down", "gamma_up", "gamma_down"):
-            mirrored[_other_direction(name)] = values
+            turned[_other_direction(name)] = values
         elif name in ("slope_up", "slope_down"):
-            mirrored[_other_direction(name)] = -values
+            turned[_other_direction(name)] = -values
         elif name in ("reset_bias", "reference"):
-            mirrored[name] = -values
+            turned[name] = -values
         elif name in ("decay_scales", "diffusion_rates", "drift_nu"):
-            mirrored[name] = values
+            turned[name] = values
         else:
             raise ConfigError(f"there is no mirror image of the device parameter {name}; set copy_inverted to False")
-    target.set_hidden_parameters(mirrored)
+    target.set_hidden_parameters(turned)
 
 
 def _other_direction(name: str) -> str:
