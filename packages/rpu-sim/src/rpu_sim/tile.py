@@ -211,10 +211,13 @@ class Tile:
             array: float32 [out_size, in_size], C-contiguous and writeable, of the framework that holds the state.
         """
         values = as_numpy(array, "array")
-        state.check_array(values, self._views["weight"].shape, "array")
-        values[...] = self._views["weight"]
-        self._adopt(self._views | {"weight": values})
-        self._arrays["weight"] = array
+        state.check_array(values, self._weight.shape, "array")
+        held = {name: v.copy() for name, v in self._cells.state().items()}
+        values[...] = self._weight
+        self._weight, self._weight_array = values, array
+        self._cells = self._make_cells()
+        self._cells.restore(held, "")
+        self._adopt_buffers(self._buffers)
 
     def read_weights(self, x_values: Array = None, *, over_sampling: int = 10) -> Array:
         """An estimate of the weights from noisy products, by least squares.
