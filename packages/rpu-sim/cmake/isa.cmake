@@ -14,9 +14,11 @@ function(rpu_add_level name lanes)
   endif()
   add_library(rpu_isa_${name} OBJECT
     core/cpu/kernels_cells.cpp
+    core/cpu/kernels_drift.cpp
     core/cpu/kernels_mvm.cpp
     core/cpu/kernels_update.cpp
     core/cpu/kernels_weights.cpp
+    core/cpu/kernels_write.cpp
   )
   target_link_libraries(rpu_isa_${name} PRIVATE rpu_common)
   target_compile_definitions(rpu_isa_${name} PRIVATE RPU_LEVEL=isa_${name} RPU_LANES=${lanes})

@@ -39,7 +39,9 @@ class Tile:
         like: An array whose framework (NumPy or torch, on the CPU) holds the state.
 
     Attributes:
-        weights: The array itself, float32 [out_size, in_size]. It may be changed in place.
+        weights: The array itself, float32 [out_size, in_size]. It may be changed in place, unless the device has write
+            noise: then it only shows the stored weights, and `set_weights` writes. As a NumPy array it is read-only
+            then; PyTorch has no such tensors.
         steps: Number of forward, backward, update and lifecycle calls so far; part of the address of a random number.
 
     Raises:
@@ -62,6 +64,9 @@ class Tile:
         self.steps = {"forward": 0, "backward": 0, "update": 0, "lifecycle": 0}
         self._hold(np.empty((out_size, in_size), np.float32))
         self._cells = self._make_cells()
+        if self._cells.hides_state and self._framework == "numpy":
+            self._weight_array = self._weight.view()
+            self._weight_array.flags.writeable = False
         self._adopt_buffers(self._new_buffers())
         for product in self._products.values():
             product.draw_constants(self._key)
@@ -312,6 +317,17 @@ class Tile:
     def diffuse(self) -> None:
         """Add the diffusion noise of one call to every weight."""
         self._cells.diffuse()
+        mark_written(self._weight_array)
+
+    def drift(self, delta_t: float) -> None:
+        """Let every weight drift for ``delta_t`` seconds, if the device drifts (``drift.nu`` above 0).
+
+        Cells that were written since the last call keep their weight, and their clock starts now.
+        """
+        state.check_finite(delta_t, "delta_t")
+        if delta_t < 0.0:
+            raise ConfigError(f"delta_t is {delta_t}; time does not run backwards")
+        self._cells.drift_for(delta_t)
         mark_written(self._weight_array)
 
     def reset(self, start_column: int = 0, n_columns: int | None = None, prob: float = 1.0) -> None:
