@@ -105,6 +105,28 @@ struct LifecycleArgs {
   uint32_t step;
 };
 
+/// What the array shows of stored weights: all of them, or those that pulses have touched.
+struct WriteArgs {
+  ConstMatrix stored;
+  Matrix visible;
+  float sigma;
+  const Coincidences* pulses;  // null: every cell is written
+  uint64_t seed;
+  uint32_t step, chunk;
+};
+
+struct DriftArgs {
+  Matrix weights;
+  CellFields cells;
+  const params::DriftParameter* params;
+  Field nu;                   // exponent of each cell
+  float *age, *start, *seen;  // [rows, cols] memory of the cells, see physics/drift.hpp
+  const float* before;        // follow: weights before the change
+  float duration;             // drift: in units of t_0
+  uint64_t seed;
+  uint32_t step;
+};
+
 struct UniformArgs {
   Matrix out;
   float low, high;
@@ -130,6 +152,17 @@ struct UpdateKernels {
   PulseTotals (*update[kDeviceKinds])(const UpdateArgs&, Range rows);
 };
 
+struct WriteKernels {
+  void (*pulsed)(const WriteArgs&, Range rows);
+  void (*all)(const WriteArgs&, Range rows);
+};
+
+struct DriftKernels {
+  void (*drift)(const DriftArgs&, Range rows);
+  void (*follow)(const DriftArgs&, Range rows);
+  void (*draw_exponents)(const DriftArgs&, Range rows);
+};
+
 struct Kernels {
   const char* level;
   int lanes;
@@ -137,6 +170,8 @@ struct Kernels {
   UpdateKernels update;
   MvmKernels mvm;
   WeightKernels weights;
+  WriteKernels write;
+  DriftKernels drift;
 };
 
 }  // namespace rpu

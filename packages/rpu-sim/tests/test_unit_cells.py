@@ -13,7 +13,6 @@ from exact import assert_same_bits, batch
 import aihw_presets
 from rpu_sim import Tile
 from rpu_sim import config as c
-from rpu_sim.config.base import walk
 from rpu_sim.errors import ConfigError, NonFiniteError, StateError
 
 PERFECT = c.IOParameters(is_perfect=True)
@@ -535,9 +534,6 @@ def test_presets_become_tiles(name: str) -> None:
         pytest.skip("an inference configuration belongs to a frontend")
     config = c.from_dict(plain_form)
     assert c.from_dict(c.to_dict(config)) == config
-    for part in walk(config):  # write noise is simulated in a later version
-        if getattr(part, "write_noise_std", 0.0) > 0.0:
-            part.write_noise_std = 0.0  # type: ignore[attr-defined]
     tile = train(Tile(4, 6, config, seed=1), 0, 2)
     assert np.isfinite(tile.weights).all()
 

@@ -150,10 +150,13 @@ void compute_implicit(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, 
 PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint32_t chunk) {
   const UpdateArgs args{u.device_params, u.weights, u.cells, pulses, u.lr < 0.0f, u.seed, u.step, chunk};
   const auto kernel = kernels().update.update[static_cast<int>(u.device)];
+  const ConstMatrix stored{u.weights.data, u.weights.rows, u.weights.cols, u.weights.stride};
+  const WriteArgs writes{stored, u.visible, u.write_noise, &pulses, u.seed, u.step, chunk};
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   std::atomic<int64_t> up{0}, down{0};
   parallel_for(blocks.count(), blocks.cells() * (1 + pulses.n_words / 8), [&](int64_t i) {
     const PulseTotals fired = kernel(args, blocks[i]);
+    if (u.visible.data != nullptr) kernels().write.pulsed(writes, blocks[i]);
     up.fetch_add(fired.up, std::memory_order_relaxed);
     down.fetch_add(fired.down, std::memory_order_relaxed);
   });

@@ -9,6 +9,8 @@ struct PulsedUpdate {
   const void* device_params;
   Matrix weights;
   CellFields cells;
+  Matrix visible;                       // what the array shows of the weights; no data: the weights themselves
+  float write_noise;                    // standard deviation of the visible weight around the stored one
   params::UpdateParameters parameters;  // resolutions already normalised
   ConstMatrix x, d;                     // [batch, in], [batch, out]
   Drive drive;

@@ -1,3 +1,4 @@
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -21,8 +22,12 @@ const void* Device::params() const {
   return std::visit([](const auto& p) -> const void* { return &p; }, params_);
 }
 
-Cells::Cells(Weights weights, std::vector<Weights> fields, int reference)
-    : weights_(std::move(weights)), fields_(std::move(fields)), reference_(reference) {
+Cells::Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Weights> visible,
+             float write_noise)
+    : weights_(std::move(weights)), fields_(std::move(fields)), reference_(reference), visible_(std::move(visible)),
+      write_noise_(write_noise) {
+  if (visible_ && (visible_->shape(0) != weights_.shape(0) || visible_->shape(1) != weights_.shape(1)))
+    throw Error(ErrorKind::Shape, "stored and visible weights must have the same shape");
   if (reference < -1 || reference >= static_cast<int>(fields_.size()))
     throw Error(ErrorKind::Shape, "reference must be the number of a field, or -1");
   if (fields_.size() < kBaseFields || fields_.size() > kMaxFields)
@@ -37,6 +42,12 @@ Cells::Cells(Weights weights, std::vector<Weights> fields, int reference)
 Matrix Cells::weights() const {
   const auto rows = static_cast<int64_t>(weights_.shape(0)), cols = static_cast<int64_t>(weights_.shape(1));
   return {weights_.data(), rows, cols, cols};
+}
+
+Matrix Cells::visible() const {
+  Matrix out = weights();
+  out.data = visible_ ? visible_->data() : nullptr;
+  return out;
 }
 
 CellFields Cells::fields() const {
@@ -76,8 +87,9 @@ void bind_cells(nb::module_& m) {
   nb::class_<Device>(m, "Device", "Kind and parameters of a pulsed device.")
       .def(nb::init<nb::handle>(), nb::arg("dataclass"));
   nb::class_<Cells>(m, "Cells", "Borrowed view of the weights and per-cell parameters of a tile.")
-      .def(nb::init<Weights, std::vector<Weights>, int>(), nb::arg("weights").noconvert(), nb::arg("fields").noconvert(),
-           nb::arg("reference") = -1);
+      .def(nb::init<Weights, std::vector<Weights>, int, std::optional<Weights>, float>(),
+           nb::arg("weights").noconvert(), nb::arg("fields").noconvert(), nb::arg("reference") = -1,
+           nb::arg("visible").noconvert() = nb::none(), nb::arg("write_noise") = 0.0f);
 
   m.def("populate", [](const Device& device, const Cells& cells, uint64_t seed) {
     const nb::gil_scoped_release unlocked;

@@ -35,6 +35,8 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   u.device_params = device.params();
   u.weights = cells.weights();
   u.cells = cells.fields();
+  u.visible = cells.visible();
+  u.write_noise = cells.write_noise();
   u.parameters = spec.parameters;
   u.drive = static_cast<Drive>(drive);
   u.x = batch_view(x, u.weights.cols, "x");

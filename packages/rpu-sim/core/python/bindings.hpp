@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -35,18 +36,27 @@ class Device {
   ListStorage lists_;
 };
 
-/// Borrowed view of the weights and per-cell parameters of a tile; keeps the caller's arrays alive.
+/// Borrowed view of the weights and per-cell parameters of a tile; keeps the caller's arrays alive. With write noise,
+/// the weights are the stored ones, and `visible` is what the array shows.
 class Cells {
  public:
-  Cells(Weights weights, std::vector<Weights> fields, int reference);
+  Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Weights> visible, float write_noise);
   Matrix weights() const;
   CellFields fields() const;
+  Matrix visible() const;
+  bool has_write_noise() const { return visible_.has_value(); }
+  float write_noise() const { return write_noise_; }
 
  private:
   Weights weights_;
   std::vector<Weights> fields_;
   int reference_;
+  std::optional<Weights> visible_;
+  float write_noise_;
 };
+
+/// Arguments of a write of all cells; the cells must have write noise.
+WriteArgs write_args(const Cells& cells, uint64_t seed, uint32_t step);
 
 /// View of a batch; throws ShapeError unless it has `width` columns that are contiguous.
 ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name);
@@ -56,5 +66,7 @@ void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
 void bind_transfer(nb::module_& m);
 void bind_weights(nb::module_& m);
+void bind_transfer(nb::module_& m);
+void bind_stored(nb::module_& m);
 
 }  // namespace rpu::python

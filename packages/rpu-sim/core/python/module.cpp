@@ -43,4 +43,6 @@ NB_MODULE(_core, m) {
   python::bind_mvm(m);
   python::bind_transfer(m);
   python::bind_weights(m);
+  python::bind_transfer(m);
+  python::bind_stored(m);
 }

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import FloatingPointDevice, PulsedDevice, PulseType, RPUConfigBase, from_dict, to_dict
+from .config import PulseType, RPUConfigBase, from_dict, to_dict
 from .config.base import walk
 from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
@@ -35,10 +35,6 @@ def check_supported(config: Any) -> None:
 
 
 def _check_device(device: Any) -> None:
-    if isinstance(device, (PulsedDevice, FloatingPointDevice)) and device.drift.nu > 0.0:
-        raise ConfigError("drift of training devices is not simulated in this version; set drift.nu to 0")
-    if getattr(device, "write_noise_std", 0.0) > 0.0:
-        raise ConfigError("write noise is not simulated in this version; set write_noise_std to 0")
     if getattr(device, "count_pulses", False):
         raise ConfigError("pulses are counted per tile (Tile.pulse_counts), not per device; set count_pulses to False")
 

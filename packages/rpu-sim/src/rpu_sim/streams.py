@@ -22,6 +22,8 @@ class Stream(enum.IntEnum):
     CYCLE_PULSE = 8  # cycle noise, one draw per pulse
     DIFFUSION = 9
     RESET = 10
+    DRIFT = 11
+    WRITE_NOISE = 12
     FORWARD_INPUT = 16  # input noise and DAC rounding
     FORWARD_OUTPUT = 17  # output noise and ADC rounding
     BACKWARD_INPUT = 18

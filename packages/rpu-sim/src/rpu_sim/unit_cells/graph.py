@@ -151,6 +151,11 @@ class CellGraph:
         return self.children[0].granularity
 
     @property
+    def hides_state(self) -> bool:
+        """Whether the weight only shows what the arrays hold, so that writing into it would be lost."""
+        return not self._is_last or self.children[-1].hides_state
+
+    @property
     def pulses(self) -> list[int]:
         """Up and down pulses of all arrays."""
         return [sum(child.pulses[side] for child in self.children) for side in (0, 1)]
@@ -393,6 +398,12 @@ class CellGraph:
         """Let the weights of all arrays diffuse."""
         for child in self.children:
             child.diffuse()
+        self._end_lifecycle()
+
+    def drift_for(self, delta_t: float) -> None:
+        """Let the weights of all arrays drift."""
+        for child in self.children:
+            child.drift_for(delta_t)
         self._end_lifecycle()
 
     def reset(self, start_column: int, n_columns: int, prob: float) -> None:

@@ -67,6 +67,11 @@ class RankUpdateCells:
         self._set_compound(device)
 
     @property
+    def hides_state(self) -> bool:
+        """Whether the weight only shows what the devices hold."""
+        return self.child.hides_state
+
+    @property
     def granularity(self) -> float:
         """Granularity of the devices."""
         return self.child.granularity
@@ -188,6 +193,11 @@ class RankUpdateCells:
     def diffuse(self) -> None:
         """Let the weights diffuse."""
         self.child.diffuse()
+        self.steps["lifecycle"] += 1
+
+    def drift_for(self, delta_t: float) -> None:
+        """Let the weights drift."""
+        self.child.drift_for(delta_t)
         self.steps["lifecycle"] += 1
 
     def reset(self, start_column: int, n_columns: int, prob: float) -> None:
