@@ -44,6 +44,7 @@ def pulses(tile: Tile, d: float, lr: float, n: int = 1, width: float = 1.0) -> N
 # -- every kind of cell ------------------------------------------------------------------------------------------------
 
 NOISY = c.IOParameters(out_bound=1.0, out_noise=0.01, out_noise_std=0.2, inp_res=-1.0, out_res=-1.0)
+WRITTEN = c.SoftBoundsDevice(dw_min=0.01, write_noise_std=0.5)
 SOFT = c.SoftBoundsDevice(dw_min=0.01, diffusion=0.001, lifetime=50.0)
 
 
@@ -79,6 +80,9 @@ def cells() -> dict[str, Any]:
             SOFT, n_rows_per_transfer=2, random_row=True, n_x_bins=6, n_d_bins=4
         ),
         "mixed-precision-vector": c.MixedPrecisionCompound(c.VectorUnitCell(pair), transfer_lr=0.7),
+        "write-noise": c.VectorUnitCell([WRITTEN, c.ConstantStepDevice()]),
+        "write-noise-transfer": c.TransferCompound([WRITTEN, WRITTEN], **read),
+        "write-noise-mixed-precision": c.MixedPrecisionCompound(WRITTEN),
         "nested": c.VectorUnitCell([reference, c.TransferCompound(pair, gamma=0.1, transfer_forward=NOISY)]),
     }
 
@@ -136,7 +140,8 @@ def test_weights_that_are_set_are_read(kind: str) -> None:
     room = min(float(values.min()) for name, values in bounded.items() if name.startswith("max_bound"))
     wanted = np.linspace(-0.1 * room, 0.1 * room, 35, dtype=np.float32).reshape(SHAPE)
     tile.set_weights(wanted)
-    np.testing.assert_allclose(tile.get_weights(), wanted, atol=2e-7)
+    noise = 6 * 0.5 * 0.01 if kind.startswith("write-noise") else 0.0  # of 35 weights, six sigma
+    np.testing.assert_allclose(tile.get_weights(), wanted, atol=2e-7 + noise)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -146,7 +151,10 @@ def test_hidden_parameters_come_back(kind: str) -> None:
     if hasattr(cells()[kind], "in_chop_prob"):  # the signs of the lines are no hidden parameters
         tile = tile_of(cells()[kind])
     hidden = tile.hidden_parameters()
-    if kind == "mixed-precision":  # the weights of a single device are no hidden parameters
+    if kind in (
+        "mixed-precision",
+        "write-noise-mixed-precision",
+    ):  # the weights of a single device are no hidden parameters
         twin.set_weights(tile.get_weights())
     twin.set_hidden_parameters(hidden)
     for name, values in twin.hidden_parameters().items():

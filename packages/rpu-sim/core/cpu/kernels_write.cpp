@@ -38,7 +38,8 @@ template <class Source> void write_pulsed_from(const WriteArgs& args, Range rows
 }
 
 void write_pulsed(const WriteArgs& args, Range rows) {
-  if (args.pulses->kind == params::PulseType::DETERMINISTIC_IMPLICIT) write_pulsed_from<ImplicitSource>(args, rows);
+  if (args.pulses->counts != nullptr) write_pulsed_from<CountSource>(args, rows);
+  else if (args.pulses->kind == params::PulseType::DETERMINISTIC_IMPLICIT) write_pulsed_from<ImplicitSource>(args, rows);
   else write_pulsed_from<TrainSource>(args, rows);
 }
 

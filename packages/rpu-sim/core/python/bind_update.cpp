@@ -68,6 +68,8 @@ nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& de
   u.device_params = device.params();
   u.weights = cells.weights();
   u.cells = cells.fields();
+  u.visible = cells.visible();
+  u.write_noise = cells.write_noise();
   u.seed = seed;
   u.step = step;
   if (static_cast<int64_t>(counts.shape(0)) != u.weights.rows || static_cast<int64_t>(counts.shape(1)) != u.weights.cols)

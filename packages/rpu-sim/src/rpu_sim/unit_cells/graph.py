@@ -379,8 +379,10 @@ class CellGraph:
             own = {n[: -len(suffix)]: v for n, v in parameters.items() if n[: -len(suffix)] + suffix == n}
             own = {name: values for name, values in own.items() if name in own_names}
             child.set_hidden_parameters(own)
-            inner_given = any(name.startswith("hidden_weights") for name in own)
-            if (weight := parameters.get(f"hidden_weights{suffix}")) is not None and not inner_given:
+            weight = parameters.get(f"hidden_weights{suffix}")
+            if weight is not None and "persistent_weights" in own:  # what the array shows of the stored weights
+                child.weight[...] = weight
+            elif weight is not None and not any(name.startswith("hidden_weights") for name in own):
                 child.set_weights(weight)
         for edge in self.edges:
             edge.set_hidden_parameters(parameters)
