@@ -28,7 +28,7 @@ def test_frameworks(name: str, needs: str) -> None:
 
 
 def test_weight_programming() -> None:
-    """Half of a run of the published study: SGD is worse than TTv2, which fails with a misplaced reference; AGAD does not.
+    """Half a run of the published study: SGD is worse than TTv2, which a misplaced reference ruins; AGAD bears it.
 
     The margins are more than ten standard deviations over seeds (0.3 to 4 percent points of the error).
     """

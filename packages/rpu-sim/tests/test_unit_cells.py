@@ -151,15 +151,13 @@ def test_hidden_parameters_come_back(kind: str) -> None:
     if hasattr(cells()[kind], "in_chop_prob"):  # the signs of the lines are no hidden parameters
         tile = tile_of(cells()[kind])
     hidden = tile.hidden_parameters()
-    if kind in (
-        "mixed-precision",
-        "write-noise-mixed-precision",
-    ):  # the weights of a single device are no hidden parameters
+    if kind.endswith("mixed-precision"):  # the weight of a single device is no hidden parameter
         twin.set_weights(tile.get_weights())
     twin.set_hidden_parameters(hidden)
     for name, values in twin.hidden_parameters().items():
         assert_same_bits(values, hidden[name], name)
-    assert_same_bits(twin.get_weights(), tile.get_weights(), "weights")
+    if kind != "write-noise-mixed-precision":
+        assert_same_bits(twin.get_weights(), tile.get_weights(), "weights")
 
 
 @pytest.mark.parametrize("kind", KINDS)
