@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rpu_sim import _core, reference
+from rpu_sim import _core, periphery, reference
 from rpu_sim.config import BoundManagementType, IOParameters, NoiseManagementType
 
 KEY = 0x1234567890ABCDEF
@@ -34,12 +34,10 @@ class Product:
     def __init__(self, io: IOParameters, weights: np.ndarray, *, backward: bool = False, key: int = KEY) -> None:
         self.io, self.backward, self.key = io, backward, key
         self.weights = np.ascontiguousarray(weights, np.float32)
+        direction = "backward" if backward else "forward"
         self.outputs = self.weights.shape[1] if backward else self.weights.shape[0]
-        self.constants: dict[str, np.ndarray] = {}
-        if not io.is_perfect and io.out_noise_std > 0:
-            self.constants["out_noise"] = np.zeros(self.outputs, np.float32)
-        if not io.is_perfect and io.noise_management is NoiseManagementType.AVERAGE_ABS_MAX:
-            self.constants["running_mean"] = np.zeros(1, np.float32)
+        shapes = periphery.buffer_shapes(io, direction, (self.weights.shape[0], self.weights.shape[1]))
+        self.constants = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
         self.compiled = _core.AnalogProduct(io, backward, self.weights, **self.constants)
         self.compiled.draw_constants(key)
 
@@ -54,10 +52,8 @@ class OracleProduct:
 
     def __init__(self, io: IOParameters, weights: np.ndarray, *, backward: bool = False, key: int = KEY) -> None:
         self.io, self.weights, self.backward, self.key = io, weights, backward, key
-        outputs = weights.shape[1] if backward else weights.shape[0]
-        self.constants: dict[str, np.ndarray] = {}
-        if not io.is_perfect and io.out_noise_std > 0:
-            self.constants["out_noise"] = reference.mvm.out_noise_constants(io, outputs, key, backward=backward)
+        shape = (weights.shape[0], weights.shape[1])
+        self.constants = reference.array.constants(io, shape, key, backward=backward)
         if not io.is_perfect and io.noise_management is NoiseManagementType.AVERAGE_ABS_MAX:
             self.constants["running_mean"] = np.zeros(1, np.float32)
 

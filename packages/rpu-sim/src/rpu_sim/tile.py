@@ -97,11 +97,10 @@ class Tile:
         return make_cells(device, self._rule.parameters, self._weight, self.seed, self.steps)
 
     def _new_buffers(self) -> dict[str, NDArray[Any]]:
-        sizes = {"forward": self.out_size, "backward": self.in_size}
         return {
-            f"buffer.{direction}_{name}": np.zeros(n, np.float32)
+            f"buffer.{direction}_{name}": np.zeros(shape, np.float32)
             for direction, io in self._io.items()
-            for name, n in periphery.buffer_sizes(io, sizes[direction]).items()
+            for name, shape in periphery.buffer_shapes(io, direction, (self.out_size, self.in_size)).items()
         }
 
     def _adopt_buffers(self, buffers: dict[str, NDArray[Any]]) -> None:
@@ -369,9 +368,9 @@ class Tile:
         self._renew_buffers()
 
     def _renew_buffers(self) -> None:
-        """Keep the constants of the periphery that the configuration still uses, draw those it newly needs."""
+        """Constants of the periphery follow from the seed and the new configuration; running means go on."""
         fresh = self._new_buffers()
-        kept = {name: self._buffers[name] for name in fresh.keys() & self._buffers.keys()}
+        kept = {name: self._buffers[name] for name in fresh.keys() & self._buffers.keys() if "running_mean" in name}
         self._adopt_buffers(fresh)
         for product in self._products.values():
             product.draw_constants(self._key)
