@@ -20,6 +20,26 @@ struct CodeBits {
 
 constexpr int kMaxPasses = 16;
 
+/// Points in time at which the pulses of a pass are read (physics/pulse_width.hpp).
+struct PulseGrid {
+  float points;           // 0: inputs are amplitudes, there is no time
+  float points_per_unit;  // of the input
+  float per_point;        // input per point
+  float edge;             // 1/2 with the trapezoid rule, 0 for a sum
+};
+
+/// Time-sliced IR drop (ops/time_slices.cpp).
+struct TimeSlices {
+  bool active;
+  int32_t segments;
+  int64_t physical_inputs;  // of the array in which the inputs of the tile are centred
+  float wire;               // MOhm between two inputs
+  float v_read;             // V
+  float g_max, g_min;       // uS
+  float charge_unit;        // uA times a step of the DAC, or 0: charge is not counted
+  PulseGrid grid[kMaxPasses];
+};
+
 /// What the array does beyond the plain product, and the passes of a product; zero where off (ops/io_spec.cpp).
 struct ArraySpec {
   bool active;               // anything but one plain pass
@@ -40,6 +60,7 @@ struct ArraySpec {
   float nonlinearity_std;
   float slope_calibration;   // point where the slope is restored, in units of the output
   float read_asymmetry;      // spread of the weights that negative inputs see; 0 with one pass
+  TimeSlices slices;
 };
 
 /// IOParameters of one direction, normalised once (ops/io_spec.cpp). A perfect product has neutral values.
@@ -88,6 +109,7 @@ struct PassInputArgs {
   const float* in;  // behind the DAC
   int64_t stride, inputs;
   Polarity polarity;  // inputs of the other sign are 0 in this pass
+  PulseGrid grid;
   const float* place;  // [inputs] 1 - (1 - j / n)^2, or null
   float *signal, *magnitude, *placed, *power;  // x, |x|, x place, x^2
   float *sum, *square_sum;                     // sum_j x, sum_j x^2
@@ -98,6 +120,7 @@ struct Pass {
   ConstMatrix weights;
   const float *signal, *magnitude, *placed, *power, *sum, *square_sum;  // of PassInputArgs
   float significance;                                                   // factor on its converted result
+  float idle;                                                           // factor on the current of idle inputs
 };
 
 /// Product and output path of the listed samples.
@@ -122,6 +145,8 @@ struct ArrayProductArgs {
   int64_t input_stride;
   float load_per_current;       // IR drop: n / g_ratio
   float gain;                   // of the nonlinearity
+  const float* idle;            // [outputs] what idle inputs add, or null
+  float counter_step;           // of the charge counter, or 0
   const float *voltage_offset;  // [outputs] or null: 0
   const float *nonlinearity;    // [outputs] or null: 0
 };

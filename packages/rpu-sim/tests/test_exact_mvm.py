@@ -10,7 +10,14 @@ from analog import OracleProduct, Product
 from exact import assert_same_bits, shapes
 
 from rpu_sim import _core, reference
-from rpu_sim.config import AnalogMVType, BoundManagementType, IOParameters, NoiseManagementType, WeightNoiseType
+from rpu_sim.config import (
+    AnalogMVType,
+    BoundManagementType,
+    IOParameters,
+    IOParametersIRDropT,
+    NoiseManagementType,
+    WeightNoiseType,
+)
 
 NM, BM, MV, WN = NoiseManagementType, BoundManagementType, AnalogMVType, WeightNoiseType
 IO = {
@@ -60,6 +67,16 @@ IO = {
     "split": IOParameters(mv_type=MV.SPLIT_MODE, inp_noise=0.01, inp_sto_round=True, out_bound=0.3),
     "bits": IOParameters(mv_type=MV.BIT_WISE, inp_res=1 / 30, out_bound=0.3, out_sto_round=True),
     "one-bit": IOParameters(mv_type=MV.BIT_WISE, inp_res=0.5),
+    "time-slices": IOParametersIRDropT(ir_drop=20.0, out_bound=2.0),
+    "time-slices-finer": IOParametersIRDropT(
+        ir_drop=20.0, ir_drop_segments=5, ir_drop_time_step_resolution_scale=2.5, ir_drop_g_min=1.0, inp_noise=0.02,
+        ir_drop_integration_sum=False, adc_frequency=2.0, w_noise=0.05, w_noise_type=WN.PCM_READ, v_offset_std=0.1,
+    ),
+    "time-slices-coarse": IOParametersIRDropT(
+        ir_drop_time_step_resolution_scale=0.1, adc_quantization=False, noise_management=NM.NONE, inp_bound=0.7
+    ),
+    "time-slices-split": IOParametersIRDropT(mv_type=MV.SPLIT_MODE, ir_drop=20.0, ir_drop_integration_sum=False),
+    "time-slices-bits": IOParametersIRDropT(mv_type=MV.BIT_WISE, inp_res=0.03, inp_sto_round=True),
     "everything": IOParameters(
         mv_type=MV.POS_NEG_SEPARATE_DIGITAL_SUM, w_read_asymmetry_dtod=0.2, ir_drop=1.0, ir_drop_g_ratio=300.0,
         w_noise=0.02, w_noise_type=WN.PCM_READ, v_offset_std=0.05, v_offset_w_min=-0.5, r_series=0.02,
@@ -68,6 +85,9 @@ IO = {
         bound_management=BM.ITERATIVE_WORST_CASE, noise_management=NM.AVERAGE_ABS_MAX,
     ),
 }  # fmt: skip
+
+
+PHYSICAL = 50  # inputs of the array around a tile
 
 
 def matrix(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -89,14 +109,14 @@ def inputs(samples: int, width: int, seed: int) -> np.ndarray:
 @functools.cache
 def expected(name: str, shape: tuple[int, int], samples: int, backward: bool) -> list[np.ndarray]:
     """Two calls of the oracle, the second with a frozen running mean, and the constants; slow, so levels share it."""
-    oracle = OracleProduct(IO[name], matrix(shape), backward=backward)
+    oracle = OracleProduct(IO[name], matrix(shape), backward=backward, physical=PHYSICAL)
     width = shape[0] if backward else shape[1]
     first = oracle(inputs(samples, width, seed=samples), step=3, first=11)
     return [first, oracle(inputs(samples, width, seed=samples + 1), step=4, freeze=True), *oracle.constants.values()]
 
 
 def check(name: str, shape: tuple[int, int], samples: int, backward: bool) -> None:
-    product = Product(IO[name], matrix(shape), backward=backward)
+    product = Product(IO[name], matrix(shape), backward=backward, physical=PHYSICAL)
     width = shape[0] if backward else shape[1]
     first = product(inputs(samples, width, seed=samples), step=3, first=11)
     actual = [

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 COMMON_CLASSES = [
-    *("SimpleDriftParameter", "DriftParameter", "IOParameters", "UpdateParameters"),
+    *("SimpleDriftParameter", "DriftParameter", "IOParameters", "IOParametersIRDropT", "UpdateParameters"),
     *("WeightModifierParameter", "WeightClipParameter", "WeightRemapParameter"),
 ]
 CPP_SCALARS = {float: "float", bool: "bool", int: "int32_t"}

@@ -3,8 +3,10 @@
 #pragma once
 #include "../kernels_mvm.hpp"
 #include "../physics/adc.hpp"
+#include "../physics/charge_counter.hpp"
 #include "../physics/ir_drop.hpp"
 #include "../physics/nonlinearity.hpp"
+#include "../physics/pulse_width.hpp"
 #include "../physics/read_noise.hpp"
 #include "../physics/voltage_offset.hpp"
 #include "gemm.hpp"
@@ -23,6 +25,7 @@ void pass_inputs(const PassInputArgs& args, Range rows) {
         F x = load(args.in + start + at, left);
         if (args.polarity == Polarity::kNegative) x = select(x < 0.0f, x, F{});
         if (args.polarity == Polarity::kPositive) x = select(x > 0.0f, x, F{});
+        if (args.grid.points > 0.0f) x = sampled_pulse(x, args.grid);
         if (args.signal != nullptr) store(args.signal + start + at, x, left);
         if (args.magnitude != nullptr) store(args.magnitude + start + at, abs_(x), left);
         if (args.placed != nullptr) store(args.placed + start + at, x * load(args.place + at, left), left);
@@ -75,6 +78,7 @@ void apply_effects(const ArrayProductArgs& args, uint32_t number, Range rows, Ra
     for (int k = 0; k < 4; ++k) {
       const int64_t i = at + 16 * k, col = quad.column(k);
       F y = load(c.y + i, kLanes);
+      if (args.idle != nullptr) y = y + load(args.idle + col, outputs - col) * pass.idle;
       if (array.ir_drop > 0.0f)
         y = ir_dropped(y, load(c.load + i, kLanes) * args.load_per_current, load(c.placed + i, kLanes), array);
       if (array.offsets) {
@@ -85,6 +89,7 @@ void apply_effects(const ArrayProductArgs& args, uint32_t number, Range rows, Ra
         const F power = array.pcm_read_noise ? load(c.power + i, kLanes) : broadcast(pass.square_sum[row]);
         y = read_noisy(y, power, xi[k], array);
       }
+      if (args.counter_step > 0.0f) y = counted(y, args.counter_step);
       store(c.y + i, y, kLanes);
     }
   });

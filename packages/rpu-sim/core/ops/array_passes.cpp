@@ -2,6 +2,7 @@
 
 #include "../cpu/dispatch.hpp"
 #include "batches.hpp"
+#include "time_slices.hpp"
 
 namespace rpu {
 namespace {
@@ -63,7 +64,14 @@ ArrayCall prepare_array(const Mvm& call) {
   const ArraySpec& array = call.io.array;
   ArrayCall prepared{};
   if (!array.active) return prepared;
+  prepared.weights = call.weights;
   prepared.negative_weights = negative_weights(call);
+  if (array.slices.active) {
+    const SlicedArray sliced = slice_array(call);
+    prepared.weights = sliced.weights;
+    prepared.idle = sliced.idle;
+    prepared.counter_step = sliced.counter_step;
+  }
   if (array.ir_drop > 0.0f) {
     prepared.place = places(call.input.cols);
     prepared.load_per_current = static_cast<float>(call.input.cols) / array.ir_drop_g_ratio;
@@ -73,7 +81,7 @@ ArrayCall prepare_array(const Mvm& call) {
 }
 
 int64_t buffers_per_input(const ArraySpec& array) {
-  const int64_t signal = sends_bits(array) || reads_polarities_apart(array);
+  const int64_t signal = sends_bits(array) + (array.slices.active || reads_polarities_apart(array));
   return 1 + array.passes * (signal + 2 * (array.ir_drop > 0.0f) + array.pcm_read_noise);
 }
 
@@ -102,18 +110,19 @@ const Pass* pass_inputs(const Mvm& call, const ArrayCall& prepared, DacArgs dac,
     args.stride = dac.out_stride;
     args.inputs = dac.input.cols;
     args.polarity = negative ? Polarity::kNegative : positive ? Polarity::kPositive : Polarity::kBoth;
+    args.grid = array.slices.grid[p];
     args.place = prepared.place;
-    args.signal = buffer(negative || positive);
+    args.signal = buffer(array.slices.active || negative || positive);
     args.magnitude = buffer(array.ir_drop > 0.0f);
     args.placed = buffer(array.ir_drop > 0.0f);
     args.power = buffer(array.pcm_read_noise);
     args.sum = sums + 2 * p * rows;
     args.square_sum = args.sum + rows;
     over_rows(rows, args.inputs, 300, [&](Range range) { kernels().mvm.pass_inputs(args, range); });
-    w.passes[p] = {negative ? prepared.negative_weights : call.weights,
+    w.passes[p] = {negative ? prepared.negative_weights : prepared.weights,
                    args.signal != nullptr ? args.signal : args.in,
                    args.magnitude, args.placed, args.power, args.sum, args.square_sum,
-                   static_cast<float>(1u << array.bits[p].shift)};
+                   static_cast<float>(1u << array.bits[p].shift), args.grid.points * args.grid.per_point};
   }
   return w.passes;
 }

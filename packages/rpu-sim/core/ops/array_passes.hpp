@@ -6,10 +6,13 @@ namespace rpu {
 
 /// What the array needs for one call, whatever the samples. Empty for a plain product.
 struct ArrayCall {
-  ConstMatrix negative_weights;  // what negative inputs read
+  ConstMatrix weights;           // what is read: those of the tile, or damped by the time-sliced IR drop
+  ConstMatrix negative_weights;  // what inputs of a negative pass read
   const float* place;            // [inputs] 1 - (1 - j / n)^2 for the IR drop, or null
   float load_per_current;        // n / g_ratio
   float gain;                    // of the nonlinearity
+  const float* idle;             // of SlicedArray, or null
+  float counter_step;
 };
 
 ArrayCall prepare_array(const Mvm& call);

@@ -46,11 +46,12 @@ IoSpec perfect(float out_scale, bool backward) {
   return io;
 }
 
+uint32_t largest_code(const Converter& dac) { return static_cast<uint32_t>(std::rint(dac.bound * dac.per_unit)); }
+
 /// Bits of the largest code of a DAC, without its sign.
 uint32_t code_bits(const Converter& dac) {
-  const auto largest = static_cast<uint32_t>(std::rint(dac.bound * dac.per_unit));
   uint32_t bits = 0;
-  while (largest >> bits != 0) ++bits;
+  while (largest_code(dac) >> bits != 0) ++bits;
   return bits;
 }
 
@@ -77,6 +78,16 @@ void make_passes(ArraySpec& array, const Converter& dac, int32_t bit_shift) {
       break;
   }
   array.converts_each = array.passes > 1 && array.mv_type != AnalogMVType::POS_NEG_SEPARATE;
+}
+
+/// Points in time for the codes of one pass.
+PulseGrid make_grid(const params::IOParametersIRDropT& p, const Converter& dac, const CodeBits& bits) {
+  const uint32_t part = largest_code(dac) >> bits.shift;
+  const double codes = static_cast<double>(bits.mask != 0 && part > bits.mask ? bits.mask : part);
+  const double scale = static_cast<double>(p.ir_drop_time_step_resolution_scale);
+  const double points = std::max(2.0, std::floor((codes + 1.0) * scale)), per_code = (points - 1.0) / codes;
+  return {static_cast<float>(points), static_cast<float>(per_code * static_cast<double>(dac.per_unit)),
+          static_cast<float>(static_cast<double>(dac.step) / per_code), p.ir_drop_integration_sum ? 0.0f : 0.5f};
 }
 
 ArraySpec make_array(const params::IOParameters& p, const Converter& dac, const Converter& adc) {
@@ -124,6 +135,22 @@ IoSpec make_io_spec(const params::IOParameters& p, bool backward) {
   io.test_negative_bound = p.bm_test_negative_bound;
   io.array = make_array(p, io.dac, io.adc);
   return io;
+}
+
+void add_time_slices(IoSpec& io, const params::IOParametersIRDropT& p, int64_t physical_inputs) {
+  if (p.is_perfect || p.mv_type == AnalogMVType::IDEAL) return;
+  TimeSlices& slices = io.array.slices;
+  io.array.active = slices.active = true;
+  io.array.ir_drop = 0.0f;  // the simple model
+  slices.segments = p.ir_drop_segments;
+  slices.physical_inputs = physical_inputs;
+  slices.wire = 1e-6f * p.ir_drop * p.ir_drop_rs;
+  slices.v_read = p.ir_drop_v_read;
+  slices.g_max = p.ir_drop_g_max;
+  slices.g_min = p.ir_drop_g_min;
+  slices.charge_unit = p.adc_quantization ? 100.0f / p.adc_frequency : 0.0f;
+  for (int32_t pass = 0; pass < io.array.passes; ++pass)
+    slices.grid[pass] = make_grid(p, io.dac, io.array.bits[pass]);
 }
 
 }  // namespace rpu

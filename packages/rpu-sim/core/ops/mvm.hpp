@@ -5,7 +5,7 @@
 namespace rpu {
 
 struct Mvm {
-  IoSpec io;
+  const IoSpec& io;
   ConstMatrix weights;     // [out, in]
   ConstMatrix input;       // [batch, in] forward, [batch, out] backward
   Matrix output;           // [batch, out] forward, [batch, in] backward

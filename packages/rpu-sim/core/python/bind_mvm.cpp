@@ -23,7 +23,7 @@ class AnalogProduct {
  public:
   AnalogProduct(nb::handle io_parameters, bool backward, Weights weights, std::optional<Vector> running_mean,
                 std::optional<Vector> out_noise, std::optional<Vector> nonlinearity,
-                std::optional<Vector> voltage_offset, std::optional<Weights> read_asymmetry)
+                std::optional<Vector> voltage_offset, std::optional<Weights> read_asymmetry, int64_t physical_inputs)
       : io_(make_io_spec(from_python<params::IOParameters>(io_parameters), backward)),
         weights_(std::move(weights)),
         running_mean_(std::move(running_mean)),
@@ -31,6 +31,8 @@ class AnalogProduct {
         nonlinearity_(std::move(nonlinearity)),
         voltage_offset_(std::move(voltage_offset)),
         read_asymmetry_(std::move(read_asymmetry)) {
+    if (physical_inputs > 0)
+      add_time_slices(io_, from_python<params::IOParametersIRDropT>(io_parameters), physical_inputs);
     const Matrix w = matrix_view(weights_);
     inputs_ = backward ? w.rows : w.cols;
     outputs_ = backward ? w.cols : w.rows;
@@ -46,8 +48,7 @@ class AnalogProduct {
 
   void run(const Samples& input, const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample,
            bool freeze_mean) const {
-    Mvm call{};
-    call.io = io_;
+    Mvm call{io_, {}, {}, {}, {}, nullptr, false, 0, 0, 0};
     call.weights = read_only(matrix_view(weights_));
     call.input = batch_view(input, inputs_, io_.backward ? "d" : "x");
     call.output = matrix_view(output);
@@ -91,11 +92,11 @@ class AnalogProduct {
 void bind_mvm(nb::module_& m) {
   nb::class_<AnalogProduct>(m, "AnalogProduct", "Matrix-vector product of a tile in one direction.")
       .def(nb::init<nb::handle, bool, Weights, std::optional<Vector>, std::optional<Vector>, std::optional<Vector>,
-                    std::optional<Vector>, std::optional<Weights>>(),
+                    std::optional<Vector>, std::optional<Weights>, int64_t>(),
            nb::arg("io_parameters"), nb::arg("backward"), nb::arg("weights").noconvert(),
            nb::arg("running_mean").noconvert() = nb::none(), nb::arg("out_noise").noconvert() = nb::none(),
            nb::arg("nonlinearity").noconvert() = nb::none(), nb::arg("voltage_offset").noconvert() = nb::none(),
-           nb::arg("read_asymmetry").noconvert() = nb::none())
+           nb::arg("read_asymmetry").noconvert() = nb::none(), nb::arg("physical_inputs") = 0)
       .def("draw_constants", &AnalogProduct::draw, nb::arg("seed"),
            "Fill the arrays of constants that are drawn once per tile.")
       .def("__call__", &AnalogProduct::run, nb::arg("input").noconvert(), nb::arg("output").noconvert(),

@@ -7,7 +7,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from . import _core
-from .config import AnalogMVType, IOParameters, NoiseManagementType, RPUConfigBase
+from .config import (
+    AnalogMVType,
+    IOParameters,
+    IOParametersIRDropT,
+    MappingParameter,
+    NoiseManagementType,
+    RPUConfigBase,
+)
 
 DIRECTIONS = ("forward", "backward")
 
@@ -32,8 +39,18 @@ def buffer_shapes(io: IOParameters, direction: str, weights: tuple[int, int]) ->
     return {name: shape for name, (needed, shape) in shapes.items() if needed}
 
 
-def product(io: IOParameters, direction: str, weights: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> Any:
+def physical_inputs(io: IOParameters, direction: str, mapping: MappingParameter) -> int:
+    """Inputs of the physical array around the tile, on which the time-sliced IR drop depends; 0 without it."""
+    if not isinstance(io, IOParametersIRDropT):
+        return 0
+    return max(1, mapping.max_input_size if direction == "forward" else mapping.max_output_size)
+
+
+def product(
+    io: IOParameters, direction: str, weights: NDArray[Any], arrays: dict[str, NDArray[Any]], mapping: MappingParameter
+) -> Any:
     """The compiled product of one direction on borrowed arrays."""
     shape = (weights.shape[0], weights.shape[1])
     constants = {name: arrays[f"buffer.{direction}_{name}"] for name in buffer_shapes(io, direction, shape)}
-    return _core.AnalogProduct(io, direction == "backward", weights, **constants)
+    physical = physical_inputs(io, direction, mapping)
+    return _core.AnalogProduct(io, direction == "backward", weights, physical_inputs=physical, **constants)

@@ -107,7 +107,8 @@ class Tile:
         """Take the constants of the periphery and let the core borrow them."""
         self._buffers = buffers
         self._products = {
-            direction: periphery.product(io, direction, self._weight, buffers) for direction, io in self._io.items()
+            direction: periphery.product(io, direction, self._weight, buffers, self.rpu_config.mapping)
+            for direction, io in self._io.items()
         }
 
     # -- properties --------------------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ class Tile:
 
     # -- products ----------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Array, *, step: int | None = None, sample_offset: int = 0) -> Array:
+    def forward(self, x: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product y = W x.
 
         Args:
@@ -148,23 +149,32 @@ class Tile:
             step: Address of the noise; by default the next forward step of the tile, which then advances. An explicit
                 step repeats the noise of that step and leaves the counter alone.
             sample_offset: Global index of the first sample, for batches that are split.
+            evaluate: Leave the running mean of ``AVERAGE_ABS_MAX`` as it is; all other effects are the same.
 
         Returns:
             float32 [..., out_size] in the framework of ``x``.
         """
-        return self._product("forward", x, "x", self.in_size, self.out_size, step, sample_offset)
+        return self._product("forward", x, "x", self.in_size, self.out_size, step, sample_offset, evaluate)
 
-    def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0) -> Array:
+    def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product with the transposed weights, from d [..., out_size] to [..., in_size]; see `forward`."""
-        return self._product("backward", d, "d", self.out_size, self.in_size, step, sample_offset)
+        return self._product("backward", d, "d", self.out_size, self.in_size, step, sample_offset, evaluate)
 
     def _product(
-        self, direction: str, values: Array, name: str, width: int, outputs: int, step: int | None, sample_offset: int
+        self,
+        direction: str,
+        values: Array,
+        name: str,
+        width: int,
+        outputs: int,
+        step: int | None,
+        sample_offset: int,
+        evaluate: bool,
     ) -> Array:
         view, leading = samples(values, width, name)
         result: Float32 = np.empty((view.shape[0], outputs), np.float32)
         at = self.steps[direction] if step is None else step
-        self._products[direction](view, result, self._key, at & STEP_MASK, sample_offset & STEP_MASK)
+        self._products[direction](view, result, self._key, at & STEP_MASK, sample_offset & STEP_MASK, evaluate)
         if step is None:
             self.steps[direction] = at + 1
         if type(values) is np.ndarray:

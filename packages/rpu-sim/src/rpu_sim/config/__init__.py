@@ -50,7 +50,7 @@ from .enums import (
     WeightNoiseType,
     WeightRemapType,
 )
-from .io import IOParameters
+from .io import IOParameters, IOParametersIRDropT
 from .mapping import InputRangeParameter, MappingParameter, PrePostProcessingParameter, RuntimeParameter
 from .plain import from_dict, to_dict
 from .rpu import (
@@ -82,6 +82,7 @@ __all__ = [
     "FloatingPointDevice",
     "FloatingPointRPUConfig",
     "IOParameters",
+    "IOParametersIRDropT",
     "IdealDevice",
     "InputRangeParameter",
     "LinearStepDevice",

@@ -126,3 +126,48 @@ class IOParameters(ConfigBase):
             return 0
         steps = self.inp_res if self.inp_res > 1.0 else 1.0 / self.inp_res
         return round(steps / 2.0).bit_length()
+
+
+@dataclass
+class IOParametersIRDropT(IOParameters):
+    """Signal chain whose inputs are pulses of different length, with the IR drop along the wires at each moment.
+
+    Each weight is a pair of conductances, and a column of the array is a ladder of ``ir_drop_segments`` resistive
+    segments that carries the current of the inputs that are still on. The pulses need a grid, so ``inp_res`` must be
+    on. The simple column model (``ir_drop_g_ratio``) is replaced.
+    """
+
+    ir_drop: float = param(1.0, "Factor on the resistance of the wire; 1 is physical.")
+    ir_drop_rs: float = param(0.15, "Resistance of the wire between two inputs.", unit="Ohm")
+    ir_drop_segments: int = param(8, "Segments of the ladder that stands for a column.")
+    ir_drop_time_step_resolution_scale: float = param(1.0, "Points in time per level of the DAC.")
+    ir_drop_v_read: float = param(0.4005, "Voltage of the ADC; inputs are read at 0.2, 0.4 and 0.6 V.", unit="V")
+    ir_drop_g_max: float = param(25.0, "Conductance of the largest weight of the tile.", unit="uS")
+    ir_drop_g_min: float = param(0.0, "Conductance of a device that is off.", unit="uS")
+    ir_drop_integration_sum: bool = param(True, "Sum the currents over time; otherwise the trapezoid rule.")
+    adc_quantization: bool = param(True, "Count charge in whole units, rounded towards zero.")
+    adc_frequency: float = param(6.24, "Counts per 100 uA and step of time.")
+
+    def check(self) -> None:
+        super().check()
+        if self.is_perfect:
+            return
+        for name in ("ir_drop_rs", "ir_drop_v_read", "ir_drop_g_min"):
+            require(0.0 <= getattr(self, name) <= LARGEST, self, f"{name} must lie in 0..{LARGEST:g}")
+        for name in ("ir_drop_g_max", "adc_frequency"):
+            require(SMALLEST <= getattr(self, name) <= LARGEST, self, f"{name} must lie in {SMALLEST:g}..{LARGEST:g}")
+        require(self.ir_drop_g_min < self.ir_drop_g_max, self, "ir_drop_g_min must be below ir_drop_g_max")
+        require(1 <= self.ir_drop_segments <= 4096, self, "ir_drop_segments must lie in 1..4096")
+        scale = self.ir_drop_time_step_resolution_scale
+        require(0.01 <= scale <= 100.0, self, "ir_drop_time_step_resolution_scale must lie in 0.01..100")
+        require(0 < self.code_bits() <= MOST_BITS, self, f"pulses need codes of 1 to {MOST_BITS} bits from inp_res")
+        require(
+            self.mv_type in (AnalogMVType.ONE_PASS, AnalogMVType.SPLIT_MODE, AnalogMVType.BIT_WISE),
+            self,
+            "inputs of both signs are read at once; set mv_type to ONE_PASS, SPLIT_MODE or BIT_WISE",
+        )
+        require(
+            self.ir_drop_g_ratio == IOParameters().ir_drop_g_ratio,
+            self,
+            "ir_drop_g_ratio belongs to the simple model; use ir_drop_rs",
+        )

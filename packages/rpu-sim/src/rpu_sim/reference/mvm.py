@@ -7,9 +7,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import AnalogMVType, BoundManagementType, IOParameters, NoiseManagementType, WeightNoiseType
+from ..config import (
+    AnalogMVType,
+    BoundManagementType,
+    IOParameters,
+    IOParametersIRDropT,
+    NoiseManagementType,
+    WeightNoiseType,
+)
 from ..streams import Stream
-from . import array, philox
+from . import array, philox, time_slices
 from .fmath import f32, fma, rint
 
 Float32 = NDArray[np.float32]
@@ -56,7 +63,7 @@ def converter(resolution: float, bound: float, stochastic: bool) -> Converter:
 class Chain:
     """The signal chain of one direction."""
 
-    def __init__(self, io: IOParameters, *, backward: bool = False) -> None:
+    def __init__(self, io: IOParameters, *, backward: bool = False, physical_inputs: int = 0) -> None:
         perfect = io.is_perfect or io.mv_type is AnalogMVType.IDEAL
         self.io = IOParameters(
             inp_res=0, inp_bound=0, out_res=0, out_bound=0, out_noise=0, out_scale=io.out_scale,
@@ -74,6 +81,8 @@ class Chain:
         self.max_reduction = min(f32(io.max_bm_factor), self.max_dac_reduction)
         largest_code = int(np.rint(self.dac.bound * self.dac.per_unit)) if self.dac.step > 0 else 0
         self.passes = array.passes(io, largest_code)
+        self.physical_inputs = physical_inputs
+        self.largest_code = largest_code
         self.converts_each = len(self.passes) > 1 and io.mv_type is not AnalogMVType.POS_NEG_SEPARATE
 
     # -- noise management ------------------------------------------------------------------------------------------
@@ -140,10 +149,19 @@ class Chain:
         xi = draws.normals(x.shape[1], stream, INPUT_NOISE) if f32(self.io.inp_noise) > 0 else f32(0)
         return asymmetric(v + f32(self.io.inp_noise) * xi, self.io.inp_asymmetry)
 
-    def array_pass(self, x: Float32, matrix: Float32, draws: Draws, constants: dict[str, Float32]) -> Float32:
+    def array_pass(
+        self, x: Float32, matrix: Float32, part: array.Pass, draws: Draws, constants: dict[str, Float32]
+    ) -> Float32:
         """What one read of the array gives for the inputs of that pass."""
-        io, y = self.io, matmul(x, matrix)
-        if f32(io.ir_drop) > 0:
+        io = self.io
+        if isinstance(io, IOParametersIRDropT):
+            sliced = time_slices.slice_array(io, matrix, self.physical_inputs, self.dac.step)
+            grid = time_slices.pulse_grid(io, part, self.largest_code, self.dac.step, self.dac.per_unit)
+            x, matrix = grid.sampled(x), sliced.matrix
+        y = matmul(x, matrix)
+        if isinstance(io, IOParametersIRDropT):
+            y = y + sliced.idle * (grid.points * grid.per_point)
+        elif f32(io.ir_drop) > 0:
             load = matmul(np.abs(x), np.abs(matrix)) * (f32(x.shape[1]) / f32(io.ir_drop_g_ratio))
             y = array.ir_dropped(y, load, matmul(x * array.places(x.shape[1]), matrix), io)
         if f32(io.v_offset_std) > 0 or f32(io.r_series) > 0:
@@ -154,6 +172,8 @@ class Chain:
             pcm = io.w_noise_type is WeightNoiseType.PCM_READ
             power = matmul(x * x, np.abs(matrix)) if pcm else sum16(x * x)[:, None]
             y = array.read_noisy(y, power, draws.normals(y.shape[1], stream, READ_NOISE), io)
+        if isinstance(io, IOParametersIRDropT) and io.adc_quantization:
+            y = time_slices.counted(y, sliced.counter_step)
         return y
 
     def output_path(self, y: Float32, draws: Draws, constants: dict[str, Float32]) -> tuple[Float32, NDArray[np.bool_]]:
@@ -181,7 +201,7 @@ class Chain:
             if number == 0 or part.mask:
                 inputs = self.input_path(x, scale, of_pass, part)
             weights = w * constants["read_asymmetry"] if part.polarity < 0 and "read_asymmetry" in constants else w
-            y = self.array_pass(part.signal(inputs), weights if self.backward else weights.T, of_pass, constants)
+            y = self.array_pass(part.signal(inputs), weights if self.backward else weights.T, part, of_pass, constants)
             if self.converts_each:
                 y, over = self.output_path(y, of_pass, constants)
                 exceeded |= over
@@ -248,6 +268,7 @@ def mvm(
     backward: bool = False,
     running_mean: Float32 | None = None,
     freeze_mean: bool = False,
+    physical_inputs: int = 0,
     **constants: Float32,
 ) -> Float32:
     """y = W x for every row of ``x`` [batch, in], or W^T x backwards.
@@ -255,9 +276,10 @@ def mvm(
     Args:
         running_mean: State of ``AVERAGE_ABS_MAX``, one value that starts at 0 and is changed in place.
         freeze_mean: Use it without changing it.
+        physical_inputs: Size of the array around the tile; only the time-sliced IR drop depends on it.
         constants: Result of `array.constants`.
     """
-    chain = Chain(io, backward=backward)
+    chain = Chain(io, backward=backward, physical_inputs=physical_inputs)
     y = np.zeros((len(x), w.shape[1 if backward else 0]), f32)
     alpha = chain.scales(x, running_mean, freeze_mean)
     live = np.arange(len(x))

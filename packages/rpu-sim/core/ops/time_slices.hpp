@@ -1,0 +1,16 @@
+// Time-sliced IR drop: the ladders of all outputs of a tile as weights that are damped once per call.
+#pragma once
+#include "mvm.hpp"
+
+namespace rpu {
+
+/// Valid until the calling thread's next call.
+struct SlicedArray {
+  ConstMatrix weights;      // damped by the ladder
+  const float* idle;        // [outputs] result per point in time with all inputs idle
+  float counter_step;       // unit of the charge counter, or 0 without one
+};
+
+SlicedArray slice_array(const Mvm& call);
+
+}  // namespace rpu
