@@ -24,12 +24,13 @@ DRAW_VOLTAGE_OFFSET, DRAW_NONLINEARITY, DRAW_READ_ASYMMETRY, DRAW_OUT_NOISE = ra
 def part_of_code(v: Float32, shift: int, mask: int, step: np.float32, per_unit: np.float32) -> Float32:
     """Some bits of the code of every input, with its sign."""
     code = rint(np.abs(v) * per_unit).astype(np.uint32)
-    return np.copysign(((code >> np.uint32(shift)) & np.uint32(mask)).astype(f32) * step, v)
+    part: Float32 = np.copysign(((code >> np.uint32(shift)) & np.uint32(mask)).astype(f32) * step, v)
+    return part
 
 
 def ir_dropped(y: Float32, load: Float32, placed: Float32, io: IOParameters) -> Float32:
     """``load`` is n sum |w| |x| / g_ratio, ``placed`` the sum that is weighted with `places`."""
-    c = load * (load * (f32(0.05) * load - f32(0.2)) + f32(0.5))
+    c: Float32 = load * np.asarray(load * (f32(0.05) * load - f32(0.2)) + f32(0.5), f32)
     return y - f32(io.ir_drop) * (c * placed)
 
 
@@ -57,7 +58,8 @@ def read_noisy(y: Float32, power: Float32, xi: Float32, io: IOParameters) -> Flo
 
 def saturated(y: Float32, nl: Float32, gain: np.float32) -> Float32:
     """The nonlinearity of strength ``nl``."""
-    return gain * y / (f32(1) + np.abs(nl * y))
+    result: Float32 = gain * y / (f32(1) + np.abs(nl * y))
+    return result
 
 
 def calibrated_gain(io: IOParameters, nl: Float32, bound: np.float32) -> np.float32:
@@ -114,7 +116,8 @@ def constants(io: IOParameters, shape: tuple[int, int], key: int, *, backward: b
         return found
 
     def normals(number: int) -> Float32:
-        return philox.normals(1, shape[1 if backward else 0], 0, stream, number, key)[0]
+        row: Float32 = philox.normals(1, shape[1 if backward else 0], 0, stream, number, key)[0]
+        return row
 
     if f32(io.out_noise_std) > 0:
         found["out_noise"] = np.abs(f32(io.out_noise) * (f32(1) + f32(io.out_noise_std) * normals(DRAW_OUT_NOISE)))
@@ -133,4 +136,4 @@ def constants(io: IOParameters, shape: tuple[int, int], key: int, *, backward: b
 
 def has_read_noise(io: IOParameters) -> bool:
     """Whether the weights have read noise."""
-    return f32(io.w_noise) > 0 and io.w_noise_type is not WeightNoiseType.NONE
+    return bool(f32(io.w_noise) > 0) and io.w_noise_type is not WeightNoiseType.NONE

@@ -195,7 +195,8 @@ class Chain:
         self, x: Float32, scale: Float32, w: Float32, draws: Draws, constants: dict[str, Float32]
     ) -> tuple[Float32, NDArray[np.bool_]]:
         """All passes of one round: the converted outputs, and which samples exceeded a bound."""
-        total, exceeded = f32(0), np.zeros(len(x), bool)
+        total: Float32 = np.empty(0, f32)
+        exceeded = np.zeros(len(x), bool)
         for number, part in enumerate(self.passes):
             of_pass = replace(draws, number=number)
             if number == 0 or part.mask:
