@@ -37,6 +37,7 @@ struct TimeSlices {
   float v_read;             // V
   float g_max, g_min;       // uS
   float charge_unit;        // uA times a step of the DAC, or 0: charge is not counted
+  float read_noise;         // scale of the read noise that depends on the pulses, or 0
   PulseGrid grid[kMaxPasses];
 };
 
@@ -112,15 +113,15 @@ struct PassInputArgs {
   PulseGrid grid;
   const float* place;  // [inputs] 1 - (1 - j / n)^2, or null
   float *signal, *magnitude, *placed, *power;  // x, |x|, x place, x^2
-  float *sum, *square_sum;                     // sum_j x, sum_j x^2
+  float *sum, *square_sum, *magnitude_sum;     // sum_j x, sum_j x^2, sum_j |x|
 };
 
 /// One read of the array.
 struct Pass {
   ConstMatrix weights;
-  const float *signal, *magnitude, *placed, *power, *sum, *square_sum;  // of PassInputArgs
-  float significance;                                                   // factor on its converted result
-  float idle;                                                           // factor on the current of idle inputs
+  const float *signal, *magnitude, *placed, *power, *sum, *square_sum, *magnitude_sum;  // of PassInputArgs
+  float significance;  // factor on its converted result
+  float idle;          // factor on the current of idle inputs
 };
 
 /// Product and output path of the listed samples.
@@ -147,6 +148,9 @@ struct ArrayProductArgs {
   float gain;                   // of the nonlinearity
   const float* idle;            // [outputs] what idle inputs add, or null
   float counter_step;           // of the charge counter, or 0
+  const float* noise_weights;   // three matrices M2, M1, M0 of physics/pulse_read_noise.hpp, or null
+  float noise_scale;            // of that noise, over kappa
+  float codes_per_sum;          // from sum |x| of a pass to its mean code
   const float *voltage_offset;  // [outputs] or null: 0
   const float *nonlinearity;    // [outputs] or null: 0
 };
@@ -181,7 +185,7 @@ struct ConstantsArgs {
 constexpr int64_t kOutputBlock = 64;   // outputs of one block
 constexpr int64_t kSamplePanel = 256;  // most samples of one task, times its blocks
 constexpr int64_t kScratchFloats = 256 * kOutputBlock + kSamplePanel * kOutputBlock;
-constexpr int64_t kArrayScratchFloats = kScratchFloats + 4 * kSamplePanel * kOutputBlock;
+constexpr int64_t kArrayScratchFloats = kScratchFloats + 7 * kSamplePanel * kOutputBlock;
 
 struct MvmKernels {
   /// Largest value of each sample, at least 0.

@@ -75,6 +75,10 @@ IO = {
     "time-slices-coarse": IOParametersIRDropT(
         ir_drop_time_step_resolution_scale=0.1, adc_quantization=False, noise_management=NM.NONE, inp_bound=0.7
     ),
+    "time-slices-noise": IOParametersIRDropT(
+        ir_drop=20.0, apply_xdep_pcm_read_noise=True, xdep_pcm_read_noise_scale=2.0, w_noise=0.02,
+        w_noise_type=WN.PCM_READ, mv_type=MV.SPLIT_MODE,
+    ),
     "time-slices-split": IOParametersIRDropT(mv_type=MV.SPLIT_MODE, ir_drop=20.0, ir_drop_integration_sum=False),
     "time-slices-bits": IOParametersIRDropT(mv_type=MV.BIT_WISE, inp_res=0.03, inp_sto_round=True),
     "everything": IOParameters(

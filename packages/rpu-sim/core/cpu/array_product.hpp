@@ -6,6 +6,7 @@
 #include "../physics/charge_counter.hpp"
 #include "../physics/ir_drop.hpp"
 #include "../physics/nonlinearity.hpp"
+#include "../physics/pulse_read_noise.hpp"
 #include "../physics/pulse_width.hpp"
 #include "../physics/read_noise.hpp"
 #include "../physics/voltage_offset.hpp"
@@ -18,7 +19,7 @@ RPU_BEGIN
 void pass_inputs(const PassInputArgs& args, Range rows) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const int64_t start = row * args.stride;
-    F sum[16 / kLanes] = {}, squares[16 / kLanes] = {};
+    F sum[16 / kLanes] = {}, squares[16 / kLanes] = {}, magnitudes[16 / kLanes] = {};
     for (int64_t col = 0; col < args.inputs; col += 16)
       for (int part = 0; part < 16 / kLanes; ++part) {
         const int64_t at = col + part * kLanes, left = args.inputs - at;
@@ -32,9 +33,11 @@ void pass_inputs(const PassInputArgs& args, Range rows) {
         if (args.power != nullptr) store(args.power + start + at, x * x, left);
         sum[part] = sum[part] + x;
         squares[part] = squares[part] + x * x;
+        magnitudes[part] = magnitudes[part] + abs_(x);
       }
     if (args.sum != nullptr) args.sum[row] = sum16(sum);
     if (args.square_sum != nullptr) args.square_sum[row] = sum16(squares);
+    if (args.magnitude_sum != nullptr) args.magnitude_sum[row] = sum16(magnitudes);
   }
 }
 
@@ -48,7 +51,7 @@ void scaled_weights(const ConstMatrix& weights, const float* factors, float* out
 
 /// Blocks of outputs of some rows; each array is [rows][stride].
 struct ArrayBlocks {
-  float *y, *load, *placed, *power, *total;
+  float *y, *load, *placed, *power, *total, *noise[3];
   int64_t stride;
 };
 
@@ -72,9 +75,10 @@ void apply_effects(const ArrayProductArgs& args, uint32_t number, Range rows, Ra
   MvmDraws draws_of_pass = args.product.draws;
   draws_of_pass.pass = number;
   for_each_output(args, rows, blocks, c.stride, [&](int64_t row, int64_t at, const Quad& quad) {
-    F xi[4] = {};
-    if (array.w_noise > 0.0f)
-      SampleDraws(draws_of_pass, args.product.sample[row], stream).normals(quad, kReadNoise, xi);
+    const SampleDraws draws(draws_of_pass, args.product.sample[row], stream);
+    F xi[4] = {}, pulse_xi[4] = {};
+    if (array.w_noise > 0.0f) draws.normals(quad, kReadNoise, xi);
+    if (args.noise_weights != nullptr) draws.normals(quad, kPulseReadNoise, pulse_xi);
     for (int k = 0; k < 4; ++k) {
       const int64_t i = at + 16 * k, col = quad.column(k);
       F y = load(c.y + i, kLanes);
@@ -88,6 +92,10 @@ void apply_effects(const ArrayProductArgs& args, uint32_t number, Range rows, Ra
       if (array.w_noise > 0.0f) {
         const F power = array.pcm_read_noise ? load(c.power + i, kLanes) : broadcast(pass.square_sum[row]);
         y = read_noisy(y, power, xi[k], array);
+      }
+      if (args.noise_weights != nullptr) {
+        const F sums[3] = {load(c.noise[0] + i, kLanes), load(c.noise[1] + i, kLanes), load(c.noise[2] + i, kLanes)};
+        y = y + pulse_read_noise(pass.magnitude_sum[row] * args.codes_per_sum, sums, args.noise_scale) * pulse_xi[k];
       }
       if (args.counter_step > 0.0f) y = counted(y, args.counter_step);
       store(c.y + i, y, kLanes);
@@ -141,22 +149,29 @@ void read_array(const ArrayProductArgs& args, uint32_t number, Range rows, Range
   const bool forward = !args.product.io->backward;
   const int64_t depth = forward ? pass.weights.cols : pass.weights.rows, outputs = args.product.output.cols;
   const int64_t first = blocks.begin * kBlock, last = blocks.end * kBlock < outputs ? blocks.end * kBlock : outputs;
-  const auto multiply = [&](const float* a, bool magnitude, float* out) {
-    const Operand weights{pass.weights.data, pass.weights.stride, forward, magnitude};
-    multiply_block(a + rows.begin * args.input_stride, args.input_stride, rows.end - rows.begin, weights, depth, first,
+  const auto multiply_with = [&](const float* weights, const float* a, bool magnitude, float* out) {
+    const Operand operand{weights, pass.weights.stride, forward, magnitude};
+    multiply_block(a + rows.begin * args.input_stride, args.input_stride, rows.end - rows.begin, operand, depth, first,
                    last, out, c.stride, false, packed);
+  };
+  const auto multiply = [&](const float* a, bool magnitude, float* out) {
+    multiply_with(pass.weights.data, a, magnitude, out);
   };
   multiply(pass.signal, false, c.y);
   if (pass.magnitude != nullptr) multiply(pass.magnitude, true, c.load);
   if (pass.placed != nullptr) multiply(pass.placed, false, c.placed);
-  if (pass.power != nullptr) multiply(pass.power, true, c.power);
+  if (args.product.io->array.pcm_read_noise) multiply(pass.power, true, c.power);
+  if (args.noise_weights != nullptr)
+    for (int k = 0; k < 3; ++k)
+      multiply_with(args.noise_weights + k * pass.weights.rows * pass.weights.stride, pass.power, false, c.noise[k]);
 }
 
 void array_product(const ArrayProductArgs& args, Range rows, Range blocks, float* scratch) {
   constexpr int64_t kPart = kSamplePanel * kOutputBlock;
   float* c = scratch + kPackedFloats;
   const ArrayBlocks arrays{c,             c + kPart,     c + 2 * kPart,
-                           c + 3 * kPart, c + 4 * kPart, (blocks.end - blocks.begin) * kBlock};
+                           c + 3 * kPart, c + 4 * kPart, {c + 5 * kPart, c + 6 * kPart, c + 7 * kPart},
+                           (blocks.end - blocks.begin) * kBlock};
   const ArraySpec& array = args.product.io->array;
   if (args.product.exceeded != nullptr)
     for (int64_t block = blocks.begin; block < blocks.end; ++block)

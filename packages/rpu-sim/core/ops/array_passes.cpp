@@ -25,6 +25,8 @@ bool reads_polarities_apart(const ArraySpec& array) {
          array.mv_type == AnalogMVType::POS_NEG_SEPARATE_DIGITAL_SUM;
 }
 
+bool needs_power(const ArraySpec& array) { return array.pcm_read_noise || array.slices.read_noise > 0.0f; }
+
 bool sends_bits(const ArraySpec& array) { return array.bits[0].mask != 0; }
 
 ConstMatrix negative_weights(const Mvm& call) {
@@ -71,6 +73,8 @@ ArrayCall prepare_array(const Mvm& call) {
     prepared.weights = sliced.weights;
     prepared.idle = sliced.idle;
     prepared.counter_step = sliced.counter_step;
+    prepared.noise_weights = sliced.noise_weights;
+    prepared.noise_scale = sliced.noise_scale;
   }
   if (array.ir_drop > 0.0f) {
     prepared.place = places(call.input.cols);
@@ -82,7 +86,7 @@ ArrayCall prepare_array(const Mvm& call) {
 
 int64_t buffers_per_input(const ArraySpec& array) {
   const int64_t signal = sends_bits(array) + (array.slices.active || reads_polarities_apart(array));
-  return 1 + array.passes * (signal + 2 * (array.ir_drop > 0.0f) + array.pcm_read_noise);
+  return 1 + array.passes * (signal + 2 * (array.ir_drop > 0.0f) + needs_power(array));
 }
 
 const Pass* pass_inputs(const Mvm& call, const ArrayCall& prepared, DacArgs dac, int64_t rows) {
@@ -90,7 +94,7 @@ const Pass* pass_inputs(const Mvm& call, const ArrayCall& prepared, DacArgs dac,
   Workspace& w = workspace();
   const int64_t size = rows * dac.out_stride;
   float* next = w.inputs.sized(size * buffers_per_input(array));
-  float* sums = w.sums.sized(2 * rows * array.passes);
+  float* sums = w.sums.sized(3 * rows * array.passes);
   const auto buffer = [&](bool needed) {
     float* at = needed ? next : nullptr;
     next += needed ? size : 0;
@@ -115,13 +119,14 @@ const Pass* pass_inputs(const Mvm& call, const ArrayCall& prepared, DacArgs dac,
     args.signal = buffer(array.slices.active || negative || positive);
     args.magnitude = buffer(array.ir_drop > 0.0f);
     args.placed = buffer(array.ir_drop > 0.0f);
-    args.power = buffer(array.pcm_read_noise);
-    args.sum = sums + 2 * p * rows;
+    args.power = buffer(needs_power(array));
+    args.sum = sums + 3 * p * rows;
     args.square_sum = args.sum + rows;
+    args.magnitude_sum = args.sum + 2 * rows;
     over_rows(rows, args.inputs, 300, [&](Range range) { kernels().mvm.pass_inputs(args, range); });
     w.passes[p] = {negative ? prepared.negative_weights : prepared.weights,
                    args.signal != nullptr ? args.signal : args.in,
-                   args.magnitude, args.placed, args.power, args.sum, args.square_sum,
+                   args.magnitude, args.placed, args.power, args.sum, args.square_sum, args.magnitude_sum,
                    static_cast<float>(1u << array.bits[p].shift), args.grid.points * args.grid.per_point};
   }
   return w.passes;

@@ -13,6 +13,8 @@ struct ArrayCall {
   float gain;                    // of the nonlinearity
   const float* idle;             // of SlicedArray, or null
   float counter_step;
+  const float* noise_weights;
+  float noise_scale;
 };
 
 ArrayCall prepare_array(const Mvm& call);

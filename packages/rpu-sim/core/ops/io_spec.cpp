@@ -149,6 +149,7 @@ void add_time_slices(IoSpec& io, const params::IOParametersIRDropT& p, int64_t p
   slices.g_max = p.ir_drop_g_max;
   slices.g_min = p.ir_drop_g_min;
   slices.charge_unit = p.adc_quantization ? 100.0f / p.adc_frequency : 0.0f;
+  slices.read_noise = p.apply_xdep_pcm_read_noise ? p.xdep_pcm_read_noise_scale : 0.0f;
   for (int32_t pass = 0; pass < io.array.passes; ++pass)
     slices.grid[pass] = make_grid(p, io.dac, io.array.bits[pass]);
 }

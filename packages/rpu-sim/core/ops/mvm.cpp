@@ -179,7 +179,9 @@ class Part {
   void read_array(const DacArgs& dac, const ProductArgs& product) {
     const Pass* passes = pass_inputs(call_, array_, dac, n_);
     const ArrayProductArgs args{product, passes, input_stride_, array_.load_per_current, array_.gain, array_.idle,
-                                array_.counter_step, call_.constants.voltage_offset, call_.constants.nonlinearity};
+                                array_.counter_step, array_.noise_weights, array_.noise_scale,
+                                call_.io.dac.per_unit / static_cast<float>(input_.cols),
+                                call_.constants.voltage_offset, call_.constants.nonlinearity};
     over_outputs(buffers_per_input(call_.io.array), [&](Range rows, Range blocks) {
       kernels().mvm.array_product(args, rows, blocks, scratch(kArrayScratchFloats));
     });

@@ -12,7 +12,7 @@ constexpr double kReadStep = 0.2, kIdleVoltage = 0.4;  // V
 constexpr int64_t kOutputsPerTask = 16;
 
 struct Workspace {
-  Buffer<float> weights, idle;
+  Buffer<float> weights, idle, noise;
   Buffer<int32_t> segment_of[2];
 };
 
@@ -43,7 +43,7 @@ struct Columns {
   double kappa;  // uS per unit of weight
   double wire;   // MOhm per segment
   const int32_t* segment_of[2];
-  float *weights, *idle;
+  float *weights, *idle, *noise;  // noise: three matrices, or null
 
   void run(int64_t first, int64_t last) const {
     const TimeSlices& slices = call.io.array.slices;
@@ -61,9 +61,20 @@ struct Columns {
       idle[i] = static_cast<float>(offset / (r * kReadStep * kappa));
     }
     for (int64_t j = 0; j < inputs; ++j)
-      for (int64_t i = first; i < last; ++i)
-        weights[at(i, j, call.weights.cols)] =
-            weight(i, j) * static_cast<float>(segments[(i - first) * n + segment_of[i & 1][j]]);
+      for (int64_t i = first; i < last; ++i) {
+        const double a = segments[(i - first) * n + segment_of[i & 1][j]];
+        weights[at(i, j, call.weights.cols)] = weight(i, j) * static_cast<float>(a);
+        if (noise != nullptr) set_noise(i, j, a);
+      }
+  }
+
+  /// M2, M1 and M0 of physics/pulse_read_noise.hpp.
+  void set_noise(int64_t i, int64_t j, double a) const {
+    const double g = kappa * std::fabs(static_cast<double>(weight(i, j)));
+    const int64_t here = at(i, j, call.weights.cols), size = call.weights.rows * call.weights.cols;
+    noise[here] = static_cast<float>(a * g * (a * g));
+    noise[here + size] = static_cast<float>(2.0 * (a * a) * g);
+    noise[here + 2 * size] = static_cast<float>(weight(i, j) != 0.0f ? a * a : 0.0);
   }
 
   int64_t at(int64_t output, int64_t input, int64_t stride) const {
@@ -87,13 +98,15 @@ SlicedArray slice_array(const Mvm& call) {
   int32_t* odd = buffers.segment_of[1].sized(inputs);
   place_inputs(inputs, slices, per_segment, even, odd);
   const Columns columns{call, kappa, static_cast<double>(slices.wire) * static_cast<double>(per_segment), {even, odd},
-                        buffers.weights.sized(w.rows * w.cols), buffers.idle.sized(outputs)};
+                        buffers.weights.sized(w.rows * w.cols), buffers.idle.sized(outputs),
+                        slices.read_noise > 0.0f ? buffers.noise.sized(3 * w.rows * w.cols) : nullptr};
   parallel_for(divided(outputs, kOutputsPerTask), 4 * w.rows * w.cols, [&](int64_t task) {
     columns.run(task * kOutputsPerTask, std::min(outputs, (task + 1) * kOutputsPerTask));
   });
   const double unit = static_cast<double>(slices.charge_unit) / (kReadStep * kappa);
   return {{columns.weights, w.rows, w.cols, w.cols}, columns.idle,
-          static_cast<float>(unit * static_cast<double>(call.io.dac.step))};
+          static_cast<float>(unit * static_cast<double>(call.io.dac.step)), columns.noise,
+          static_cast<float>(static_cast<double>(slices.read_noise) / kappa)};
 }
 
 }  // namespace rpu

@@ -15,7 +15,7 @@ RPU_BEGIN
 
 constexpr uint32_t kDrawsPerRound = 8;
 enum InputDraw : uint32_t { kInputNoise, kInputRounding };
-enum OutputDraw : uint32_t { kOutputNoise, kOutputRounding, kReadNoise };
+enum OutputDraw : uint32_t { kOutputNoise, kOutputRounding, kReadNoise, kPulseReadNoise };
 
 /// The draws of one sample on one side of the crossbar.
 struct SampleDraws {

@@ -147,12 +147,14 @@ class IOParametersIRDropT(IOParameters):
     ir_drop_integration_sum: bool = param(True, "Sum the currents over time; otherwise the trapezoid rule.")
     adc_quantization: bool = param(True, "Count charge in whole units, rounded towards zero.")
     adc_frequency: float = param(6.24, "Counts per 100 uA and step of time.")
+    apply_xdep_pcm_read_noise: bool = param(False, "Read noise of phase-change devices that depends on the pulses.")
+    xdep_pcm_read_noise_scale: float = param(1.0, "Factor on that noise.")
 
     def check(self) -> None:
         super().check()
         if self.is_perfect:
             return
-        for name in ("ir_drop_rs", "ir_drop_v_read", "ir_drop_g_min"):
+        for name in ("ir_drop_rs", "ir_drop_v_read", "ir_drop_g_min", "xdep_pcm_read_noise_scale"):
             require(0.0 <= getattr(self, name) <= LARGEST, self, f"{name} must lie in 0..{LARGEST:g}")
         for name in ("ir_drop_g_max", "adc_frequency"):
             require(SMALLEST <= getattr(self, name) <= LARGEST, self, f"{name} must lie in {SMALLEST:g}..{LARGEST:g}")

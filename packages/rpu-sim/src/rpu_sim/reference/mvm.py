@@ -23,7 +23,7 @@ Float32 = NDArray[np.float32]
 
 DRAWS_PER_ROUND = 8
 INPUT_NOISE, INPUT_ROUNDING = 0, 1
-OUTPUT_NOISE, OUTPUT_ROUNDING, READ_NOISE = 0, 1, 2
+OUTPUT_NOISE, OUTPUT_ROUNDING, READ_NOISE, PULSE_READ_NOISE = 0, 1, 2, 3
 AVERAGE_DECAY = f32(1e-3)
 ASSUMED_LARGEST_WEIGHT = f32(0.6)
 SMALLEST_SCALE = np.finfo(f32).tiny
@@ -172,6 +172,13 @@ class Chain:
             pcm = io.w_noise_type is WeightNoiseType.PCM_READ
             power = matmul(x * x, np.abs(matrix)) if pcm else sum16(x * x)[:, None]
             y = array.read_noisy(y, power, draws.normals(y.shape[1], stream, READ_NOISE), io)
+        if isinstance(io, IOParametersIRDropT) and io.apply_xdep_pcm_read_noise and f32(sliced.noise_scale) > 0:
+            stream = Stream.BACKWARD_OUTPUT if self.backward else Stream.FORWARD_OUTPUT
+            mean_code = sum16(np.abs(x))[:, None] * (self.dac.per_unit / f32(x.shape[1]))
+            std = time_slices.pulse_read_noise(
+                mean_code, [matmul(x * x, m) for m in sliced.noise_matrices], sliced.noise_scale
+            )
+            y = y + std * draws.normals(y.shape[1], stream, PULSE_READ_NOISE)
         if isinstance(io, IOParametersIRDropT) and io.adc_quantization:
             y = time_slices.counted(y, sliced.counter_step)
         return y

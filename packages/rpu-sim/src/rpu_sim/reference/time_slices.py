@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ..config import IOParametersIRDropT
 from .array import Pass
-from .fmath import f32, rint
+from .fmath import f32, log, rint
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -62,6 +62,26 @@ def counted(y: Float32, step: np.float32) -> Float32:
     return np.copysign(np.where(whole > units, whole - f32(1), whole) * step, y)
 
 
+SLOPE = [f32(c) for c in (2.1926e-4, -1.87352e-3, 6.55714e-3, -1.46159e-2, 2.578764e-2)]
+OFFSET = [f32(c) for c in (1.11906167e-3, -9.08576764e-3, 3.07015063e-2, -6.77079241e-2, 1.17763144e-1)]  # uS
+
+
+def quartic(u: Float32, coefficients: list[np.float32]) -> Float32:
+    """A polynomial, highest power first."""
+    y = np.full_like(u, coefficients[0])
+    for c in coefficients[1:]:
+        y = y * u + c
+    return y
+
+
+def pulse_read_noise(mean_code: Float32, sums: list[Float32], scale: np.float32) -> Float32:
+    """Standard deviation of the outputs for the mean code [sample, 1] of a pass and its sums with `noise_matrices`."""
+    u = log(np.where(mean_code < f32(1e-30), f32(1e-30), mean_code)) * f32(0.43429448)
+    slope, offset = quartic(u, SLOPE), quartic(u, OFFSET)
+    variance = slope * slope * sums[0] + slope * offset * sums[1] + offset * offset * sums[2]
+    return scale * np.sqrt(np.where(variance < 0, f32(0), variance))
+
+
 def ladder_factors(conductance: Float64, wire: float) -> tuple[Float64, Float64]:
     """Factors a [output, segment] and resistance [output] for conductances G [output, segment], far end first."""
     factors = np.empty_like(conductance)
@@ -84,6 +104,8 @@ class SlicedArray:
     matrix: Float32
     idle: Float32
     counter_step: np.float32
+    noise_matrices: list[Float32]  # M2, M1 and M0 of the read noise that depends on the pulses
+    noise_scale: np.float32
 
 
 def slice_array(io: IOParametersIRDropT, matrix: Float32, physical_inputs: int, step: np.float32) -> SlicedArray:
@@ -104,6 +126,14 @@ def slice_array(io: IOParametersIRDropT, matrix: Float32, physical_inputs: int, 
     wire = float(f32(1e-6) * f32(io.ir_drop) * f32(io.ir_drop_rs)) * per_segment
     factors, r = ladder_factors(conductance, wire)
     idle = (IDLE_VOLTAGE - f64(io.ir_drop_v_read)) / (r * READ_STEP * kappa)
-    damping = np.take_along_axis(factors, segment, axis=1).astype(f32)
+    a = np.take_along_axis(factors, segment, axis=1).T
+    g = kappa * np.abs(matrix.astype(np.float64))
+    noise = [
+        (a * g * (a * g)).astype(f32),
+        (2.0 * (a * a) * g).astype(f32),
+        np.where(matrix != 0, a * a, 0).astype(f32),
+    ]
     unit = float(f32(100) / f32(io.adc_frequency)) if io.adc_quantization else 0.0
-    return SlicedArray(matrix * damping.T, idle.astype(f32), f32(unit / (READ_STEP * kappa) * float(step)))
+    counter_step = f32(unit / (READ_STEP * kappa) * float(step))
+    scale = f32(f64(io.xdep_pcm_read_noise_scale) / kappa)
+    return SlicedArray(matrix * a.astype(f32), idle.astype(f32), counter_step, noise, scale)
