@@ -36,6 +36,7 @@ from .devices import (
     SoftBoundsDevice,
     SoftBoundsPmaxDevice,
     SoftBoundsReferenceDevice,
+    TableStepDevice,
     WriteNoiseDevice,
 )
 from .enums import (
@@ -107,6 +108,7 @@ __all__ = [
     "SoftBoundsDevice",
     "SoftBoundsPmaxDevice",
     "SoftBoundsReferenceDevice",
+    "TableStepDevice",
     "TransferCompound",
     "UnitCell",
     "UnitCellRPUConfig",
