@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import backends, config, errors, reference
+from . import backends, config, errors, reference, table
 from ._version import __version__
 from .backends import get_num_threads, set_num_threads
 from .programming import ProgrammingResult
@@ -25,4 +25,5 @@ __all__ = [
     "reference",
     "remap_weights",
     "set_num_threads",
+    "table",
 ]

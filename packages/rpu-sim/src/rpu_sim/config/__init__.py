@@ -36,6 +36,7 @@ from .devices import (
     SoftBoundsDevice,
     SoftBoundsPmaxDevice,
     SoftBoundsReferenceDevice,
+    TableStepDevice,
     WriteNoiseDevice,
 )
 from .enums import (
@@ -108,6 +109,7 @@ __all__ = [
     "SoftBoundsDevice",
     "SoftBoundsPmaxDevice",
     "SoftBoundsReferenceDevice",
+    "TableStepDevice",
     "TransferCompound",
     "UnitCell",
     "UnitCellRPUConfig",
