@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.conftest import SideBySide
 from benchmarks.interleave import Local
-from rpu_sim import clip_weights, modify_weights, remap_weights
+from rpu_sim import WeightModifier, clip_weights, remap_weights
 from rpu_sim.config import (
     WeightClipParameter,
     WeightClipType,
@@ -49,13 +49,13 @@ def torch_noise(weights: torch.Tensor) -> Local:
 
 def test_modify(case: WeightCase, side_by_side: SideBySide) -> None:
     weights = matrix(case.size)
-    modifier = WeightModifierParameter(
+    parameters = WeightModifierParameter(
         type=case.type, std_dev=0.1, res=0.01, pdrop=0.1 * (case.type is WeightModifierType.DROP_CONNECT)
     )
-    steps = count()
-    ours = Local(lambda: modify_weights(weights, modifier, seed=1, step=next(steps)))
+    modifier, steps = WeightModifier(parameters), count()
+    ours = Local(lambda: modifier(weights, seed=1, step=next(steps)))
     target = "<= 1x the time" if case.type in ONE_NORMAL else ""
-    side_by_side("modified weights", str(case), ours, "torch w + s max|w| randn", torch_noise(weights), target)
+    side_by_side("modified weights", str(case), ours, "additive noise in torch", torch_noise(weights), target)
 
 
 def test_clip_and_remap(side_by_side: SideBySide) -> None:

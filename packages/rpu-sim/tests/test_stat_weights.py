@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 from sampling import check_correlation, check_fraction, check_law, check_mean, check_std
 from scipy import stats
 
-from rpu_sim import clip_weights, modify_weights, remap_weights
+from rpu_sim import WeightModifier, clip_weights, modify_weights, remap_weights
 from rpu_sim.config import (
     WeightClipParameter,
     WeightClipType,
@@ -312,6 +314,19 @@ def test_results_are_new_arrays_of_the_same_framework() -> None:
         assert (other.numpy() == array).all()
         assert not np.shares_memory(array, w)
     assert (w == given).all()
+
+
+def test_prepared_modifier() -> None:
+    """The same copies as the function, also from a copy and after the given parameters have changed."""
+    w, parameters = normal_matrix(), WeightModifierParameter(type=T.PCM_NOISE, std_dev=1.0, pcm_t_inference=60.0)
+    expected = modify_weights(w, parameters, seed=3, step=2, samples=2, sample_offset=1)
+    modifier = WeightModifier(parameters)
+    parameters.std_dev = 5.0
+    for each in (modifier, copy.deepcopy(modifier), pickle.loads(pickle.dumps(modifier))):
+        assert (each(w, seed=3, step=2, samples=2, sample_offset=1) == expected).all()
+        assert each.parameters.std_dev == 1.0
+    with pytest.raises(ConfigError, match="pdrop"):
+        WeightModifier(WeightModifierParameter(pdrop=2.0))
 
 
 def test_tiny_weights_count_as_zeros() -> None:
