@@ -92,12 +92,7 @@ class ConfigBase:
 
 
 def _check_type(value: Any, kind: Any, where: str) -> None:
-    if typing.get_origin(kind) in (list, tuple):
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} must be a list, not {value!r}")
-        for i, element in enumerate(value):
-            _check_type(element, typing.get_args(kind)[0], f"{where}[{i}]")
-    elif kind is float:
+    if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{where} must be a number, not {value!r}")
         if math.isnan(value):
@@ -108,6 +103,11 @@ def _check_type(value: Any, kind: Any, where: str) -> None:
     elif kind is bool:
         if not isinstance(value, bool):
             raise ConfigError(f"{where} must be True or False, not {value!r}")
+    elif typing.get_origin(kind) in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} must be a list, not {value!r}")
+        for i, element in enumerate(value):
+            _check_type(element, typing.get_args(kind)[0], f"{where}[{i}]")
     elif kind is not Any:
         if not isinstance(value, kind):
             expected = getattr(kind, "__name__", str(kind).replace(" |", " or"))
