@@ -132,9 +132,9 @@ def walk(config: ConfigBase) -> Iterator[ConfigBase]:
                 yield from walk(part)
 
 
-def changed_fields(config: ConfigBase) -> Iterator[tuple[str, Any]]:
-    """The fields of ``config`` that differ from their defaults."""
-    for f in dataclasses.fields(config):
+def changed_fields(config: ConfigBase, cls: type[ConfigBase] | None = None) -> Iterator[tuple[str, Any]]:
+    """The fields of ``config`` that differ from their defaults, or from those of the base class ``cls``."""
+    for f in dataclasses.fields(type(config) if cls is None else cls):
         default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
         value = getattr(config, f.name)
         if value != default or type(value) is not type(default):

@@ -52,9 +52,7 @@ class InputRangeParameter(ConfigBase):
             self,
             "gradient_scale belongs to gradient='legacy'; leave it at 1 for the exact gradient",
         )
-        require(
-            not self.manage_output_clipping, self, "manage_output_clipping is not available; leave it at False"
-        )
+        require(not self.manage_output_clipping, self, "manage_output_clipping is not available; leave it at False")
 
 
 @dataclass
