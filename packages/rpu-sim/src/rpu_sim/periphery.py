@@ -47,9 +47,14 @@ def physical_inputs(io: IOParameters, direction: str, mapping: MappingParameter)
 
 
 def product(
-    io: IOParameters, direction: str, weights: NDArray[Any], arrays: dict[str, NDArray[Any]], mapping: MappingParameter
+    io: IOParameters,
+    direction: str,
+    weights: NDArray[Any],
+    arrays: dict[str, NDArray[Any]],
+    mapping: MappingParameter | None = None,
 ) -> Any:
     """The compiled product of one direction on borrowed arrays."""
+    mapping = MappingParameter() if mapping is None else mapping
     shape = (weights.shape[0], weights.shape[1])
     constants = {name: arrays[f"buffer.{direction}_{name}"] for name in buffer_shapes(io, direction, shape)}
     physical = physical_inputs(io, direction, mapping)
