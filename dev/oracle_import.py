@@ -67,6 +67,14 @@ def weight_operation(case: Json, procedure: Json) -> Json:
     return operation | (rewritten.fields if rewritten else {})
 
 
+def mvm_procedure(procedure: Json) -> Json:
+    """Sizes and amplitudes; the formulas are in ``oracle_mvm.py``."""
+    sizes = {name: procedure["weights"][name] for name in ("out", "in")}
+    counts = {name: procedure[name] for name in ("tiles", "repeats_per_tile") if name in procedure}
+    backward = procedure["direction"].startswith("backward")
+    return sizes | {"amplitudes": procedure["x"]["amp"], "backward": backward} | counts
+
+
 def compact(case: Json) -> Json:
     """One case without prose and with only what is compared."""
     kind = case["kind"]
@@ -90,6 +98,8 @@ def compact(case: Json) -> Json:
             stats |= {name: {"value": given[name], **tolerances} for name in ("slope_up", "slope_down")}
     if kind.startswith("compound"):
         compact_compound(case, procedure, stats)
+    if kind == "mvm":
+        procedure = mvm_procedure(procedure)
     if kind in ("modifier", "clip_remap"):
         config = weight_operation(case, procedure)
     else:

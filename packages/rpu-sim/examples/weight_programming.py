@@ -163,7 +163,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="number of chips and targets (default: 10)")
     parser.add_argument("--samples", type=int, default=20_000, help="samples of a run (default: 20000)")
     parser.add_argument("--lr", type=float, default=0.1, help="learning rate of all algorithms (default: 0.1)")
-    parser.add_argument("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of table and figure")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results"), metavar="DIR", help="folder of table and figure"
+    )
     options = parser.parse_args()
     rpu_sim.set_num_threads(1)  # a matrix of this size gains nothing from more
     print(f"{N} x {N}, {STATES} states, {options.samples} samples, {options.seeds} seeds, learning rate {options.lr}")

@@ -29,6 +29,7 @@ KINDS = (
     "clip_remap",
     "compound_trace",
     "compound_stat",
+    "mvm",
 )
 
 
@@ -63,6 +64,7 @@ NOT_APPLICABLE: dict[str, dict[str, str]] = {
     "base_process": {},
     "modifier": {},
     "clip_remap": {},
+    "mvm": {},
 }
 
 
@@ -96,6 +98,11 @@ PARTIAL: dict[str, dict[str, Partial]] = {
         )
     },
     "clip_remap": {"remap_layer": _ALIASED, "remap_channel": _ALIASED, "remap_channel_range": _ALIASED},
+    "mvm": {
+        "w_read_asymmetry_onepass_inactive": Partial(
+            ("w_read_asymmetry_dtod",), (), "refused with one pass, where it has no effect: compared without it"
+        ),
+    },
 }
 
 
@@ -148,6 +155,11 @@ REWRITTEN: dict[str, dict[str, Rewritten]] = {
             "differs by design: our default has 0.0786 = 1.965 / 25; compared with the coefficient of the reference",
         ),
     }
+}
+
+#: Cases in which a whole law differs by design; `oracle_corrected` has the one that is expected.
+DIFFERS: dict[str, dict[str, str]] = {
+    "mvm": {"v_offset": "the law of offsets is the rectified normal, as documented; the reference has either sign"},
 }
 
 

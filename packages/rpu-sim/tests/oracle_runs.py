@@ -13,6 +13,7 @@ import numpy as np
 import oracle_compounds
 from numpy.typing import NDArray
 from oracle_cases import Case
+from oracle_mvm import run_mvm
 
 from rpu_sim import Tile, derive_seed
 from rpu_sim.config import SoftBoundsDevice
@@ -243,4 +244,5 @@ RUN: dict[str, Callable[[Case], Measurement]] = {
     "base_process": run_base_process,
     "compound_trace": run_compound_trace,
     "compound_stat": run_compound_stat,
+    "mvm": lambda case: {name: Measured(*found) for name, found in run_mvm(case).items()},
 }

@@ -27,7 +27,11 @@ def describe_periphery(tile: rpu_sim.Tile) -> tuple[str, list[Tensor]]:
     """Return what an operation has to know of the converters of a tile: their parameters (JSON) and their constants."""
     chains = {direction: periphery.io_of(tile.rpu_config, direction) for direction in periphery.DIRECTIONS}
     state = tile.state_dict()
-    names = [f"buffer.{direction}_{name}" for direction, io in chains.items() for name in periphery.buffer_sizes(io, 0)]
+    names = [
+        f"buffer.{direction}_{name}"
+        for direction, io in chains.items()
+        for name in periphery.buffer_shapes(io, direction, (0, 0))
+    ]
     return json.dumps({direction: to_dict(io) for direction, io in chains.items()}), [state[name] for name in names]
 
 
@@ -44,7 +48,7 @@ def _product(
     named = {
         f"buffer.{way}_{name}": next(given).numpy()
         for way, chain in chains.items()
-        for name in periphery.buffer_sizes(chain, 0)
+        for name in periphery.buffer_shapes(chain, way, (0, 0))
     }
     matrix = weight.detach().contiguous().numpy()
     width, outputs = matrix.shape[::-1] if direction == "forward" else matrix.shape

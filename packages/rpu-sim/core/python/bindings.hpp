@@ -64,7 +64,6 @@ ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name);
 void bind_cells(nb::module_& m);
 void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
-void bind_transfer(nb::module_& m);
 void bind_weights(nb::module_& m);
 void bind_transfer(nb::module_& m);
 void bind_stored(nb::module_& m);

@@ -36,6 +36,7 @@ from .devices import (
     SoftBoundsDevice,
     SoftBoundsPmaxDevice,
     SoftBoundsReferenceDevice,
+    TableStepDevice,
     WriteNoiseDevice,
 )
 from .enums import (
@@ -50,7 +51,7 @@ from .enums import (
     WeightNoiseType,
     WeightRemapType,
 )
-from .io import IOParameters
+from .io import IOParameters, IOParametersIRDropT
 from .mapping import InputRangeParameter, MappingParameter, PrePostProcessingParameter, RuntimeParameter
 from .plain import from_dict, to_dict
 from .rpu import (
@@ -83,6 +84,7 @@ __all__ = [
     "FloatingPointDevice",
     "FloatingPointRPUConfig",
     "IOParameters",
+    "IOParametersIRDropT",
     "IdealDevice",
     "InputRangeParameter",
     "LinearStepDevice",
@@ -108,6 +110,7 @@ __all__ = [
     "SoftBoundsDevice",
     "SoftBoundsPmaxDevice",
     "SoftBoundsReferenceDevice",
+    "TableStepDevice",
     "TransferCompound",
     "UnitCell",
     "UnitCellRPUConfig",

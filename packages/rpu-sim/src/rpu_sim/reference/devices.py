@@ -19,6 +19,7 @@ from ..config import (
     PulsedDevice,
     SoftBoundsDevice,
     SoftBoundsReferenceDevice,
+    TableStepDevice,
 )
 from .fmath import exp, f32, power
 from .population import slope
@@ -115,9 +116,9 @@ def power_law_step(p: PowerLawStepDevice, w: Float32, up: Any, cell: Cell, xi: F
 
 
 def node_position(t: Float32, nodes: int) -> tuple[NDArray[np.int32], Float32]:
-    """Index and fraction of a position between equidistant nodes."""
+    """Index and fraction of a position between equidistant nodes; a single node has index 0."""
     inside = np.clip(t, f32(0), f32(nodes - 1))
-    index = np.minimum(inside.astype(np.int32), np.int32(nodes - 2))
+    index = np.minimum(inside.astype(np.int32), np.int32(max(nodes - 2, 0)))
     return index, inside - index.astype(f32)
 
 
@@ -133,6 +134,32 @@ def piecewise_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell, xi: 
         factors = [(f32(1) - f) * values[i] + f * values[i + 1] for values in nodes]
     step = signed(up, cell["dwmin_up"], cell["dwmin_down"]) * np.where(up, *factors)
     return bounded(w + step * (f32(1) + f32(p.dw_min_std) * xi), cell)
+
+
+def table_step(p: TableStepDevice, w: Float32, up: Any, cell: Cell, u: Float32) -> Float32:
+    """A step drawn from a table of quantiles by the uniform number ``u``."""
+    tables = [np.array(table, f32) for table in (p.step_up, p.step_down)]
+    rows, columns = tables[0].shape
+    range_ = cell["max_bound"] - cell["min_bound"]
+    with np.errstate(divide="ignore"):
+        rows_per_weight = np.where(range_ > 0, f32(rows) / range_, f32(0))
+    i, f = node_position((w - cell["min_bound"]) * rows_per_weight - f32(0.5), rows)
+    j, h = node_position(u * f32(columns - 1), columns)
+
+    def quantile(table: Float32) -> Float32:
+        low = (f32(1) - h) * table[i, j] + h * table[i, j + 1]
+        if rows == 1:
+            return low
+        high = (f32(1) - h) * table[i + 1, j] + h * table[i + 1, j + 1]
+        return (f32(1) - f) * low + f * high
+
+    rise, fall = cell["dwmin_up"] * quantile(tables[0]), cell["dwmin_down"] * quantile(tables[1])
+    return bounded(w + np.where(up, rise, fall), cell)
+
+
+def is_noisy(p: PulsedDevice) -> bool:
+    """Whether pulses draw random numbers at all."""
+    return p.dw_min_std > 0 or isinstance(p, TableStepDevice)
 
 
 def prepare(p: PulsedDevice, cell: Cell) -> Cell:
@@ -158,4 +185,5 @@ PULSE: dict[type[PulsedDevice], Any] = {
     PowStepDevice: power_law_step,
     PowStepReferenceDevice: power_law_step,
     PiecewiseStepDevice: piecewise_step,
+    TableStepDevice: table_step,
 }
