@@ -25,7 +25,7 @@ PULSE_PARAMETERS = (
     *("max_bound", "min_bound", "dwmin_up", "dwmin_down"),
     *("slope_up", "slope_down", "gamma_up", "gamma_down", "reference"),
 )
-PROSE = ("steps", "index_meaning", "note", "row_order")
+PROSE = ("steps", "seeds", "index_meaning", "note", "row_order")
 
 Json = dict[str, Any]
 
@@ -96,6 +96,10 @@ def compact(case: Json) -> Json:
         if case["rpu_config"].get("device", {}).get("class") in ("SoftBoundsDevice", "SoftBoundsPmaxDevice"):
             tolerances = {"stderr": 0, "exact": True, "atol": 1e-9, "rtol": 2e-6}
             stats |= {name: {"value": given[name], **tolerances} for name in ("slope_up", "slope_down")}
+    if kind == "weight_programming" and case["id"] in PARTIAL[kind]:
+        procedure["checkpoints"] = procedure["checkpoints"][1:]
+        for entry in stats.values():
+            entry["value"], entry["stderr"] = entry["value"][1:], entry["stderr"][1:]
     if kind.startswith("compound"):
         compact_compound(case, procedure, stats)
     if kind == "mvm":

@@ -40,6 +40,7 @@ TITLES = {
     "base_process": "Decay, diffusion, drift, reset and write noise",
     "compound_trace": "Unit cells and compounds, exact",
     "compound_stat": "Unit cells and compounds with random elements",
+    "weight_programming": "Complete configurations learn a matrix",
     "modifier": "Modified copies of weights",
     "clip_remap": "Clipping, mapping and remapping of weights, exact",
     "mvm": "One matrix-vector product",

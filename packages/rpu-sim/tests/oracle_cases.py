@@ -29,6 +29,7 @@ KINDS = (
     "clip_remap",
     "compound_trace",
     "compound_stat",
+    "weight_programming",
     "mvm",
 )
 
@@ -62,6 +63,7 @@ NOT_APPLICABLE: dict[str, dict[str, str]] = {
         ),
     },
     "base_process": {},
+    "weight_programming": {},
     "modifier": {},
     "clip_remap": {},
     "mvm": {},
@@ -87,9 +89,17 @@ _ALIASED = Partial(
     (), ("scales_after_set",), "the reference recorded the scales after setting as those after the last step"
 )
 
+_LOST_PULSES = Partial(
+    (), (), "M2: of large first steps the reference loses pulses above desired_bl, we none: compared from call 75 on"
+)
+
 #: Cases of which a part applies. Populations without drift also leave out ``drift_nu``, which they do not have.
 PARTIAL: dict[str, dict[str, Partial]] = {
     "population": {"softbounds_default": _SLOPES, "softboundspmax_default": _SLOPES},
+    "weight_programming": {
+        "MixedPrecisionReRamSBPreset": _LOST_PULSES,
+        "MixedPrecisionGokmenVlasovPreset": _LOST_PULSES,
+    },
     "compound_stat": {
         "onesided_refresh": Partial(
             (),

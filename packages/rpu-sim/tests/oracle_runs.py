@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import oracle_compounds
+import oracle_programming
 from numpy.typing import NDArray
 from oracle_cases import Case
 from oracle_mvm import run_mvm
@@ -236,6 +237,11 @@ def run_compound_stat(case: Case) -> Measurement:
     return measured
 
 
+def run_weight_programming(case: Case) -> Measurement:
+    found = oracle_programming.run(case.id, case.config, case.procedure)
+    return {name: Measured(*values) for name, values in found.items()}
+
+
 RUN: dict[str, Callable[[Case], Measurement]] = {
     "device_trace": run_device_trace,
     "population": run_population,
@@ -244,5 +250,6 @@ RUN: dict[str, Callable[[Case], Measurement]] = {
     "base_process": run_base_process,
     "compound_trace": run_compound_trace,
     "compound_stat": run_compound_stat,
+    "weight_programming": run_weight_programming,
     "mvm": lambda case: {name: Measured(*found) for name, found in run_mvm(case).items()},
 }
