@@ -110,6 +110,8 @@ class UpdateRecord:
         """Record copies of x [..., in] and d [..., out] in the running backward pass; return the token's gradient."""
         x, d = _copy(x), _copy(d)
         task = torch._C._current_graph_task_id()
+        if task == -1:  # no backward pass that could reach the token
+            return gradient_norm(x, d)
         if task not in self._passes:
             self._passes[task] = _Pass()
             # Also a pass that never reaches the token ends, and its copies with it.
