@@ -54,9 +54,7 @@ EXAMPLES = {
         lambda c: ann.AnalogConv1d(4, 6, 3, 2, 2, 2, 2, False, "circular", c), images(4, 11, samples=3)
     ),
     "conv2d": Example(lambda c: ann.AnalogConv2d(2, 3, (3, 2), padding=1, rpu_config=c), images(2, 6, 5)),
-    "conv2d_groups": Example(
-        lambda c: ann.AnalogConv2d(4, 6, 3, 2, 1, 2, 2, True, "reflect", c), images(4, 9, 8)
-    ),
+    "conv2d_groups": Example(lambda c: ann.AnalogConv2d(4, 6, 3, 2, 1, 2, 2, True, "reflect", c), images(4, 9, 8)),
     "conv2d_depthwise": Example(
         lambda c: ann.AnalogConv2d(3, 6, 3, padding="same", groups=3, padding_mode="replicate", rpu_config=c),
         images(3, 5, 5),

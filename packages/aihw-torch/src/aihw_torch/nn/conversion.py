@@ -81,7 +81,9 @@ class ConversionRow:
 
     def __str__(self) -> str:
         what = "converted" if self.converted else "left digital"
-        return f"{self.name or '(root)'} ({self.module}): {what}, {self.detail}" + (f"; {self.note}" if self.note else "")
+        return f"{self.name or '(root)'} ({self.module}): {what}, {self.detail}" + (
+            f"; {self.note}" if self.note else ""
+        )
 
 
 @dataclass
@@ -297,7 +299,8 @@ def _why_left(module: nn.Module, conversion_map: Mapping[type[nn.Module], Any]) 
         return "it has a parametrization; remove it first with torch.nn.utils.parametrize.remove_parametrizations"
     bases = [base.__name__ for base in conversion_map if isinstance(module, base) and base is not type(module)]
     if bases:
-        return f"it is of a class derived from {bases[0]}; add {type(module).__name__} to conversion_map if it computes as one"
+        name = type(module).__name__
+        return f"it is of a class derived from {bases[0]}; add {name} to conversion_map if it computes as one"
     return f"{type(module).__name__} is not in the conversion map"
 
 

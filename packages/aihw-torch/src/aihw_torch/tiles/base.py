@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from aihw_torch import seeds
+from aihw_torch import ops, seeds
 from aihw_torch.config import RPUDataType, from_dict, to_dict
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
 from aihw_torch.tiles import input_range as ranges
@@ -55,7 +55,9 @@ class TileModule(nn.Module):
     input_range_update_idx: Tensor
     forward_step: Tensor
 
-    def __init__(self, out_size: int, in_size: int, rpu_config: Any, bias: bool = False, seed: int | None = None) -> None:
+    def __init__(
+        self, out_size: int, in_size: int, rpu_config: Any, bias: bool = False, seed: int | None = None
+    ) -> None:
         super().__init__()
         mapping, pre_post = rpu_config.mapping, rpu_config.pre_post
         mapping.check()
@@ -158,7 +160,7 @@ class TileModule(nn.Module):
     def _next_step(self, x: Tensor) -> Tensor:
         """Return the number of this forward call of the input x, and count it."""
         if torch.compiler.is_compiling():
-            step = self.forward_step.clone()
+            step: Tensor = ops.step_of(self.forward_step)
             self.forward_step.add_(1)
             return step
         return torch.tensor(self._count(x))
@@ -374,7 +376,7 @@ class TileModule(nn.Module):
             values = given.pop(name, None)
             if values is None:
                 missing += [name] if own is not None else []
-            elif name == "mapping_scales" and values.numel() in (1, self.out_size) or values.shape == own.shape:
+            elif (name == "mapping_scales" and values.numel() in (1, self.out_size)) or values.shape == own.shape:
                 found[name] = values
             else:
                 shape = (self.out_size,) if own is None else tuple(own.shape)
@@ -436,5 +438,3 @@ def decode_config(meta: Tensor) -> Any:
     except (ValueError, KeyError, TypeError):
         raise StateError("this is not the state of an analog tile, or it is of a newer version") from None
     return from_dict(stored["config"])
-
-
