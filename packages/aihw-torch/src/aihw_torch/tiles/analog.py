@@ -76,13 +76,16 @@ class AnalogTile(TileModule):
         if torch.compiler.is_compiling():
             return super().forward(x)
         self._check_call(x)
-        if self.input_range is None and self.out_scaling_alpha is None and self._own_weight():
-            x, dtype = self._enter(x)
-            if dtype is torch.float32:  # the short way of most layers: one node, bias included
-                if self.analog_bias:
-                    x = nn.functional.pad(x, (0, 1), value=1.0)
-                return self._product(x, self._count(x), self._parameters["bias"])
+        if self._is_plain() and x.dtype is torch.float32 and x.is_cpu and not torch.is_autocast_enabled("cpu"):
+            if self.analog_bias:
+                x = nn.functional.pad(x, (0, 1), value=1.0)
+            return self._product(x, self._count(x), self._parameters["bias"])
         return super().forward(x)
+
+    def _is_plain(self) -> bool:
+        """Whether the product and the bias are all there is: the short way of most layers, one node of the graph."""
+        parts = self.input_range, self._parameters["out_scaling_alpha"]
+        return parts == (None, None) and self.edge_dtype is torch.float32 and self._own_weight()
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return s W x: [..., in] -> [..., out]."""
