@@ -152,7 +152,7 @@ class UpdateRecord:
         before = self._entries
         self._entries = before + done.entries
         if not before and len(done.entries) == 1:
-            self._norm = done.norm.detach().clone()
+            self._norm = done.norm
             return
         # The gradients of several uses add up, their norms do not: the token's gradient becomes the norm of the sum.
         x, d = _joined(done.entries)

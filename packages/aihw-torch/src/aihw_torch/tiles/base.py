@@ -79,11 +79,17 @@ class TileModule(nn.Module):
         self.register_parameter("out_scaling_alpha", alpha)
         self._make_input_range(pre_post.input_range)
         self.register_buffer("forward_step", torch.zeros((), dtype=torch.int64, device="cpu"), persistent=False)
+        self._watch_counter()
+
+    def _watch_counter(self) -> None:
+        """Look at the counter through NumPy, which adds to a single number much faster than torch."""
+        self._counter = self.forward_step.numpy()
 
     def _zeros(self, size: int) -> Tensor:
         return torch.zeros(size, dtype=self.edge_dtype, device="cpu")
 
     def _make_input_range(self, parameters: Any) -> None:
+        self._has_input_range = parameters.enable
         value = self._zeros(1) + parameters.init_value if parameters.enable else None
         if value is not None and parameters.learn_input_range:
             self.input_range = nn.Parameter(value)
@@ -168,8 +174,8 @@ class TileModule(nn.Module):
     def _count(self, x: Tensor) -> int:
         if replay.recomputing() and (known := self._log.find(x)) is not None:
             return known
-        step = int(self.forward_step)
-        self.forward_step.add_(1)
+        step: int = self._counter.item()
+        self._counter[()] = step + 1
         if replay.may_be_recomputed(self.training):
             self._log.note(x, step)
         return step
@@ -180,9 +186,8 @@ class TileModule(nn.Module):
 
     def sample_offset(self, x: Tensor) -> int:
         """Return the global number of the first sample of x: that of the process in data-parallel training."""
-        if self.process_group is None:
-            return 0
-        return dist.get_rank(self.process_group) * (x.numel() // x.shape[-1])
+        group = self.process_group
+        return 0 if group is None else dist.get_rank(group) * (x.numel() // x.shape[-1])
 
     @property
     def signed_seed(self) -> int:
@@ -396,12 +401,14 @@ class TileModule(nn.Module):
         return write
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_log", "process_group")}
+        left = ("_log", "_counter", "process_group")
+        return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         super().__setstate__(attributes)  # type: ignore[no-untyped-call]
         self._log = replay.StepLog()
         self.process_group = None
+        self._watch_counter()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         probe = fn(torch.empty(0, dtype=self.edge_dtype, device="cpu"))
@@ -409,6 +416,7 @@ class TileModule(nn.Module):
             raise DeviceError(f"the {self.describe()} has no kernels for the device {probe.device}; keep it on the CPU")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.edge_dtype = probe.dtype
+        self._watch_counter()
         return self
 
     def _replicate_for_data_parallel(self) -> Self:
