@@ -7,10 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import data_parallel
 import pytest
 import torch
-
-import data_parallel
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,9 @@ def two_processes(tmp_path_factory):
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     files = [folder / f"{rank}.pt" for rank in range(2)]
-    commands = [[sys.executable, data_parallel.__file__, str(rank), "2", str(port), str(files[rank])] for rank in range(2)]
+    commands = [
+        [sys.executable, data_parallel.__file__, str(rank), "2", str(port), str(files[rank])] for rank in range(2)
+    ]
     running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     errors = [process.communicate(timeout=300)[1] for process in running]
     assert [process.returncode for process in running] == [0, 0], "\n".join(errors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from layer_examples import exact_config
 from torch import nn
 
 from aihw_torch.config import (
@@ -18,7 +19,6 @@ from aihw_torch.errors import ConfigError, DtypeError, NonFiniteError, ShapeErro
 from aihw_torch.nn import AnalogConv2d, AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
 from aihw_torch.tiles import WeightTile
-from layer_examples import exact_config
 
 KINDS = ["pulsed", "software"]
 
@@ -190,7 +190,9 @@ def test_the_range_learns_through_the_noise_of_the_converters():
     for r in (1.0 + 1e-3, 1.0 - 1e-3):
         tile.set_input_range(r)
         values.append(layer(x).sum().double())
-    torch.testing.assert_close(tile.input_range.grad.double()[0], (values[0] - values[1]).detach() / 2e-3, rtol=1e-2, atol=1e-2)
+    torch.testing.assert_close(
+        tile.input_range.grad.double()[0], (values[0] - values[1]).detach() / 2e-3, rtol=1e-2, atol=1e-2
+    )
 
 
 class Saturating(WeightTile):
@@ -261,7 +263,9 @@ def test_state_of_scales_and_ranges():
     mapping = MappingParameter(weight_scaling_omega=0.3, learn_out_scaling=True, weight_scaling_columnwise=True)
     for kind in KINDS:
         make = [
-            AnalogLinear(5, 3, rpu_config=config_of(kind, mapping=mapping, input_range=InputRangeParameter(enable=True)))
+            AnalogLinear(
+                5, 3, rpu_config=config_of(kind, mapping=mapping, input_range=InputRangeParameter(enable=True))
+            )
             for _ in range(2)
         ]
         make[0](torch.randn(4, 5))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -301,12 +302,19 @@ class AnalogTile(TileModule):
         self._changed()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name not in ("record", "_array")}
+        left = ("record", "_array")
+        attributes = {name: value for name, value in super().__getstate__().items() if name not in left}
+        if self.weight.is_shared():
+            # Sent to another process in bytes: torch sends tensors by handles, which must outlive the sending.
+            attributes["tile"] = pickle.dumps(self.tile)
+        return attributes
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         super().__setstate__(attributes)
-        if self.weight.is_shared():  # sent to another process: the array is where the sender has it
-            self.tile.hold_weights_in(Tensor.data.__get__(self.weight))  # type: ignore[attr-defined]
+        if isinstance(self.tile, bytes):
+            self.tile = pickle.loads(self.tile)
+            if self.weight.is_shared():  # the array stays where the sender has it
+                self.tile.hold_weights_in(Tensor.data.__get__(self.weight))  # type: ignore[attr-defined]
         self._link()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
