@@ -1,7 +1,7 @@
 """The analog product as operations of torch's dispatcher, for `torch.compile` and `torch.export`.
 
-They are pure functions of tensors: the array, the constants of its converters, the seed and the number of the call. Eager
-mode takes the shorter way of `autograd`, with the same bits.
+They are pure functions of tensors: the array, the constants of its converters, the seed and the number of the call.
+Eager mode takes the shorter way of `autograd`, with the same bits.
 """
 
 from __future__ import annotations
@@ -58,6 +58,20 @@ def _product(
     product = periphery.product(chains[direction], direction, matrix, named)
     product(view, result, rpu_sim.derive_seed(seed % (1 << 64)), step & _MASK, sample & _MASK)
     return torch.from_numpy(result.reshape(*leading, outputs))
+
+
+@torch.library.custom_op("aihw::step_of", mutates_args=())
+def step_of(counter: Tensor) -> Tensor:
+    """Return a copy of a counter that is going to change.
+
+    `counter.clone()` will not do: compilers compute it a second time for the backward pass, when it has changed.
+    """
+    return counter.clone()
+
+
+@step_of.register_fake
+def _(counter):  # type: ignore[no-untyped-def]
+    return torch.empty_like(counter)
 
 
 @torch.library.custom_op("aihw::mvm", mutates_args=())
