@@ -111,6 +111,7 @@ struct WriteArgs {
   Matrix visible;
   float sigma;
   const Coincidences* pulses;  // null: every cell is written
+  bool flip;                   // as in UpdateArgs
   uint64_t seed;
   uint32_t step, chunk;
 };

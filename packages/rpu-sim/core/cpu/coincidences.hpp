@@ -111,6 +111,17 @@ struct CountSource {
   }
 };
 
+template <class T> struct Type {
+  using type = T;
+};
+
+/// Calls body(Type<Source>{}) with the kind of source that these pulses have.
+template <class Body> RPU_FN auto with_source_type(const Coincidences& pulses, Body&& body) {
+  if (pulses.counts != nullptr) return body(Type<CountSource>{});
+  if (pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT) return body(Type<ImplicitSource>{});
+  return body(Type<TrainSource>{});
+}
+
 template <class Source, class Columns> RPU_FN void count_pulses(const Source& source, Columns columns, U& ups, U& all) {
   ups = U{}, all = U{};
   for (int64_t w = 0; w < source.n_words; ++w) {

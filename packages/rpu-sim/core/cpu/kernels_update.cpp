@@ -278,9 +278,9 @@ template <class Device, class Source> struct RowUpdate {
 };
 
 template <class Device> PulseTotals update(const UpdateArgs& args, Range rows) {
-  if (args.pulses.counts != nullptr) return RowUpdate<Device, CountSource>(args).run(rows);
-  if (args.pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT) return RowUpdate<Device, ImplicitSource>(args).run(rows);
-  return RowUpdate<Device, TrainSource>(args).run(rows);
+  return with_source_type(args.pulses, [&](auto source) {
+    return RowUpdate<Device, typename decltype(source)::type>(args).run(rows);
+  });
 }
 
 RPU_END

@@ -151,7 +151,7 @@ PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint
   const UpdateArgs args{u.device_params, u.weights, u.cells, pulses, u.lr < 0.0f, u.seed, u.step, chunk};
   const auto kernel = kernels().update.update[static_cast<int>(u.device)];
   const ConstMatrix stored{u.weights.data, u.weights.rows, u.weights.cols, u.weights.stride};
-  const WriteArgs writes{stored, u.visible, u.write_noise, &pulses, u.seed, u.step, chunk};
+  const WriteArgs writes{stored, u.visible, u.write_noise, &pulses, u.lr < 0.0f, u.seed, u.step, chunk};
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   std::atomic<int64_t> up{0}, down{0};
   parallel_for(blocks.count(), blocks.cells() * (1 + pulses.n_words / 8), [&](int64_t i) {
