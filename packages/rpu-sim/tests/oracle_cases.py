@@ -36,7 +36,6 @@ _SB_REFERENCE, _SB_PMAX, _POW, _POW_REFERENCE, _PIECEWISE = map(
         "PiecewiseStepDevice",
     ),
 )
-_MEAN_COUNT = "pulse type MEAN_COUNT is not part of this version"
 _DRIFT = "drift of training devices is not part of this version"
 _WRITE_NOISE = "write noise is not part of this version"
 
@@ -79,7 +78,7 @@ NOT_APPLICABLE: dict[str, dict[str, str]] = {
         "preset_ReRamSB": _SB_REFERENCE,
         "preset_ReRamArrayHfO2": _SB_REFERENCE,
     },
-    "update": {"mean_count_default": _MEAN_COUNT, "mean_count_noum": _MEAN_COUNT},
+    "update": {},
     "base_process": {"drift": _DRIFT, "drift_exact": _DRIFT, "set_writenoise": _WRITE_NOISE},
 }
 

@@ -76,7 +76,7 @@ void trains(const TrainArgs& args, Range line_groups) {
     });
 }
 
-void implicit_values(const ImplicitArgs& args, Range samples) {
+void line_values(const LineValueArgs& args, Range samples) {
   const Key key = make_key(args.seed);
   for (int64_t sample = samples.begin; sample < samples.end; ++sample)
     for_each_quad(0, args.values.cols, [&](const Quad& quad) {
@@ -88,7 +88,8 @@ void implicit_values(const ImplicitArgs& args, Range samples) {
       for (int k = 0; k < 4; ++k) {
         const int64_t n = args.values.cols - quad.column(k);
         const F v = load(args.values.data + sample * args.values.stride + quad.column(k), n);
-        const F p = pulse_probability(v, args.scale[sample], args.resolution, rounding[k]);
+        F p = pulse_probability(v, args.scale[sample], args.resolution, rounding[k]);
+        if (args.length != nullptr) p = rint_(p * static_cast<float>(args.length[sample]));
         store(args.out + sample * args.line_stride + quad.column(k), copysign_(p, v), n);
       }
     });
@@ -230,15 +231,25 @@ template <class Device, class Source> struct RowUpdate {
     if constexpr (Device::kStateIndependent) {
       U up, all;
       count_pulses(source, col, up, all);
-      ups += up, pulses += all;
+      count(row, col, n, up, all);
       return merged_counts(device, w, cell, up, all - up, xi, near_bound);
     } else {
       SignQueue queue;
       queue.fill(source, col, first_lanes(n));
-      ups += queue.ups, pulses += queue.count;
+      count(row, col, n, queue.ups, queue.count);
       if (device.gaussian()) return merged_moments(device, w, cell, queue, xi, near_bound);
       const U index = lane_index() + static_cast<uint32_t>(row * args.weights.cols + col);
       return apply_pulses(device, w, cell, queue, index, args, key);
+    }
+  }
+
+  RPU_FN void count(int64_t row, int64_t col, int64_t n, U up, U all) {
+    ups += up, pulses += all;
+    if (args.counts.up == nullptr) return;
+    const int64_t first = row * args.weights.cols + col;
+    for (int i = 0; i < (n < kLanes ? n : kLanes); ++i) {
+      args.counts.up[first + i] += get(up, i);
+      args.counts.down[first + i] += get(all, i) - get(up, i);
     }
   }
 
@@ -278,7 +289,7 @@ template <class Device, class Source> struct RowUpdate {
 };
 
 template <class Device> PulseTotals update(const UpdateArgs& args, Range rows) {
-  if (args.pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT) return RowUpdate<Device, ImplicitSource>(args).run(rows);
+  if (args.pulses.x_value != nullptr) return RowUpdate<Device, CountSource>(args).run(rows);
   return RowUpdate<Device, TrainSource>(args).run(rows);
 }
 
@@ -289,7 +300,7 @@ namespace rpu::RPU_LEVEL {
 void register_update(UpdateKernels& table) {
   table.row_abs_max = row_abs_max;
   table.trains = trains;
-  table.implicit = implicit_values;
+  table.line_values = line_values;
 #define RPU_DEVICE(name, header) table.update[static_cast<int>(DeviceKind::name)] = update<name>;
 #include "../devices.def"
 #undef RPU_DEVICE

@@ -115,9 +115,9 @@ void draw_trains(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, Const
   });
 }
 
-/// Quantised probabilities of both sides for deterministic implicit pulses.
-void compute_implicit(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, ConstMatrix d, uint32_t first_sample,
-                      Coincidences& pulses) {
+/// What every line contributes to the deterministic counts of its cells.
+void compute_line_values(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, ConstMatrix d, uint32_t first_sample,
+                         Coincidences& pulses) {
   pulses.x_stride = padded(x.cols), pulses.d_stride = padded(d.cols);
   pulses.length = chunk.length.data();
   const int32_t longest = *std::max_element(chunk.length.begin(), chunk.length.end());
@@ -129,16 +129,24 @@ void compute_implicit(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, 
   float* x_out = values.data();
   float* d_out = x_out + chunk.samples * pulses.x_stride;
   pulses.x_value = x_out, pulses.d_value = d_out;
+  const bool counted = pulses.kind == params::PulseType::MEAN_COUNT;
+  const int32_t* length = counted ? chunk.length.data() : nullptr;
+  const float x_res = counted ? u.parameters.res : u.parameters.x_res_implicit;
+  const float d_res = counted ? u.parameters.res : u.parameters.d_res_implicit;
   const auto side = [&](ConstMatrix v, const std::vector<float>& scale, float* out, int64_t stride, float res, Stream s) {
-    const ImplicitArgs args{v, scale.data(), out, stride, res, u.parameters.sto_round, u.seed, u.step, first_sample, s};
-    kernels().update.implicit(args, {0, chunk.samples});
+    const LineValueArgs args{v, scale.data(), length, out, stride, res, u.parameters.sto_round, u.seed, u.step, first_sample, s};
+    kernels().update.line_values(args, {0, chunk.samples});
   };
-  side(x, chunk.x_scale, x_out, pulses.x_stride, u.parameters.x_res_implicit, Stream::X_ROUND);
-  side(d, chunk.d_scale, d_out, pulses.d_stride, u.parameters.d_res_implicit, Stream::D_ROUND);
+  side(x, chunk.x_scale, x_out, pulses.x_stride, x_res, Stream::X_ROUND);
+  side(d, chunk.d_scale, d_out, pulses.d_stride, d_res, Stream::D_ROUND);
+}
+
+bool is_stochastic(params::PulseType type) {
+  return type == params::PulseType::STOCHASTIC || type == params::PulseType::STOCHASTIC_COMPRESSED;
 }
 
 PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint32_t chunk) {
-  const UpdateArgs args{u.device_params, u.weights, u.cells, pulses, u.lr < 0.0f, u.seed, u.step, chunk};
+  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, chunk};
   const auto kernel = kernels().update.update[static_cast<int>(u.device)];
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   std::atomic<int64_t> up{0}, down{0};
@@ -169,8 +177,8 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
     Coincidences pulses{};
     pulses.kind = u.parameters.pulse_type;
-    if (pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT) compute_implicit(u, chunk, x, d, first_sample, pulses);
-    else draw_trains(u, chunk, x, d, first_sample, pulses);
+    if (is_stochastic(pulses.kind)) draw_trains(u, chunk, x, d, first_sample, pulses);
+    else compute_line_values(u, chunk, x, d, first_sample, pulses);
     const PulseTotals fired = update_cells(u, pulses, index);
     totals.up += fired.up, totals.down += fired.down;
   }

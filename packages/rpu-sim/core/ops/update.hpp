@@ -9,6 +9,7 @@ struct PulsedUpdate {
   const void* device_params;
   Matrix weights;
   CellFields cells;
+  CellCounts counts;
   params::UpdateParameters parameters;  // resolutions already normalised
   ConstMatrix x, d;                     // [batch, in], [batch, out]
   float lr;                             // may be negative

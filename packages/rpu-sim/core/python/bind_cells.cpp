@@ -1,3 +1,4 @@
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -21,7 +22,10 @@ const void* Device::params() const {
   return std::visit([](const auto& p) -> const void* { return &p; }, params_);
 }
 
-Cells::Cells(Weights weights, std::vector<Weights> fields) : weights_(std::move(weights)), fields_(std::move(fields)) {
+Cells::Cells(Weights weights, std::vector<Weights> fields, std::optional<Counts> counts)
+    : weights_(std::move(weights)), fields_(std::move(fields)), counts_(std::move(counts)) {
+  if (counts_ && (counts_->shape(0) != 2 || counts_->shape(1) != weights_.shape(0) || counts_->shape(2) != weights_.shape(1)))
+    throw Error(ErrorKind::Shape, "pulse counts must have shape [2, out, in]");
   if (fields_.size() < kBaseFields || fields_.size() > kMaxFields)
     throw Error(ErrorKind::Shape, "a tile has between 7 and 12 arrays of cell parameters");
   for (const Weights& f : fields_) {
@@ -44,6 +48,11 @@ CellFields Cells::fields() const {
     out.field[i] = {fields_[i].data(), shared ? 0 : static_cast<int64_t>(weights_.shape(1))};
   }
   return out;
+}
+
+CellCounts Cells::counts() const {
+  if (!counts_) return {nullptr, nullptr};
+  return {counts_->data(), counts_->data() + weights_.size()};
 }
 
 ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name) {
@@ -72,7 +81,8 @@ void bind_cells(nb::module_& m) {
   nb::class_<Device>(m, "Device", "Kind and parameters of a pulsed device.")
       .def(nb::init<nb::handle>(), nb::arg("dataclass"));
   nb::class_<Cells>(m, "Cells", "Borrowed view of the weights and per-cell parameters of a tile.")
-      .def(nb::init<Weights, std::vector<Weights>>(), nb::arg("weights").noconvert(), nb::arg("fields").noconvert());
+      .def(nb::init<Weights, std::vector<Weights>, std::optional<Counts>>(), nb::arg("weights").noconvert(),
+           nb::arg("fields").noconvert(), nb::arg("counts").noconvert() = nb::none());
 
   m.def("populate", [](const Device& device, const Cells& cells, uint64_t seed) {
     const nb::gil_scoped_release unlocked;

@@ -28,6 +28,7 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   u.device_params = device.params();
   u.weights = cells.weights();
   u.cells = cells.fields();
+  u.counts = cells.counts();
   u.parameters = spec.parameters;
   u.x = batch_view(x, u.weights.cols, "x");
   u.d = batch_view(d, u.weights.rows, "d");

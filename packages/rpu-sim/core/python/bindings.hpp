@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -14,6 +15,7 @@ namespace nb = nanobind;
 
 /// A matrix of float32 on the CPU with contiguous rows; never converted, so that writes reach the caller's array.
 using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Counts = nb::ndarray<int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
 using Samples = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 
 /// The device at each crosspoint: its kind and parameters, read once from the dataclass.
@@ -32,16 +34,19 @@ class Device {
 #undef RPU_DEVICE
 };
 
-/// Borrowed view of the weights and per-cell parameters of a tile; keeps the caller's arrays alive.
+/// Borrowed view of the weights, per-cell parameters and, if there are any, pulse counts [2, out, in] of a tile; keeps
+/// the caller's arrays alive.
 class Cells {
  public:
-  Cells(Weights weights, std::vector<Weights> fields);
+  Cells(Weights weights, std::vector<Weights> fields, std::optional<Counts> counts);
   Matrix weights() const;
   CellFields fields() const;
+  CellCounts counts() const;
 
  private:
   Weights weights_;
   std::vector<Weights> fields_;
+  std::optional<Counts> counts_;
 };
 
 /// View of a batch; throws ShapeError unless it has `width` columns that are contiguous.

@@ -9,19 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import FloatingPointDevice, PulsedDevice, PulseType, RPUConfigBase, from_dict, to_dict
+from .config import FloatingPointDevice, PulsedDevice, RPUConfigBase, from_dict, to_dict
 from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
 FORMAT = "rpu_sim.tile"
 VERSION = 1
+COUNTS = "pulses.cell"  # up and down pulses of every crosspoint, int64 [2, out, in]
 STEPS = ("forward", "backward", "update", "lifecycle")
-PULSE_TYPES = (
-    PulseType.NONE,
-    PulseType.NONE_WITH_DEVICE,
-    PulseType.STOCHASTIC_COMPRESSED,
-    PulseType.STOCHASTIC,
-    PulseType.DETERMINISTIC_IMPLICIT,
-)
 
 
 def check_supported(config: Any) -> None:
@@ -31,12 +25,6 @@ def check_supported(config: Any) -> None:
         raise ConfigError("drift of training devices is not simulated in this version; set drift.nu to 0")
     if getattr(device, "write_noise_std", 0.0) > 0.0:
         raise ConfigError("write noise is not simulated in this version; set write_noise_std to 0")
-    if getattr(device, "count_pulses", False):
-        raise ConfigError("pulses are counted per tile (Tile.pulse_counts), not per device; set count_pulses to False")
-    update = getattr(config, "update", None)
-    if update is not None and update.pulse_type not in PULSE_TYPES:
-        known = ", ".join(p.name for p in PULSE_TYPES)
-        raise ConfigError(f"pulse type {update.pulse_type.name} is not available in this version; use one of {known}")
 
 
 def check_finite(value: float, name: str) -> None:
@@ -108,10 +96,15 @@ def read_scalars(arrays: dict[str, NDArray[Any]]) -> tuple[int, dict[str, int], 
 
 
 def check_state(
-    arrays: dict[str, NDArray[Any]], cells: set[str], buffers: dict[str, tuple[int, ...]], shape: tuple[int, ...]
+    arrays: dict[str, NDArray[Any]],
+    cells: set[str],
+    buffers: dict[str, tuple[int, ...]],
+    shape: tuple[int, ...],
+    counts: bool,
 ) -> None:
     """Raise `StateError` unless ``arrays`` is a complete, sound state of a tile of this shape and device."""
     expected = {"weight", "seed", "pulses", "meta", *(f"step.{kind}" for kind in STEPS), *cells, *buffers}
+    expected |= {COUNTS} if counts else set()
     if missing := expected - arrays.keys():
         raise StateError(f"the state lacks {', '.join(sorted(missing))}; it is damaged or of another device")
     if unknown := arrays.keys() - expected:
@@ -129,6 +122,8 @@ def check_state(
     for name in ("seed", *(f"step.{kind}" for kind in STEPS)):
         if arrays[name].dtype != np.int64 or arrays[name].shape != ():
             raise StateError(f"{name} in the state is damaged: it must be one int64")
+    if counts and (arrays[COUNTS].dtype != np.int64 or arrays[COUNTS].shape != (2, *shape)):
+        raise StateError(f"{COUNTS} in the state is damaged: it must be int64 of shape {(2, *shape)}")
     if arrays["pulses"].dtype != np.int64 or arrays["pulses"].shape != (2,):
         raise StateError("pulses in the state is damaged: it must be two int64")
     check_bounds(arrays)

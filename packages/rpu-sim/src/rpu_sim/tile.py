@@ -95,7 +95,7 @@ class Tile:
                 for name, varies in cell_fields(self._device).items()
             }
         arrays = {"weight": weights, **{f"cell.{name}": values for name, values in fields.items()}}
-        self._adopt(arrays | self._new_buffers(out_size, in_size))
+        self._adopt(arrays | self._new_counts(shape) | self._new_buffers(out_size, in_size))
         for product in self._products.values():
             product.draw_constants(self._key)
         if self._core_device is not None:
@@ -103,6 +103,10 @@ class Tile:
             _core.populate(self._core_device, self._cells, derive_seed(own) if own else self._key)
         _core.uniform(weights, -0.1, 0.1, self._key, int(Stream.INITIAL_WEIGHTS))
         _core.clip(self._cells)
+
+    def _new_counts(self, shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
+        counts = self._core_device is not None and self._device.count_pulses
+        return {state.COUNTS: np.zeros((2, *shape), np.int64)} if counts else {}
 
     def _new_buffers(self, out_size: int, in_size: int) -> dict[str, NDArray[Any]]:
         sizes = {"forward": out_size, "backward": in_size}
@@ -117,7 +121,7 @@ class Tile:
         self._views = arrays
         self._arrays = {name: state_array(values, self._framework) for name, values in arrays.items()}
         fields = [values for name, values in arrays.items() if name.startswith("cell.")]
-        self._cells = _core.Cells(arrays["weight"], fields)
+        self._cells = _core.Cells(arrays["weight"], fields, arrays.get(state.COUNTS))
         self._products = {
             direction: periphery.product(io, direction, arrays["weight"], arrays) for direction, io in self._io.items()
         }
@@ -141,6 +145,17 @@ class Tile:
     def pulse_counts(self) -> PulseCounts:
         """Pulses fired since the tile was made, summed over all crosspoints."""
         return PulseCounts(*self._pulses)
+
+    def cell_pulse_counts(self) -> dict[str, Array]:
+        """Pulses that each crosspoint got since the tile was made: ``"up"`` and ``"down"``, int64 [out_size, in_size].
+
+        Raises:
+            ConfigError: unless the device was made with ``count_pulses=True``.
+        """
+        if state.COUNTS not in self._views:
+            raise ConfigError("pulses of single crosspoints are not counted; make the device with count_pulses=True")
+        up, down = self._views[state.COUNTS].copy()
+        return {"up": state_array(up, self._framework), "down": state_array(down, self._framework)}
 
     def __repr__(self) -> str:
         return f"Tile({self.out_size}, {self.in_size}, {self.rpu_config}, seed={self.seed})"
@@ -334,7 +349,8 @@ class Tile:
     def _renew_buffers(self) -> None:
         """Keep the constants of the periphery that the configuration still uses, draw those it newly needs."""
         fresh = self._new_buffers(self.out_size, self.in_size)
-        cells = {name: values for name, values in self._views.items() if not name.startswith("buffer.")}
+        cells = {name: values for name, values in self._views.items() if not name.startswith(("buffer.", "pulses."))}
+        fresh |= self._new_counts((self.out_size, self.in_size))
         kept = {name: self._views[name] for name in fresh.keys() & self._views.keys()}
         weights = self.weights
         self._adopt(cells | fresh)
@@ -352,8 +368,8 @@ class Tile:
     def state_dict(self) -> dict[str, Array]:
         """A copy of the whole state as named arrays; a tile made from it continues bit for bit.
 
-        Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, and ``meta`` (JSON
-        as uint8).
+        Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, ``meta`` (JSON as
+        uint8) and, with ``count_pulses``, ``pulses.cell``.
         """
         arrays = {name: values.copy() for name, values in self._views.items()}
         arrays |= state.scalars(self.seed, self.steps, self._pulses)
@@ -370,7 +386,7 @@ class Tile:
         state.decode_meta(arrays)
         cells = {f"cell.{name}" for name in self._field_names()}
         buffers = {name: v.shape for name, v in self._new_buffers(self.out_size, self.in_size).items()}
-        state.check_state(arrays, cells, buffers, self._views["weight"].shape)
+        state.check_state(arrays, cells, buffers, self._views["weight"].shape, state.COUNTS in self._views)
         seed, steps, pulses = state.read_scalars(arrays)
         weights = self.weights
         self._views["weight"][...] = arrays["weight"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,8 @@ def sample_pulses(
     direction = np.where(np.signbit(d)[:, None] ^ np.signbit(x)[None, :] ^ (lr < 0), 1, -1).astype(np.int8)
     if plan.length == 0:
         return []
-    if p.pulse_type is PulseType.DETERMINISTIC_IMPLICIT:
-        counts = implicit_counts(p, plan, x, d, sample, step, key)
+    if p.pulse_type in (PulseType.DETERMINISTIC_IMPLICIT, PulseType.MEAN_COUNT):
+        counts = deterministic_counts(p, plan, x, d, sample, step, key)
         return [np.where(counts > slot, direction, 0).astype(np.int8) for slot in range(plan.length)]
     res = trains.normalised(p.res)
     sides = []
@@ -58,16 +59,21 @@ def sample_pulses(
     return [np.where(df[:, None] & xf[None, :], direction, 0).astype(np.int8) for xf, df in zip(*sides, strict=True)]
 
 
-def implicit_counts(
+def deterministic_counts(
     p: UpdateParameters, plan: trains.Plan, x: Float32, d: Float32, sample: int, step: int, key: int
 ) -> NDArray[np.int64]:
-    """Pulses of each cell for deterministic implicit pulses."""
-    x_res, d_res = trains.normalised(p.x_res_implicit), trains.normalised(p.d_res_implicit)
+    """Pulses of each cell for the pulse types without trains."""
+    counted = p.pulse_type is PulseType.MEAN_COUNT
+    x_res = trains.normalised(p.res if counted else p.x_res_implicit)
+    d_res = trains.normalised(p.res if counted else p.d_res_implicit)
     x_round = trains.rounding_of(p, x_res, x.size, sample, step, Stream.X_ROUND, key)
     d_round = trains.rounding_of(p, d_res, d.size, sample, step, Stream.D_ROUND, key)
-    px = trains.probability(x, plan.x_scale, x_res, x_round)
-    pd = trains.probability(d, plan.d_scale, d_res, d_round)
-    return rint((f32(plan.length) * px)[None, :] * pd[:, None]).astype(np.int64)
+    px = trains.probability(x, plan.x_scale, x_res, x_round)[None, :]
+    pd = trains.probability(d, plan.d_scale, d_res, d_round)[:, None]
+    length = f32(plan.length)
+    if counted:
+        return rint(rint(px * length) * rint(pd * length) / length).astype(np.int64)
+    return rint((length * px) * pd).astype(np.int64)
 
 
 def cycle_normals(cells: NDArray[np.uint32], pulse: int, chunk: int, step: int, key: int) -> Float32:
@@ -125,6 +131,14 @@ def merged_moments(
     return mean + spread * xi, near
 
 
+class Pulsed(NamedTuple):
+    """New weights, and the pulses [out, in] that every cell got, up and down."""
+
+    weights: Float32
+    up: NDArray[np.int64]
+    down: NDArray[np.int64]
+
+
 def update(
     w: Float32,
     cells: Cell,
@@ -137,22 +151,22 @@ def update(
     key: int,
     step: int,
     first_sample: int = 0,
-) -> tuple[Float32, int, int]:
-    """New weights, and the numbers of up and down pulses, of one update call with x [batch, in] and d [batch, out]."""
+) -> Pulsed:
+    """One update call with x [batch, in] and d [batch, out]."""
     g = granularity(device)
     cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
     per_chunk = samples_per_chunk(p, abs(lr), g, *w.shape)
-    up = down = 0
+    up, down = np.zeros(w.shape, np.int64), np.zeros(w.shape, np.int64)
     for chunk, first in enumerate(range(0, len(x), per_chunk)):
         pulses: Pulses = []
         for b in range(first, min(first + per_chunk, len(x))):
             pulses += sample_pulses(p, x[b], d[b], lr, g, first_sample + b, step, key)
         if not pulses:
             continue
-        up += sum(int((slot > 0).sum()) for slot in pulses)
-        down += sum(int((slot < 0).sum()) for slot in pulses)
+        up += np.sum([slot > 0 for slot in pulses], axis=0)
+        down += np.sum([slot < 0 for slot in pulses], axis=0)
         w = _update_chunk(w, pulses, cell, device, chunk, step, key)
-    return w, up, down
+    return Pulsed(w, up, down)
 
 
 def _update_chunk(
