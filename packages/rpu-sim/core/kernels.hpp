@@ -66,9 +66,11 @@ struct Coincidences {
   // STOCHASTIC_COMPRESSED: bit words of TrainArgs
   const uint32_t *x_fired, *x_negative, *d_fired, *d_negative;
   int64_t n_words;
-  // DETERMINISTIC_IMPLICIT and MEAN_COUNT: values of LineValueArgs; each sample has words_per_sample words of its own
+  // DETERMINISTIC_IMPLICIT, MEAN_COUNT and MEAN_FIELD: values of LineValueArgs; each sample has words_per_sample words of
+  // its own
   const float *x_value, *d_value;
   const int32_t* length;
+  int64_t n_samples;
   int64_t words_per_sample;
   // both
   int64_t x_stride, d_stride;
@@ -87,6 +89,14 @@ struct UpdateArgs {
 
 struct PulseTotals {
   int64_t up, down;
+};
+
+/// The exact change -lr d x^T, clipped to the bounds after every sample.
+struct BoundedRankArgs {
+  Matrix weights;
+  CellFields cells;
+  ConstMatrix x, d;
+  float lr;
 };
 
 /// decay, diffuse, reset and clip work on the weights and the base fields of any device.
@@ -122,6 +132,8 @@ struct UpdateKernels {
   void (*trains)(const TrainArgs&, Range line_groups);
   void (*line_values)(const LineValueArgs&, Range samples);
   PulseTotals (*update[kDeviceKinds])(const UpdateArgs&, Range rows);
+  void (*mean_field[kDeviceKinds])(const UpdateArgs&, Range rows);
+  void (*bounded_rank_update)(const BoundedRankArgs&, Range rows);
 };
 
 struct Kernels {

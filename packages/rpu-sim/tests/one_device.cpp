@@ -17,6 +17,7 @@ namespace rpu {
 namespace RPU_LEVEL {
 void register_cells(CellKernels&);
 void register_update(UpdateKernels&);
+void register_flow(UpdateKernels&);
 }  // namespace RPU_LEVEL
 
 // In place of cpu/dispatch.cpp: this level only.
@@ -25,6 +26,7 @@ const Kernels& kernels() {
     Kernels k{};
     RPU_LEVEL::register_cells(k.cell);
     RPU_LEVEL::register_update(k.update);
+    RPU_LEVEL::register_flow(k.update);
     return k;
   }();
   return table;
@@ -75,19 +77,18 @@ extern "C" void one_device_update(const double* device, float* const* fields, co
                                   const float* d, int64_t batch, float lr, float granularity, uint64_t seed,
                                   uint32_t step, int64_t* pulses) {
   const auto params = rpu::read<rpu::DeviceParams>(device);
-  const rpu::CellFields cells = rpu::cell_fields(fields, strides, n_fields);
-  const rpu::PulsedUpdate call{rpu::kDevice,
-                               &params,
-                               {weights, rows, cols, cols},
-                               cells,
-                               rpu::read<rpu::params::UpdateParameters>(update),
-                               {x, batch, cols, cols},
-                               {d, batch, rows, rows},
-                               lr,
-                               granularity,
-                               seed,
-                               step,
-                               0};
+  rpu::PulsedUpdate call{};
+  call.device = rpu::kDevice;
+  call.device_params = &params;
+  call.weights = {weights, rows, cols, cols};
+  call.cells = rpu::cell_fields(fields, strides, n_fields);
+  call.parameters = rpu::read<rpu::params::UpdateParameters>(update);
+  call.x = {x, batch, cols, cols};
+  call.d = {d, batch, rows, rows};
+  call.lr = lr;
+  call.granularity = granularity;
+  call.seed = seed;
+  call.step = step;
   const rpu::PulseTotals totals = rpu::pulsed_update(call);
   pulses[0] = totals.up;
   pulses[1] = totals.down;

@@ -120,6 +120,7 @@ void compute_line_values(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix 
                          Coincidences& pulses) {
   pulses.x_stride = padded(x.cols), pulses.d_stride = padded(d.cols);
   pulses.length = chunk.length.data();
+  pulses.n_samples = chunk.samples;
   const int32_t longest = *std::max_element(chunk.length.begin(), chunk.length.end());
   pulses.words_per_sample = (longest + 31) / 32;
   pulses.n_words = chunk.samples * pulses.words_per_sample;
@@ -131,8 +132,11 @@ void compute_line_values(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix 
   pulses.x_value = x_out, pulses.d_value = d_out;
   const bool counted = pulses.kind == params::PulseType::MEAN_COUNT;
   const int32_t* length = counted ? chunk.length.data() : nullptr;
-  const float x_res = counted ? u.parameters.res : u.parameters.x_res_implicit;
-  const float d_res = counted ? u.parameters.res : u.parameters.d_res_implicit;
+  const bool implicit = pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT;
+  const bool mean_of_rounding = pulses.kind == params::PulseType::MEAN_FIELD && u.parameters.sto_round;
+  const float res = mean_of_rounding ? 0.0f : u.parameters.res;  // the mean of stochastic rounding is no rounding
+  const float x_res = implicit ? u.parameters.x_res_implicit : res;
+  const float d_res = implicit ? u.parameters.d_res_implicit : res;
   const auto side = [&](ConstMatrix v, const std::vector<float>& scale, float* out, int64_t stride, float res, Stream s) {
     const LineValueArgs args{v, scale.data(), length, out, stride, res, u.parameters.sto_round, u.seed, u.step, first_sample, s};
     kernels().update.line_values(args, {0, chunk.samples});
@@ -158,15 +162,34 @@ PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint
   return {up.load(), down.load()};
 }
 
+void flow_cells(const PulsedUpdate& u, const Coincidences& pulses) {
+  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, 0};
+  const auto kernel = kernels().update.mean_field[static_cast<int>(u.device)];
+  const RowBlocks blocks(u.weights.rows, u.weights.cols);
+  parallel_for(blocks.count(), blocks.cells() * pulses.n_samples, [&](int64_t i) { kernel(args, blocks[i]); });
+}
+
+void update_exactly(const PulsedUpdate& u) {
+  const BoundedRankArgs args{u.weights, u.cells, u.x, u.d, u.lr};
+  const RowBlocks blocks(u.weights.rows, u.weights.cols);
+  parallel_for(blocks.count(), blocks.cells() * u.x.rows / 8,
+               [&](int64_t i) { kernels().update.bounded_rank_update(args, blocks[i]); });
+}
+
 }  // namespace
 
 PulseTotals pulsed_update(const PulsedUpdate& u) {
   PulseTotals totals{0, 0};
   if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
-  if (longest_train(u.parameters, std::fabs(u.lr), u.granularity) > kMaxChunkSlots)
+  const bool fires = u.parameters.pulse_type != params::PulseType::MEAN_FIELD;
+  if (fires && longest_train(u.parameters, std::fabs(u.lr), u.granularity) > kMaxChunkSlots)
     throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
                                        std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
   const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
+  if (u.parameters.pulse_type == params::PulseType::NONE_WITH_DEVICE) {
+    update_exactly(u);
+    return totals;
+  }
   const int64_t per_chunk = samples_per_chunk(u);
   uint32_t index = 0;
   for (int64_t first = 0; first < u.x.rows; first += per_chunk, ++index) {
@@ -179,6 +202,10 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
     pulses.kind = u.parameters.pulse_type;
     if (is_stochastic(pulses.kind)) draw_trains(u, chunk, x, d, first_sample, pulses);
     else compute_line_values(u, chunk, x, d, first_sample, pulses);
+    if (!fires) {
+      flow_cells(u, pulses);
+      continue;
+    }
     const PulseTotals fired = update_cells(u, pulses, index);
     totals.up += fired.up, totals.down += fired.down;
   }

@@ -19,6 +19,7 @@ struct PulsedUpdate {
 };
 
 /// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.
+/// NONE_WITH_DEVICE and MEAN_FIELD fire no pulses, and NONE is not for this function.
 PulseTotals pulsed_update(const PulsedUpdate& update);
 
 }  // namespace rpu

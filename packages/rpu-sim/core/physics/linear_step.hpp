@@ -9,6 +9,7 @@
 // with the references R_up = w_max, R_down = w_min (or the cell's own bounds).
 #pragma once
 #include "cell.hpp"
+#include "flow.hpp"
 #include "population.hpp"
 
 RPU_BEGIN
@@ -35,6 +36,10 @@ struct AffinePulse {
     const F mean = step + slope * w;
     const F noise = (mult_noise ? mean : step) * (sigma * xi);
     return bounded(w + (mean + noise), c);
+  }
+
+  RPU_FN F flow(F w, M up, const LinearCell& c, F n) const {
+    return bounded(affine_flow(w, select(up, c.s_up, -c.s_dn), select(up, c.slope_up, -c.slope_down), n), c);
   }
 
   /// Mean and variance after one more pulse, away from the bounds; exact when gaussian().
@@ -65,6 +70,7 @@ struct LinearStep {
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }
+  RPU_FN F flow(F w, M up, const Cell& c, F n) const { return affine.flow(w, up, c, n); }
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const { affine.moments(mean, variance, up, c); }
 
   template <class Draws> RPU_FN void extra_fields(const Params& p, const F* base, const Draws& draw, F* out) const {

@@ -215,8 +215,8 @@ class Tile:
         if lr == 0.0:
             return
         kind = self._update_parameters.pulse_type
-        if self._core_device is None or kind in (PulseType.NONE, PulseType.NONE_WITH_DEVICE):
-            self._update_without_pulses(x_view, d_view, lr, kind)
+        if self._core_device is None or kind is PulseType.NONE:
+            _core.rank_update(self._views["weight"], x_view, d_view, lr)
         else:
             up, down = _core.update(
                 self._cells,
@@ -234,17 +234,6 @@ class Tile:
             self._pulses[1] += down
         self.steps["update"] += 1
         mark_written(self.weights)
-
-    def _update_without_pulses(self, x: Float32, d: Float32, lr: float, kind: PulseType) -> None:
-        weights = self._views["weight"]
-        if self._core_device is None or kind is PulseType.NONE:
-            _core.rank_update(weights, x, d, lr)
-            return
-        state.check_samples(x, "x")
-        state.check_samples(d, "d")
-        for sample in range(len(x)):  # the bounds act after every sample, as they do on pulses
-            _core.rank_update(weights, x[sample : sample + 1], d[sample : sample + 1], lr)
-            _core.clip(self._cells)
 
     # -- weights and devices -------------------------------------------------------------------------------------------
 

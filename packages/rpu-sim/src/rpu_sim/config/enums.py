@@ -22,6 +22,7 @@ class PulseType(IndexedEnum):
     NONE_WITH_DEVICE = "NoneWithDevice"
     MEAN_COUNT = "MeanCount"
     DETERMINISTIC_IMPLICIT = "DeterministicImplicit"
+    MEAN_FIELD = "MeanField"
 
 
 class NoiseManagementType(IndexedEnum):

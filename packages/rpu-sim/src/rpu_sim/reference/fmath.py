@@ -45,6 +45,20 @@ def exp(x: Float32) -> Float32:
     return scaled.view(f32)
 
 
+def expm1_ratio(x: Float32) -> Float32:
+    """(e^x - 1) / x, without cancellation."""
+    e = exp(x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(e == 1, f32(1), (e - f32(1)) / np.where(np.abs(x) < 1, log(e), x))
+
+
+def log1p_ratio(x: Float32) -> Float32:
+    """log(1 + x) / x, without cancellation; arguments below -1 count as -1."""
+    y = np.maximum(f32(1) + x, f32(1.17549435e-38))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(y == 1, f32(1), log(y) / (y - f32(1)))
+
+
 def sincos2pi(t: Float32) -> tuple[Float32, Float32]:
     """Sine and cosine of 2 pi t, t in [0, 1)."""
     quadrant = (t * f32(4) + f32(0.5)).astype(np.int32)
