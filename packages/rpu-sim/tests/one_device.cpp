@@ -83,8 +83,8 @@ extern "C" void one_device_update(const double* device, float* const* fields, co
   call.weights = {weights, rows, cols, cols};
   call.cells = rpu::cell_fields(fields, strides, n_fields);
   call.parameters = rpu::read<rpu::params::UpdateParameters>(update);
-  call.x = {x, batch, cols, cols};
-  call.d = {d, batch, rows, rows};
+  call.x = rpu::ConstMatrix{x, batch, cols, cols};
+  call.d = rpu::ConstMatrix{d, batch, rows, rows};
   call.lr = lr;
   call.granularity = granularity;
   call.seed = seed;

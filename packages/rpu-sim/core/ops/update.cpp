@@ -25,22 +25,20 @@ int64_t samples_per_chunk(const PulsedUpdate& u) {
   return std::max<int64_t>(1, slots / longest_train(u.parameters, std::fabs(u.lr), u.granularity));
 }
 
-std::vector<float> largest_values(const ConstMatrix& values, const char* name) {
+std::vector<float> largest_values(const Batch& values, const char* name) {
   std::vector<float> largest(static_cast<size_t>(values.rows));
   const auto kernel = kernels().update.row_abs_max;
   const int64_t per_task = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, values.cols));
   const int64_t tasks = (values.rows + per_task - 1) / per_task;
   parallel_for(tasks, values.rows * values.cols / 8, [&](int64_t i) {
-    kernel(values, {i * per_task, std::min(values.rows, (i + 1) * per_task)}, largest.data());
+    thread_local std::vector<float> buffer;
+    const Range part{i * per_task, std::min(values.rows, (i + 1) * per_task)};
+    kernel(values.part(part, buffer), {0, part.end - part.begin}, largest.data() + part.begin);
   });
   for (float v : largest)
     if (!std::isfinite(v))
       throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; the weights were left unchanged");
   return largest;
-}
-
-ConstMatrix rows_of(const ConstMatrix& m, int64_t first, int64_t count) {
-  return {m.data + first * m.stride, count, m.cols, m.stride};
 }
 
 /// Trains of one chunk of the batch.
@@ -66,7 +64,7 @@ struct Chunk {
 /// Buffers of an update, kept per calling thread so that repeated calls do not touch fresh memory.
 struct Workspace {
   std::vector<uint32_t> words;
-  std::vector<float> values;
+  std::vector<float> values, x, d;
 };
 
 Workspace& workspace() {
@@ -169,10 +167,10 @@ void flow_cells(const PulsedUpdate& u, const Coincidences& pulses) {
   parallel_for(blocks.count(), blocks.cells() * pulses.n_samples, [&](int64_t i) { kernel(args, blocks[i]); });
 }
 
-void update_exactly(const PulsedUpdate& u) {
-  const BoundedRankArgs args{u.weights, u.cells, u.x, u.d, u.lr};
+void update_exactly(const PulsedUpdate& u, ConstMatrix x, ConstMatrix d) {
+  const BoundedRankArgs args{u.weights, u.cells, x, d, u.lr};
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
-  parallel_for(blocks.count(), blocks.cells() * u.x.rows / 8,
+  parallel_for(blocks.count(), blocks.cells() * x.rows / 8,
                [&](int64_t i) { kernels().update.bounded_rank_update(args, blocks[i]); });
 }
 
@@ -181,22 +179,23 @@ void update_exactly(const PulsedUpdate& u) {
 PulseTotals pulsed_update(const PulsedUpdate& u) {
   PulseTotals totals{0, 0};
   if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
-  const bool fires = u.parameters.pulse_type != params::PulseType::MEAN_FIELD;
+  const bool fires = u.parameters.pulse_type != params::PulseType::MEAN_FIELD &&
+                     u.parameters.pulse_type != params::PulseType::NONE_WITH_DEVICE;
   if (fires && longest_train(u.parameters, std::fabs(u.lr), u.granularity) > kMaxChunkSlots)
     throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
                                        std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
   const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
-  if (u.parameters.pulse_type == params::PulseType::NONE_WITH_DEVICE) {
-    update_exactly(u);
-    return totals;
-  }
   const int64_t per_chunk = samples_per_chunk(u);
   uint32_t index = 0;
   for (int64_t first = 0; first < u.x.rows; first += per_chunk, ++index) {
     const int64_t n = std::min(per_chunk, u.x.rows - first);
+    const ConstMatrix x = u.x.part({first, first + n}, workspace().x), d = u.d.part({first, first + n}, workspace().d);
+    if (u.parameters.pulse_type == params::PulseType::NONE_WITH_DEVICE) {
+      update_exactly(u, x, d);
+      continue;
+    }
     const Chunk chunk(u, x_max.data() + first, d_max.data() + first, n);
     if (chunk.slots == 0) continue;
-    const ConstMatrix x = rows_of(u.x, first, n), d = rows_of(u.d, first, n);
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
     Coincidences pulses{};
     pulses.kind = u.parameters.pulse_type;

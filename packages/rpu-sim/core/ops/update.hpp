@@ -1,6 +1,7 @@
 // Host logic of the pulsed update: pulse management, chunks of the batch, trains, then the cells.
 #pragma once
 #include "../kernels.hpp"
+#include "batch.hpp"
 
 namespace rpu {
 
@@ -11,7 +12,7 @@ struct PulsedUpdate {
   CellFields cells;
   CellCounts counts;
   params::UpdateParameters parameters;  // resolutions already normalised
-  ConstMatrix x, d;                     // [batch, in], [batch, out]
+  Batch x, d;                           // [batch, in], [batch, out]
   float lr;                             // may be negative
   float granularity;
   uint64_t seed;

@@ -21,7 +21,22 @@ struct UpdateSpec {
   params::UpdateParameters parameters;
 };
 
-nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec, const Samples& x, const Samples& d,
+/// Samples of several axes: the leading ones count as many as `samples`, the others are the elements of a sample.
+Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
+  std::vector<int64_t> shape, strides;
+  for (size_t axis = 0; axis < x.ndim(); ++axis) {
+    shape.push_back(static_cast<int64_t>(x.shape(axis)));
+    strides.push_back(x.stride(axis));
+  }
+  int leading = 0;
+  for (int64_t counted = 1; leading < static_cast<int>(shape.size()) && counted < samples; ++leading) counted *= shape[static_cast<size_t>(leading)];
+  const Windows view(x.data(), static_cast<int>(shape.size()), leading, shape.data(), strides.data());
+  if (view.samples() != samples || view.elements() != width)
+    throw Error(ErrorKind::Shape, "x must have the leading shape of d and " + std::to_string(width) + " elements per sample");
+  return view;
+}
+
+nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec, const StridedSamples& x, const Samples& d,
                  double lr, double granularity, uint64_t seed, uint32_t step, uint32_t first_sample) {
   PulsedUpdate u{};
   u.device = device.kind();
@@ -30,8 +45,10 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   u.cells = cells.fields();
   u.counts = cells.counts();
   u.parameters = spec.parameters;
-  u.x = batch_view(x, u.weights.cols, "x");
   u.d = batch_view(d, u.weights.rows, "d");
+  std::optional<Windows> patches;
+  if (x.ndim() == 2) u.x = batch_view(Samples(x), u.weights.cols, "x");
+  else u.x = patches.emplace(windows(x, u.d.rows, u.weights.cols));
   if (u.x.rows != u.d.rows)
     throw Error(ErrorKind::Shape, "x has " + std::to_string(u.x.rows) + " samples but d has " + std::to_string(u.d.rows));
   const FloatEnvironment pinned;  // so that denormal numbers survive the conversion to float

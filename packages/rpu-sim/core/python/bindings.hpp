@@ -16,6 +16,7 @@ namespace nb = nanobind;
 /// A matrix of float32 on the CPU with contiguous rows; never converted, so that writes reach the caller's array.
 using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Counts = nb::ndarray<int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using StridedSamples = nb::ndarray<const float, nb::device::cpu>;
 using Samples = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 
 /// The device at each crosspoint: its kind and parameters, read once from the dataclass.

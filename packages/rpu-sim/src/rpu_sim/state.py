@@ -47,6 +47,12 @@ def check_array(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None
         raise NonFiniteError(f"{name} contains NaN or infinity; the tile was left unchanged")
 
 
+def check_samples(values: NDArray[Any], name: str) -> None:
+    """Raise unless every element of a batch, which may be windows of a smaller array, is finite."""
+    if not all(np.isfinite(part).all() for part in values):
+        raise NonFiniteError(f"{name} contains NaN or infinity; the weights were left unchanged")
+
+
 def check_bounds(arrays: dict[str, NDArray[Any]]) -> None:
     """Raise when a lower bound exceeds its upper bound."""
     if (arrays["cell.min_bound"] > arrays["cell.max_bound"]).any():

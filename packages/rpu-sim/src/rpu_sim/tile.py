@@ -12,7 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, periphery, state
-from .arrays import Array, Float32, as_numpy, framework_of, mark_written, returner, samples, state_array
+from .arrays import (
+    Array,
+    Float32,
+    as_numpy,
+    blocks,
+    framework_of,
+    mark_written,
+    returner,
+    samples,
+    samples_or_windows,
+    state_array,
+)
 from .config import IdealDevice, PulsedDevice, PulseType, RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
 from .config.cells import BASE_FIELDS, cell_fields, granularity, ideal_fields
 from .errors import ConfigError, ShapeError, StateError
@@ -199,7 +210,9 @@ class Tile:
         """Change the weights in place towards W - lr * sum over samples of d x^T, by pulses of the devices.
 
         Args:
-            x: float32 [..., in_size].
+            x: float32 [..., in_size], or [..., *window] with in_size elements in a window: a strided view, such as that
+                of ``numpy.lib.stride_tricks.sliding_window_view`` or ``torch.Tensor.unfold``, is read in place, so
+                that the overlapping patches of a convolution are never copied as a whole.
             d: float32 [..., out_size] with the same leading shape.
             lr: Learning rate; negative ascends, 0 does nothing.
             sample_offset: Global index of the first sample.
@@ -207,16 +220,14 @@ class Tile:
         Raises:
             NonFiniteError: if ``x``, ``d`` or ``lr`` is not finite; the weights are unchanged then.
         """
-        x_view, x_leading = samples(x, self.in_size, "x")
-        d_view, d_leading = samples(d, self.out_size, "d")
-        if x_leading != d_leading:
-            raise ShapeError(f"x has leading shape {x_leading} but d has {d_leading}; give one d per x")
+        d_view, leading = samples(d, self.out_size, "d")
+        x_view = samples_or_windows(x, self.in_size, leading, "x")
         state.check_finite(lr, "lr")
         if lr == 0.0:
             return
         kind = self._update_parameters.pulse_type
         if self._core_device is None or kind is PulseType.NONE:
-            _core.rank_update(self._views["weight"], x_view, d_view, lr)
+            self._rank_update(x_view, d_view, lr)
         else:
             up, down = _core.update(
                 self._cells,
@@ -234,6 +245,15 @@ class Tile:
             self._pulses[1] += down
         self.steps["update"] += 1
         mark_written(self.weights)
+
+    def _rank_update(self, x: Float32, d: Float32, lr: float) -> None:
+        if x.ndim == 2:
+            _core.rank_update(self._views["weight"], x, d, lr)
+            return
+        state.check_samples(x, "x")
+        state.check_samples(d, "d")
+        for windows, errors in blocks(x, d):
+            _core.rank_update(self._views["weight"], windows, errors, lr)
 
     # -- weights and devices -------------------------------------------------------------------------------------------
 
