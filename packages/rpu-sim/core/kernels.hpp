@@ -85,6 +85,7 @@ struct UpdateArgs {
   bool flip;          // a negative learning rate turns every pulse around
   uint64_t seed;
   uint32_t step, chunk;
+  params::CycleNoiseType noise;
 };
 
 struct PulseTotals {

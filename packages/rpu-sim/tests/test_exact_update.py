@@ -68,6 +68,12 @@ def test_pulse_types_and_management(isa: str, update: str, device: str) -> None:
         check(shape, device, update, lr=0.04, samples=4)
 
 
+@pytest.mark.parametrize("device", ["linear", "linear-reversed", "soft", "exp", "exp-complex"])
+def test_noise_per_update(isa: str, threads: int, device: str) -> None:
+    for shape in shapes(isa):
+        check(shape, device, "noise-per-update", lr=0.05, samples=5)
+
+
 def test_negative_rate_turns_every_pulse_around(isa: str) -> None:
     check((5, 20), "soft", "default", lr=-0.05, samples=3)
     check((5, 20), "constant", "implicit", lr=-0.05, samples=3)

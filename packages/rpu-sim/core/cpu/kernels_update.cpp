@@ -1,4 +1,6 @@
 // The pulsed update: trains of bit words, coincidence counts, and the pulses of every cell. Compiled once per level.
+#include <type_traits>
+
 #include "../kernels.hpp"
 #include "devices.gen.hpp"
 #include "../physics/pulse_train.hpp"
@@ -149,7 +151,7 @@ RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c
 }
 
 /// Affine steps with additive noise: the weight stays Gaussian, so mean and variance are propagated in the order of the
-/// pulses and one normal is drawn at the end.
+/// pulses and one normal is drawn at the end. CycleNoiseType::PER_UPDATE does so wherever there are moments.
 template <class Device>
 RPU_FN F merged_moments(const Device& device, F w, const typename Device::Cell& c, const SignQueue& queue, F xi,
                         M& near_bound) {
@@ -170,6 +172,10 @@ RPU_FN F merged_moments(const Device& device, F w, const typename Device::Cell& 
   near_bound = ((high + margin) > c.b_max) | ((low - margin) < c.b_min);
   return mean + sqrt_(variance) * xi;
 }
+
+/// Whether a device knows mean and variance of a pulse also where the law of the weight is not Gaussian.
+template <class Device, class = void> struct HasMoments : std::false_type {};
+template <class Device> struct HasMoments<Device, std::void_t<decltype(Device::kMoments)>> : std::true_type {};
 
 /// The update of a range of rows, one row after the other.
 template <class Device, class Source> struct RowUpdate {
@@ -205,7 +211,7 @@ template <class Device, class Source> struct RowUpdate {
 
   RPU_FN bool merges() const {
     if constexpr (Device::kStateIndependent) return true;
-    else return device.gaussian();
+    else return device.gaussian() || (HasMoments<Device>::value && args.noise == params::CycleNoiseType::PER_UPDATE);
   }
 
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad) {
@@ -237,7 +243,7 @@ template <class Device, class Source> struct RowUpdate {
       SignQueue queue;
       queue.fill(source, col, first_lanes(n));
       count(row, col, n, queue.ups, queue.count);
-      if (device.gaussian()) return merged_moments(device, w, cell, queue, xi, near_bound);
+      if (merges()) return merged_moments(device, w, cell, queue, xi, near_bound);
       const U index = lane_index() + static_cast<uint32_t>(row * args.weights.cols + col);
       return apply_pulses(device, w, cell, queue, index, args, key);
     }

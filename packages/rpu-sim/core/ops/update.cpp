@@ -148,7 +148,8 @@ bool is_stochastic(params::PulseType type) {
 }
 
 PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint32_t chunk) {
-  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, chunk};
+  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, chunk,
+                        u.parameters.noise};
   const auto kernel = kernels().update.update[static_cast<int>(u.device)];
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   std::atomic<int64_t> up{0}, down{0};
@@ -161,7 +162,7 @@ PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint
 }
 
 void flow_cells(const PulsedUpdate& u, const Coincidences& pulses) {
-  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, 0};
+  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, 0, u.parameters.noise};
   const auto kernel = kernels().update.mean_field[static_cast<int>(u.device)];
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   parallel_for(blocks.count(), blocks.cells() * pulses.n_samples, [&](int64_t i) { kernel(args, blocks[i]); });

@@ -21,6 +21,7 @@ struct ExpStep {
   };
   static constexpr int kExtraFields = 0;
   static constexpr bool kStateIndependent = false;
+  static constexpr bool kMoments = true;
 
   float sigma, add, slope;
   float A_up, A_down, gamma_up, gamma_down, a, b;
@@ -61,7 +62,19 @@ struct ExpStep {
     return select((e < 1.0f) & (c.b_max > c.b_min), bounded(w + select(up, moved, -moved), c), w);
   }
 
-  RPU_FN void moments(F&, F&, M, const Cell&) const {}
+  /// Mean and variance after one more pulse, with the step linearised around the mean.
+  RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const {
+    const F gamma = select(up, broadcast(gamma_up), broadcast(-gamma_down));
+    const F e = select(up, broadcast(A_up), broadcast(A_down)) * exp_(gamma * (c.z_per_weight * mean + b));
+    const F step = select(up, c.s_up, -c.s_dn);
+    const F change = (1.0f - e) * step, bend = -((gamma * c.z_per_weight) * e) * step;
+    const F gain = 1.0f + bend, bend_spread = bend * sigma;
+    const F amount = add == 0.0f && slope == 0.0f ? change : abs_(change) + (add + slope * abs_(mean));
+    const F spread = amount * sigma;
+    const M moves = (e < 1.0f) & (c.b_max > c.b_min);
+    variance = select(moves, (gain * gain + bend_spread * bend_spread) * variance + spread * spread, variance);
+    mean = select(moves, mean + change, mean);
+  }
 
   template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}
 };

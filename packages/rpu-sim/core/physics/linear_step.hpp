@@ -42,12 +42,13 @@ struct AffinePulse {
     return bounded(affine_flow(w, select(up, c.s_up, -c.s_dn), select(up, c.slope_up, -c.slope_down), n), c);
   }
 
-  /// Mean and variance after one more pulse, away from the bounds; exact when gaussian().
+  /// Mean and variance after one more pulse, away from the bounds; exact, but the law is Gaussian only when gaussian().
   RPU_FN void moments(F& mean, F& variance, M up, const LinearCell& c) const {
     const F step = select(up, c.s_up, -c.s_dn), slope = select(up, c.slope_up, -c.slope_down);
-    const F gain = 1.0f + slope, spread = step * sigma;
-    mean = mean + (step + slope * mean);
-    variance = gain * gain * variance + spread * spread;
+    const F gain = 1.0f + slope, change = step + slope * mean;
+    const F spread = (mult_noise ? change : step) * sigma, slope_spread = mult_noise ? slope * sigma : F{};
+    mean = mean + change;
+    variance = (gain * gain + slope_spread * slope_spread) * variance + spread * spread;
   }
 };
 
@@ -57,6 +58,7 @@ struct LinearStep {
   enum Extra { kSlopeUp = kBaseFields, kSlopeDown, kEnd };
   static constexpr int kExtraFields = kEnd - kBaseFields;
   static constexpr bool kStateIndependent = false;
+  static constexpr bool kMoments = true;
 
   AffinePulse affine;
 

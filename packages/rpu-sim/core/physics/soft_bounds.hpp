@@ -14,6 +14,7 @@ struct SoftBounds {
   using Cell = LinearCell;
   static constexpr int kExtraFields = 0;
   static constexpr bool kStateIndependent = false;
+  static constexpr bool kMoments = true;
 
   AffinePulse affine;
   bool reverse_up, reverse_down;

@@ -116,7 +116,7 @@ class Tile:
         _core.clip(self._cells)
 
     def _new_counts(self, shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
-        counts = self._core_device is not None and self._device.count_pulses
+        counts = isinstance(self._device, PulsedDevice) and self._device.count_pulses
         return {state.COUNTS: np.zeros((2, *shape), np.int64)} if counts else {}
 
     def _new_buffers(self, out_size: int, in_size: int) -> dict[str, NDArray[Any]]:

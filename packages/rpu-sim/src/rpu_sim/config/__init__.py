@@ -19,6 +19,7 @@ from .devices import (
 from .enums import (
     AnalogMVType,
     BoundManagementType,
+    CycleNoiseType,
     NoiseManagementType,
     PulseType,
     RPUDataType,
@@ -36,6 +37,7 @@ __all__ = [
     "BoundManagementType",
     "ConfigBase",
     "ConstantStepDevice",
+    "CycleNoiseType",
     "Device",
     "DriftParameter",
     "ExpStepDevice",

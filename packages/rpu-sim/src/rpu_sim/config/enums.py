@@ -25,6 +25,13 @@ class PulseType(IndexedEnum):
     MEAN_FIELD = "MeanField"
 
 
+class CycleNoiseType(IndexedEnum):
+    """How the cycle-to-cycle noise of the pulses of one update is drawn."""
+
+    PER_PULSE = "PerPulse"
+    PER_UPDATE = "PerUpdate"
+
+
 class NoiseManagementType(IndexedEnum):
     """How one input vector is scaled before the DAC."""
 

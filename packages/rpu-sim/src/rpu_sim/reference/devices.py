@@ -61,11 +61,13 @@ def affine_step(p: AffineStepDevice, w: Float32, up: Any, cell: Cell, xi: Float3
 def affine_moments(
     p: AffineStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell
 ) -> tuple[Float32, Float32]:
-    """Mean and variance of the weight after one more pulse with additive noise, away from the bounds."""
+    """Mean and variance of the weight after one more pulse, away from the bounds."""
     step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
     slope_ = signed(up, cell["slope_up"], cell["slope_down"])
-    gain, spread = f32(1) + slope_, step * f32(p.dw_min_std)
-    return mean + (step + slope_ * mean), gain * gain * variance + spread * spread
+    gain, change = f32(1) + slope_, step + slope_ * mean
+    spread = (change if p.mult_noise else step) * f32(p.dw_min_std)
+    slope_spread = slope_ * f32(p.dw_min_std) if p.mult_noise else f32(0)
+    return mean + change, (gain * gain + slope_spread * slope_spread) * variance + spread * spread
 
 
 def exp_step(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
@@ -85,6 +87,24 @@ def exp_step(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> 
     return np.where((y > 0) & (cell["max_bound"] > cell["min_bound"]), moved, w)
 
 
+def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
+    """Mean and variance of the weight after one more pulse, linearised around the mean."""
+    range_ = cell["max_bound"] - cell["min_bound"]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        z_per_weight = np.where(range_ > 0, f32(2) * f32(p.a) / range_, f32(0))
+        gamma = np.where(up, f32(p.gamma_up), -f32(p.gamma_down))
+        e = np.where(up, f32(p.A_up), f32(p.A_down)) * exp(gamma * (z_per_weight * mean + f32(p.b)))
+        step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
+        change, bend = (f32(1) - e) * step, -((gamma * z_per_weight) * e) * step
+        amount = change
+        if p.dw_min_std_add != 0 or p.dw_min_std_slope != 0:
+            amount = np.abs(change) + (f32(p.dw_min_std_add) + f32(p.dw_min_std_slope) * np.abs(mean))
+        gain, bend_spread, spread = f32(1) + bend, bend * f32(p.dw_min_std), amount * f32(p.dw_min_std)
+        grown = (gain * gain + bend_spread * bend_spread) * variance + spread * spread
+    moves = (e < 1) & (range_ > 0)
+    return np.where(moves, mean + change, mean), np.where(moves, grown, variance)
+
+
 def prepare(p: PulsedDevice, cell: Cell) -> Cell:
     """Cell parameters with those that a device derives from the stored ones."""
     return soft_bounds_slopes(p, cell) if isinstance(p, SoftBoundsDevice) else cell
@@ -100,4 +120,11 @@ PULSE: dict[type[PulsedDevice], Any] = {
     LinearStepDevice: affine_step,
     SoftBoundsDevice: affine_step,
     ExpStepDevice: exp_step,
+}
+
+#: Devices whose moments also serve for ``CycleNoiseType.PER_UPDATE``.
+MOMENTS: dict[type[PulsedDevice], Any] = {
+    LinearStepDevice: affine_moments,
+    SoftBoundsDevice: affine_moments,
+    ExpStepDevice: exp_moments,
 }

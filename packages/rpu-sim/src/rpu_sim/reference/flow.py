@@ -22,6 +22,7 @@ from .devices import PULSE, Cell, bounded, prepare, signed
 from .fmath import exp, expm1_ratio, f32, fma, log, log1p_ratio
 
 Float32 = NDArray[np.float32]
+Flow = Callable[..., Float32]
 
 TOLERANCE = f32(2.0**-23)
 MOST_SUBSTEPS = 256
@@ -86,7 +87,7 @@ def integrated_flow(p: PulsedDevice, w: Float32, up: Any, cell: Cell, n: Float32
     return w
 
 
-FLOW: dict[type[PulsedDevice], Callable[..., Float32]] = {
+FLOW: dict[type[PulsedDevice], Flow] = {
     ConstantStepDevice: constant_flow,
     LinearStepDevice: affine_flow,
     SoftBoundsDevice: affine_flow,
@@ -94,7 +95,7 @@ FLOW: dict[type[PulsedDevice], Callable[..., Float32]] = {
 }
 
 #: Mean steps that are not the pulse without noise.
-MEAN_STEP: dict[type[PulsedDevice], Callable[..., Float32]] = {}
+MEAN_STEP: dict[type[PulsedDevice], Flow] = {}
 
 
 def expected_pulses(p: UpdateParameters, x: Float32, d: Float32, lr: float, g: float) -> Float32:
@@ -110,11 +111,12 @@ def mean_field(
     w: Float32, cells: Cell, device: PulsedDevice, p: UpdateParameters, x: Float32, d: Float32, lr: float
 ) -> Float32:
     """New weights after the mean-field update with x [batch, in] and d [batch, out]."""
+    flow: Flow = FLOW.get(type(device), integrated_flow)
     cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
     for b in range(len(x)):
         n = expected_pulses(p, x[b], d[b], lr, granularity(device))
         up = np.signbit(d[b])[:, None] ^ np.signbit(x[b])[None, :] ^ (lr < 0)
-        w = np.where(n > 0, FLOW.get(type(device), integrated_flow)(device, w, up, cell, n), w)
+        w = np.where(n > 0, flow(device, w, up, cell, n), w)
     return w
 
 

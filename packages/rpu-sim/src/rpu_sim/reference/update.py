@@ -8,11 +8,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import AffineStepDevice, ConstantStepDevice, PulsedDevice, PulseType, UpdateParameters
+from ..config import ConstantStepDevice, CycleNoiseType, PulsedDevice, PulseType, UpdateParameters
 from ..config.cells import granularity
 from ..streams import Stream
 from . import philox, trains
-from .devices import PULSE, Cell, affine_moments, is_gaussian, prepare
+from .devices import MOMENTS, PULSE, Cell, is_gaussian, prepare
 from .fmath import f32, normal2, rint
 
 Float32 = NDArray[np.float32]
@@ -116,13 +116,13 @@ def merged_counts(
 
 
 def merged_moments(
-    device: AffineStepDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
+    device: PulsedDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
 ) -> tuple[Float32, NDArray[np.bool_]]:
     """Mean and variance pulse by pulse, one draw at the end, and which cells are near a bound."""
     mean, variance = w, np.zeros_like(w)
     high, low, widest = mean, mean, variance
     for slot in pulses:
-        m, v = affine_moments(device, mean, variance, slot > 0, cell)
+        m, v = MOMENTS[type(device)](device, mean, variance, slot > 0, cell)
         mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
         high, low, widest = np.maximum(high, mean), np.minimum(low, mean), np.maximum(widest, variance)
     margin = BOUND_MARGIN * np.sqrt(widest)
@@ -165,12 +165,12 @@ def update(
             continue
         up += np.sum([slot > 0 for slot in pulses], axis=0)
         down += np.sum([slot < 0 for slot in pulses], axis=0)
-        w = _update_chunk(w, pulses, cell, device, chunk, step, key)
+        w = _update_chunk(w, pulses, cell, device, p.noise, chunk, step, key)
     return Pulsed(w, up, down)
 
 
 def _update_chunk(
-    w: Float32, pulses: Pulses, cell: Cell, device: PulsedDevice, chunk: int, step: int, key: int
+    w: Float32, pulses: Pulses, cell: Cell, device: PulsedDevice, noise: CycleNoiseType, chunk: int, step: int, key: int
 ) -> Float32:
     rows, columns = w.shape
     xi = np.zeros_like(w)
@@ -178,7 +178,7 @@ def _update_chunk(
         xi = philox.normals(rows, columns, step, Stream.CYCLE_MERGED, 0, key, sample=chunk)
     if isinstance(device, ConstantStepDevice):
         merged, near = merged_counts(device, w, pulses, cell, xi)
-    elif is_gaussian(device):
+    elif is_gaussian(device) or (noise is CycleNoiseType.PER_UPDATE and type(device) in MOMENTS):
         merged, near = merged_moments(device, w, pulses, cell, xi)
     else:
         return one_by_one(device, w, pulses, cell, chunk, step, key)
