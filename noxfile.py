@@ -193,11 +193,15 @@ def oracle(session: nox.Session) -> None:
 def sanitize(session: nox.Session) -> None:
     """Run the tests of rpu-sim with the address and undefined-behaviour sanitizers (GCC or Clang on Linux)."""
     install(session, *build_requirements("rpu-sim"), *group("test-core"))
-    # Python itself is not instrumented, so the sanitizer's library has to be loaded first, and leaks it has at exit.
+    # Python itself is not instrumented, so the sanitizer's library has to be loaded first, with the C++ library whose
+    # exceptions it watches; and Python has leaks at exit.
     compiler = os.environ.get("CXX", "g++")
-    library = subprocess.check_output([compiler, "-print-file-name=libasan.so"], text=True).strip()
+    libraries = [
+        subprocess.check_output([compiler, f"-print-file-name={name}"], text=True).strip()
+        for name in ("libasan.so", "libstdc++.so.6")
+    ]
     env = {
-        "LD_PRELOAD": library,
+        "LD_PRELOAD": " ".join(libraries),
         "ASAN_OPTIONS": "detect_leaks=0",
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }

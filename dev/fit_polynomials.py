@@ -72,6 +72,15 @@ FORMS = [
         5,
     ),
     Form(
+        "tanh(x) = x + x^3 P(x^2)",
+        "F tanh_(",
+        _root(lambda x: (np.tanh(x) / x - 1) / x**2),
+        _root(lambda x: x**3 / np.tanh(x)),
+        0.0,
+        0.625**2,
+        4,
+    ),
+    Form(
         "sin(x) = x + x^3 P(x^2)",
         "const F s =",
         _root(lambda x: (np.sin(x) / x - 1) / x**2),
@@ -153,6 +162,12 @@ def measured_exp() -> float:
     return max(ulps(fmath.exp(x), np.exp(x.astype(np.float64))) for x in arguments)
 
 
+def measured_tanh() -> float:
+    """Over 2^23 arguments in (0, 10]; the function is odd."""
+    arguments = ((10 * (k + 1) / 2**23).astype(np.float32) for k in chunks(2**23))
+    return max(ulps(fmath.tanh(x), np.tanh(x.astype(np.float64))) for x in arguments)
+
+
 def measured_sincos() -> float:
     """Over every argument of the normal generator, as an absolute error."""
     worst = 0.0
@@ -179,6 +194,7 @@ def main() -> None:
     print("\nlargest error of the functions as they are")
     print(f"  log        {measured_log():.3f} ulp")
     print(f"  exp        {measured_exp():.3f} ulp")
+    print(f"  tanh       {measured_tanh():.3f} ulp")
     print(f"  sincos2pi  {measured_sincos():.2e} absolute")
 
 

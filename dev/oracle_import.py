@@ -16,7 +16,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[1] / "packages" / "rpu-sim" / "tests"
 sys.path.insert(0, str(TESTS))
 
-from oracle_cases import DATA, KINDS, NOT_APPLICABLE, PARTIAL, Partial  # noqa: E402
+from oracle_cases import DATA, KINDS, NOT_APPLICABLE, PARTIAL, REWRITTEN, Partial  # noqa: E402
 
 TRACE_DIGITS = 7  # the tolerance of a trace is 5e-6
 PULSE_PARAMETERS = ("max_bound", "min_bound", "dwmin_up", "dwmin_down", "slope_up", "slope_down")
@@ -45,6 +45,17 @@ def compact_config(config: Json, without: tuple[str, ...]) -> Json:
     return {k: compact_config(v, without) if isinstance(v, dict) else v for k, v in config.items() if k not in dropped}
 
 
+def weight_operation(case: Json, procedure: Json) -> Json:
+    """The configuration of the modifier, clip or remap of a tile; its mapping goes into the procedure."""
+    tile = case["rpu_config"]
+    procedure["mapping"] = tile.get("mapping", {})
+    operation: Json = next(
+        (tile[k] for k in ("modifier", "clip", "remap") if k in tile), {"class": "WeightRemapParameter"}
+    )
+    rewritten = REWRITTEN.get(case["kind"], {}).get(case["id"])
+    return operation | (rewritten.fields if rewritten else {})
+
+
 def compact(case: Json) -> Json:
     """One case without prose and with only what is compared."""
     kind = case["kind"]
@@ -65,7 +76,10 @@ def compact(case: Json) -> Json:
         if case["rpu_config"].get("device", {}).get("class") == "SoftBoundsDevice":
             tolerances = {"stderr": 0, "exact": True, "atol": 1e-9, "rtol": 2e-6}
             stats |= {name: {"value": given[name], **tolerances} for name in ("slope_up", "slope_down")}
-    config = compact_config(case["rpu_config"], partial.without)
+    if kind in ("modifier", "clip_remap"):
+        config = weight_operation(case, procedure)
+    else:
+        config = compact_config(case["rpu_config"], partial.without)
     return {"id": case["id"], "config": config, "procedure": procedure, "quirks": case["quirks"], "stats": stats}
 
 

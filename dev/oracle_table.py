@@ -18,7 +18,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "packages" / "rpu-sim" / "tests"))
 
-from oracle_cases import KINDS, NOT_APPLICABLE, PARTIAL, all_ids, cases  # noqa: E402
+from oracle_cases import KINDS, NOT_APPLICABLE, PARTIAL, REWRITTEN, all_ids, cases  # noqa: E402
 from oracle_comparison import comparisons  # noqa: E402
 
 TITLES = {
@@ -27,6 +27,8 @@ TITLES = {
     "pulse_response": "Pulses up, then down, on drawn devices",
     "update": "One update call",
     "base_process": "Decay, diffusion and reset",
+    "modifier": "Modified copies of weights",
+    "clip_remap": "Clipping, mapping and remapping of weights, exact",
 }
 
 PAGE = """\
@@ -72,7 +74,7 @@ def rows(kind: str) -> list[Row]:
         found = comparisons(applicable[name])
         z = np.concatenate([c.z for c in found])
         exact = [float(np.max(c.ratio)) for c in found if applicable[name].stats[c.name].exact]
-        partial = PARTIAL.get(kind, {}).get(name)
+        note = PARTIAL.get(kind, {}).get(name) or REWRITTEN.get(kind, {}).get(name)
         table.append(
             Row(
                 name,
@@ -81,7 +83,7 @@ def rows(kind: str) -> list[Row]:
                 f"{100 * max(exact):.0f} %" if exact else "",
                 f"{z.max():.1f}" if z.size else "",
                 f"{np.mean(z**2):.2f}" if z.size else "",
-                partial.reason if partial else "",
+                note.reason if note else "",
             )
         )
     return table

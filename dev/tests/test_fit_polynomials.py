@@ -16,4 +16,5 @@ def test_polynomials(form: fit.Form) -> None:
 def test_functions() -> None:
     assert fit.measured_log() < 1.0
     assert fit.measured_exp() < 1.0
+    assert fit.measured_tanh() < 1.5
     assert fit.measured_sincos() < 1e-7

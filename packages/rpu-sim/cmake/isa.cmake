@@ -13,7 +13,7 @@ function(rpu_add_level name lanes)
     return()
   endif()
   add_library(rpu_isa_${name} OBJECT core/cpu/kernels_cells.cpp core/cpu/kernels_update.cpp core/cpu/kernels_flow.cpp
-    core/cpu/kernels_mvm.cpp)
+              core/cpu/kernels_mvm.cpp core/cpu/kernels_weights.cpp)
   target_link_libraries(rpu_isa_${name} PRIVATE rpu_common)
   target_compile_definitions(rpu_isa_${name} PRIVATE RPU_LEVEL=isa_${name} RPU_LANES=${lanes})
   # -Wno-psabi: vectors only cross functions that are inlined; -Wno-maybe-uninitialized: GCC 12 warns about its own

@@ -10,6 +10,7 @@ constexpr int kMaxFields = 12;
 
 struct CellFields {
   Field field[kMaxFields];
+  int reference = -1;  // field by which the bounds are shifted (physics/reference.hpp); -1: none
 };
 
 /// Pulses of every cell since the tile was made, [rows, cols] each; null where they are not counted.

@@ -53,6 +53,17 @@ RPU_FN F log1p_ratio(F x) {
   return select(y == 1.0f, broadcast(1.0f), log_(y) / (y - 1.0f));
 }
 
+/// Hyperbolic tangent: an odd polynomial below 0.625, then 1 - 2 / (exp(2 |x|) + 1).
+RPU_FN F tanh_(F x) {
+  const F a = abs_(x), z = a * a;
+  F y = z * -5.70498872745e-3f + 2.06390887954e-2f;
+  y = y * z - 5.37397155531e-2f;
+  y = y * z + 1.33314422036e-1f;
+  y = y * z - 3.33332819422e-1f;
+  const F small = y * z * a + a, large = 1.0f - 2.0f / (exp_(a + a) + 1.0f);
+  return copysign_(select(a < 0.625f, small, large), x);
+}
+
 /// sin and cos of 2 pi t for t in [0, 1).
 RPU_FN void sincos2pi(F t, F& sin_out, F& cos_out) {
   const I quadrant = to_i(t * 4.0f + 0.5f);

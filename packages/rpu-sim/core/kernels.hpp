@@ -5,6 +5,7 @@
 #pragma once
 #include "fields.hpp"
 #include "kernels_mvm.hpp"
+#include "kernels_weights.hpp"
 #include "params.gen.hpp"
 
 namespace rpu {
@@ -98,6 +99,7 @@ struct BoundedRankArgs {
   CellFields cells;
   ConstMatrix x, d;
   float lr;
+  const float* rates;  // factors on lr of the samples, or null
 };
 
 /// decay, diffuse, reset and clip work on the weights and the base fields of any device.
@@ -143,6 +145,7 @@ struct Kernels {
   CellKernels cell;
   UpdateKernels update;
   MvmKernels mvm;
+  WeightKernels weights;
 };
 
 }  // namespace rpu

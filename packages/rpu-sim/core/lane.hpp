@@ -228,6 +228,21 @@ RPU_FN void store(uint32_t* p, U v) { __builtin_memcpy(p, &v, sizeof v); }
 RPU_FN float get(F v, int lane) { float a[kLanes]; __builtin_memcpy(a, &v, sizeof v); return a[lane]; }
 RPU_FN uint32_t get(U v, int lane) { uint32_t a[kLanes]; __builtin_memcpy(a, &v, sizeof v); return a[lane]; }
 
+/// table[index] for each cell.
+RPU_FN F gather(const float* table, I index) {
+#if RPU_LANES == 1
+  return table[index];
+#elif RPU_LANES == 16 && defined(__AVX512F__)
+  return (F)_mm512_i32gather_ps((__m512i)index, table, 4);
+#elif RPU_LANES == 8 && defined(__AVX2__)
+  return (F)_mm256_i32gather_ps(table, (__m256i)index, 4);
+#else
+  F v;
+  for (int i = 0; i < kLanes; ++i) v[i] = table[index[i]];
+  return v;
+#endif
+}
+
 /// All ones in the lanes below `n`.
 RPU_FN M first_lanes(int64_t n) {
   return as_i(lane_index()) < static_cast<int32_t>(n < kLanes ? (n < 0 ? 0 : n) : kLanes);

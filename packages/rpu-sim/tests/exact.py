@@ -40,7 +40,35 @@ DEVICES = {
     "soft": c.SoftBoundsDevice(),
     "soft-additive": c.SoftBoundsDevice(mult_noise=False, w_max=0.1),
     "soft-quiet": c.SoftBoundsDevice(dw_min_std=0.0, corrupt_devices_prob=0.1),
+    "soft-curve": c.SoftBoundsCurveDevice(),
+    "soft-reference": c.SoftBoundsReferenceDevice(
+        reference_mean=0.1,
+        reference_std=0.2,
+        subtract_symmetry_point=True,
+        slope_up_dtod=0.6,
+        slope_down_dtod=0.3,
+        w_max=0.2,
+    ),
+    "soft-reference-multiplicative": c.SoftBoundsReferenceDevice(
+        mult_noise=True,
+        reference_std=0.1,
+        corrupt_devices_prob=0.2,
+        up_down=0.3,
+        subtract_symmetry_point=True,
+        **SPREAD,
+    ),
     "exp": c.ExpStepDevice(),
+    "pow": c.PowStepDevice(pow_gamma=1.7, pow_up_down=0.2, pow_up_down_dtod=0.3, w_max=0.1),
+    "pow-inconsistent": c.PowStepDevice(
+        enforce_consistency=False, pow_gamma=0.5, pow_gamma_dtod=2.0, corrupt_devices_prob=0.2, pow_up_down=-0.3
+    ),
+    "pow-reference": c.PowStepReferenceDevice(
+        pow_gamma=1.5, reference_std=0.1, subtract_symmetry_point=True, up_down=0.3, corrupt_devices_prob=0.2
+    ),
+    "piecewise": c.PiecewiseStepDevice(piecewise_up=[1.5, 1.0, 0.2, -0.1], piecewise_down=[0.2, 1.0, 1.5, 0.3]),
+    "piecewise-one-node": c.PiecewiseStepDevice(
+        piecewise_up=[0.7], piecewise_down=[0.9], dw_min_std=0.0, corrupt_devices_prob=0.2
+    ),
     "exp-complex": c.ExpStepDevice(dw_min_std_add=0.01, dw_min_std_slope=0.1, A_up=-2.0, gamma_up=2.5, up_down=0.2),
 }
 

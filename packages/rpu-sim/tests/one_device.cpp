@@ -87,8 +87,8 @@ extern "C" void one_device_update(const double* device, float* const* fields, co
   call.d = rpu::ConstMatrix{d, batch, rows, rows};
   call.lr = lr;
   call.granularity = granularity;
-  call.seed = seed;
-  call.step = step;
+  call.seed = call.train_seed = seed;
+  call.step = call.train_step = step;
   const rpu::PulseTotals totals = rpu::pulsed_update(call);
   pulses[0] = totals.up;
   pulses[1] = totals.down;

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rpu_sim import config as c
 
 DATA = Path(__file__).parent / "data"
-KINDS = ("device_trace", "population", "pulse_response", "update", "base_process")
+KINDS = ("device_trace", "population", "pulse_response", "update", "base_process", "modifier", "clip_remap")
 
 
 def _absent(device: str) -> str:
@@ -80,6 +80,8 @@ NOT_APPLICABLE: dict[str, dict[str, str]] = {
     },
     "update": {},
     "base_process": {"drift": _DRIFT, "drift_exact": _DRIFT, "set_writenoise": _WRITE_NOISE},
+    "modifier": {},
+    "clip_remap": {},
 }
 
 
@@ -98,6 +100,10 @@ _STORED_WEIGHT = Partial(
     f"{_WRITE_NOISE}: the stored weight is compared, and the mean of the visible one",
 )
 
+_ALIASED = Partial(
+    (), ("scales_after_set",), "the reference recorded the scales after setting as those after the last step"
+)
+
 #: Cases of which a part applies. Every population also leaves out ``drift_nu``, a parameter that does not exist yet.
 PARTIAL: dict[str, dict[str, Partial]] = {
     "population": {
@@ -110,6 +116,36 @@ PARTIAL: dict[str, dict[str, Partial]] = {
         ),
     },
     "pulse_response": {"linearstep_gamma_mult_writenoise": _STORED_WEIGHT, "preset_ReRamES": _STORED_WEIGHT},
+    "clip_remap": {"remap_layer": _ALIASED, "remap_channel": _ALIASED, "remap_channel_range": _ALIASED},
+}
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A case whose law needs other values of our fields, because a field means something else by design."""
+
+    fields: dict[str, Any]
+    reason: str
+
+
+_FULL_RANGE = "differs by design: `res` is a fraction of the full range, as everywhere, so the same grid is half of it"
+
+#: Cases that run with other values of some fields.
+REWRITTEN: dict[str, dict[str, Rewritten]] = {
+    "modifier": {
+        "mult_normal": Rewritten(
+            {"std_dev": 0.2 * 0.499961615},
+            "differs by design: `std_dev` is relative to the weight, not also to the largest one (0.49996)",
+        ),
+        "discretize": Rewritten({"res": 0.05}, _FULL_RANGE),
+        "discretize_sto": Rewritten({"res": 0.15}, _FULL_RANGE),
+        "discretize_add_normal": Rewritten({"res": 0.1}, _FULL_RANGE),
+        "dorefa": Rewritten({"res": 0.1 / (2 * 0.6)}, "differs by design: `res` is a fraction of 2 `dorefa_clip`"),
+        "poly": Rewritten(
+            {"coeffs": [0.0105392, 0.0768, -0.046925]},
+            "differs by design: our default has 0.0786 = 1.965 / 25; compared with the coefficient of the reference",
+        ),
+    }
 }
 
 
@@ -132,7 +168,7 @@ class Case:
 
     kind: str
     id: str
-    config: c.SingleRPUConfig
+    config: Any  # of the tile, or of the operation on a weight matrix
     procedure: dict[str, Any]
     stats: dict[str, Statistic]
     quirks: tuple[str, ...]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from oracle_cases import Case, Statistic
 from oracle_runs import RUN, Measured
+from oracle_weight_runs import WEIGHT_RUN
 
 
 @dataclass(frozen=True)
@@ -41,5 +42,5 @@ def compare(name: str, expected: Statistic, found: Measured) -> Comparison:
 @functools.cache
 def comparisons(case: Case) -> list[Comparison]:
     """Run a case (once per process) and compare every statistic of it."""
-    found: dict[str, Any] = RUN[case.kind](case)
+    found: dict[str, Any] = (RUN | WEIGHT_RUN)[case.kind](case)
     return [compare(name, expected, found[name]) for name, expected in case.stats.items()]

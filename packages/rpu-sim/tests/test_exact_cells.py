@@ -11,6 +11,7 @@ from exact import DEVICES, assert_same_bits, shapes
 from rpu_sim import Tile, derive_seed, reference
 from rpu_sim import config as c
 from rpu_sim.reference import cells, population
+from rpu_sim.reference.reference_devices import shifted
 
 
 @functools.cache
@@ -32,7 +33,7 @@ def test_population(isa: str, threads: int, name: str) -> None:
         for field, expected in fields.items():
             assert_same_bits(state[f"cell.{field}"], expected.astype(np.float32), f"{field} {shape}")
         initial = cells.initial_weights(*shape, -0.1, 0.1, derive_seed(11))
-        broadcast = {k: np.broadcast_to(v, shape) for k, v in fields.items()}
+        broadcast = shifted({k: np.broadcast_to(v, shape) for k, v in fields.items()})
         assert_same_bits(tile.weights, reference.devices.bounded(initial, broadcast), f"initial weights {shape}")
 
 

@@ -26,7 +26,7 @@ def run(shape: tuple[int, int], device: str, update: c.UpdateParameters, lr: flo
         if update.pulse_type is c.PulseType.MEAN_FIELD:
             expected = reference.flow.mean_field(expected, cells, DEVICES[device], update, x, d, lr)
         else:
-            expected = reference.flow.bounded_rank_update(expected, cells, x, d, lr)
+            expected = reference.flow.bounded_rank_update(expected, cells, DEVICES[device], x, d, lr)
         tile.update(x, d, lr)
         assert_same_bits(tile.weights, expected, f"weights {shape} after call {call}")
     assert tile.pulse_counts == (0, 0)

@@ -186,3 +186,15 @@ def test_seeds_name_chips() -> None:
     one, two = (Tile(5, 70, c.SingleRPUConfig(device=device), seed=s) for s in (1, 2))
     assert_same_bits(one.state_dict()["cell.max_bound"], two.state_dict()["cell.max_bound"], "devices of one seed")
     assert (one.weights != two.weights).any()
+
+
+class Frontend:
+    """Stands for the tile class of a frontend."""
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda tile: pickle.loads(pickle.dumps(tile))])
+def test_copies_keep_the_classes_of_a_frontend(copied: object) -> None:
+    tile = Tile(2, 3, c.SingleRPUConfig(tile_class=Frontend, tile_array_class=Frontend))
+    twin = copied(tile)  # type: ignore[operator]
+    assert twin.rpu_config.tile_class is Frontend
+    assert twin.rpu_config.tile_array_class is Frontend

@@ -17,10 +17,14 @@ import json
 import re
 import sys
 import types
+import typing
 from pathlib import Path
 from typing import Any
 
-COMMON_CLASSES = ["SimpleDriftParameter", "DriftParameter", "IOParameters", "UpdateParameters"]
+COMMON_CLASSES = [
+    *("SimpleDriftParameter", "DriftParameter", "IOParameters", "UpdateParameters"),
+    *("WeightModifierParameter", "WeightClipParameter", "WeightRemapParameter"),
+]
 CPP_SCALARS = {float: "float", bool: "bool", int: "int32_t"}
 JSON_SCALARS = {float: "number", bool: "boolean", int: "integer"}
 
@@ -37,6 +41,14 @@ def is_enum(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, enum.Enum)
 
 
+def is_list(kind: Any) -> bool:
+    return typing.get_origin(kind) is tuple
+
+
+def cpp_type(kind: Any) -> str:
+    return "FloatList" if is_list(kind) else CPP_SCALARS.get(kind) or kind.__name__
+
+
 def cpp_enum(kind: type[enum.Enum], values: dict[str, int]) -> str:
     body = "".join(f"  {name} = {value},\n" for name, value in values.items())
     return f"enum class {kind.__name__} : int32_t {{\n{body}}};\n"
@@ -45,8 +57,9 @@ def cpp_enum(kind: type[enum.Enum], values: dict[str, int]) -> str:
 def cpp_struct(cls: type, field_types: dict[str, Any]) -> str:
     members, visits = [], []
     for name, kind in field_types.items():
-        cpp = CPP_SCALARS.get(kind) or kind.__name__
-        members.append(f"  {cpp} {name};\n")
+        if typing.get_origin(kind) is list:
+            continue  # lists reach the core as arrays of their own
+        members.append(f"  {cpp_type(kind)} {name};\n")
         visits.append(f'    visit("{name}", {name});\n')
     return (
         f"struct {cls.__name__} {{\n{''.join(members)}"
@@ -73,6 +86,7 @@ def header(config: Any, streams: Any, definitions: Path) -> str:
     parts += ["#pragma once\n#include <stdint.h>\n\nnamespace rpu {\n"]
     parts.append(cpp_enum(streams.Stream, {s.name: s.value for s in streams.Stream}))
     parts.append("}\n\nnamespace rpu::params {\n")
+    parts.append("/// Numbers that someone else owns.\nstruct FloatList {\n  const float* data;\n  int32_t size;\n};\n")
     parts += [cpp_enum(k, {m.name: i for i, m in enumerate(k)}) for _, k in sorted(enums.items())]
     parts += [cpp_struct(c, types_of(c)) for c in classes]
     parts.append("}\n")
@@ -83,12 +97,22 @@ def default_of(f: dataclasses.Field[Any]) -> Any:
     return f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
 
 
+def list_schema(kind: Any) -> dict[str, Any]:
+    element = typing.get_args(kind)[0]
+    return {"type": "array", "items": list_schema(element) if is_list(element) else {"type": JSON_SCALARS[element]}}
+
+
 def field_schema(kind: Any, f: dataclasses.Field[Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {"description": f.metadata["doc"]}
     if kind in JSON_SCALARS:
         entry |= {"type": JSON_SCALARS[kind], "default": default_of(f)}
+    elif is_list(kind):
+        entry |= list_schema(kind) | {"default": default_of(f)}
     elif is_enum(kind):
         entry |= {"enum": [m.name for m in kind], "default": default_of(f).name}
+    elif typing.get_origin(kind) is list:
+        element = typing.get_args(kind)[0]
+        entry |= {"type": "array", "items": {"type": JSON_SCALARS.get(element, "object")}, "default": default_of(f)}
     elif dataclasses.is_dataclass(kind):
         entry |= {"$ref": f"#/$defs/{kind.__name__}"}
     else:
@@ -133,9 +157,9 @@ def tables(config: Any) -> str:
     classes = config_classes(config)
     for cls in classes:
         lines += [f"## {cls.__name__}", "", (cls.__doc__ or "").split("\n")[0], ""]
-        base = cls.__mro__[1]
-        if base in classes:
-            lines += [f"It has the fields of [{base.__name__}](#{base.__name__.lower()}).", ""]
+        bases = [f"[{base.__name__}](#{base.__name__.lower()})" for base in cls.__bases__ if base in classes]
+        if bases:
+            lines += [f"It has the fields of {' and '.join(bases)}.", ""]
         own = inspect.get_annotations(cls)
         if own:
             lines += ["| field | default | unit | meaning |", "|---|---|---|---|"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from .activation_noise import apply_activation_dependent_read_noise
+from .calibration import InputRangeCalibrationType, RangeEstimator, range_estimator
 from .compensation import (
     BaseDriftCompensation,
     CompensatedRead,
@@ -17,6 +19,7 @@ from .converters import (
     ConversionParameters,
     CustomPairConductanceConverter,
     DualPairConductanceConverter,
+    FusionConductanceConverter,
     NPairConductanceConverter,
     SingleDeviceConductanceConverter,
     SinglePairConductanceConverter,
@@ -31,7 +34,9 @@ from .models import (
     ReRamWan2022NoiseModel,
     StateIndependentNoiseModel,
 )
+from .optimize import ProgrammingResult, optimize_programming
 from .programming import ProgrammedArray, program
+from .range_statistics import MagnitudeHistogram, RangeStatistics
 from .rng import Generator, Native, Philox
 
 __version__ = "0.1.0"
@@ -47,10 +52,13 @@ __all__ = [
     "CustomDriftPCMLikeNoiseModel",
     "CustomPairConductanceConverter",
     "DualPairConductanceConverter",
+    "FusionConductanceConverter",
     "Generator",
     "GlobalDriftCompensation",
     "GlobalDriftCompensationWithExactReference",
     "HermesNoiseModel",
+    "InputRangeCalibrationType",
+    "MagnitudeHistogram",
     "NPairConductanceConverter",
     "Native",
     "PCMLikeNoiseModel",
@@ -58,14 +66,20 @@ __all__ = [
     "Philox",
     "PowerLawNoiseModel",
     "ProgrammedArray",
+    "ProgrammingResult",
+    "RangeEstimator",
+    "RangeStatistics",
     "ReRamCMONoiseModel",
     "ReRamWan2022NoiseModel",
     "SingleDeviceConductanceConverter",
     "SinglePairConductanceConverter",
     "StateIndependentNoiseModel",
     "aging_curve",
+    "apply_activation_dependent_read_noise",
     "confidence_interval",
+    "optimize_programming",
     "program",
+    "range_estimator",
     "read_compensated",
     "scale_outputs",
 ]

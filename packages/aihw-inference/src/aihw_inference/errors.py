@@ -33,3 +33,7 @@ class NonFiniteError(InferenceError, ValueError):
 
 class BackendError(InferenceError, RuntimeError):
     """The array library lacks something that was asked for."""
+
+
+class StateError(InferenceError, ValueError):
+    """Something was asked for that needs an earlier step, such as a range before any data."""

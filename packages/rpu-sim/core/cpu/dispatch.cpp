@@ -14,6 +14,7 @@ namespace rpu {
   void register_update(UpdateKernels&);         \
   void register_flow(UpdateKernels&);           \
   void register_mvm(MvmKernels&);               \
+  void register_weights(WeightKernels&);        \
   }
 RPU_LEVELS
 #undef RPU_ISA
@@ -41,11 +42,12 @@ const std::vector<Kernels>& tables() {
     std::vector<Kernels> built;
 #define RPU_ISA(name, lanes)               \
   if (runs_here(#name)) {                  \
-    Kernels k{#name, lanes, {}, {}, {}};   \
+    Kernels k{#name, lanes, {}, {}, {}, {}}; \
     isa_##name::register_cells(k.cell);    \
     isa_##name::register_update(k.update); \
     isa_##name::register_flow(k.update);   \
     isa_##name::register_mvm(k.mvm);       \
+    isa_##name::register_weights(k.weights); \
     built.push_back(k);                    \
   }
     RPU_LEVELS

@@ -40,7 +40,7 @@ template <class Body> RPU_FN void map_weights(const LifecycleArgs& args, Range r
         if (n <= 0) break;
         const PackReader read{args.cells, row, col, n};
         const F w = body(quad, k, load(weights + col, n), read);
-        store(weights + col, clip(w, read(kMinBound), read(kMaxBound)), n);
+        store(weights + col, clip(w, read.bound(kMinBound), read.bound(kMaxBound)), n);
       }
     });
   }

@@ -38,11 +38,12 @@ template <class Device> void mean_field(const UpdateArgs& args, Range rows) {
 void bounded_rank_update(const BoundedRankArgs& args, Range rows) {
   map_packs(args.weights, rows, [&](int64_t row, int64_t col, int64_t n, F w) {
     const PackReader read{args.cells, row, col, n};
-    const F low = read(kMinBound), high = read(kMaxBound);
+    const F low = read.bound(kMinBound), high = read.bound(kMaxBound);
     for (int64_t sample = 0; sample < args.x.rows; ++sample) {
       const F x = load(args.x.data + sample * args.x.stride + col, n);
       const float d = args.d.data[sample * args.d.stride + row];
-      w = clip(fma_(broadcast(-args.lr * d), x, w), low, high);
+      const float rate = args.rates == nullptr ? args.lr : args.lr * args.rates[sample];
+      w = clip(fma_(broadcast(-rate * d), x, w), low, high);
     }
     return w;
   });

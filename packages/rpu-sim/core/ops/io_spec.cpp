@@ -20,14 +20,16 @@ double steps_of(float resolution) {
   return std::fabs(steps - whole) <= 6e-8 * steps ? whole : steps;
 }
 
-/// A resolution is a fraction of the full range 2 * bound; above 1 it is a number of steps; 0 or less is off, and so is
-/// any resolution of an infinite range.
+}  // namespace
+
 Converter make_converter(float resolution, float bound, bool stochastic_rounding) {
   if (!(bound > 0.0f) || std::isinf(bound)) return {0.0f, 0.0f, kInfinity, false};
   if (!(resolution > 0.0f)) return {0.0f, 0.0f, bound, false};
   const double steps = steps_of(resolution), range = 2.0 * bound;
   return {static_cast<float>(range / steps), static_cast<float>(steps / range), bound, stochastic_rounding};
 }
+
+namespace {
 
 /// Neutral values: the product times out_scale.
 IoSpec perfect(float out_scale, bool backward) {

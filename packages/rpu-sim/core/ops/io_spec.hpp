@@ -1,8 +1,12 @@
-// From IOParameters to the normalised form that the kernels read.
+// From IOParameters and resolutions to the normalised form that the kernels read.
 #pragma once
 #include "../kernels_mvm.hpp"
 
 namespace rpu {
+
+/// A resolution is a fraction of the full range 2 * bound; above 1 it is a number of steps; 0 or less is off, and so is
+/// any resolution of an infinite range.
+Converter make_converter(float resolution, float bound, bool stochastic_rounding);
 
 IoSpec make_io_spec(const params::IOParameters& parameters, bool backward);
 

@@ -16,13 +16,23 @@ namespace {
 
 constexpr int64_t kLineGroup = 64;
 
+float rate_of(const PulsedUpdate& u, int64_t sample) {
+  return u.rates == nullptr ? std::fabs(u.lr) : std::fabs(u.lr) * u.rates[sample];
+}
+
+float highest_rate(const PulsedUpdate& u) {
+  float highest = u.rates == nullptr ? std::fabs(u.lr) : 0.0f;
+  for (int64_t b = 0; u.rates != nullptr && b < u.x.rows; ++b) highest = std::max(highest, rate_of(u, b));
+  return highest;
+}
+
 int64_t padded(int64_t lines) { return (lines + kLineGroup - 1) / kLineGroup * kLineGroup; }
 
 /// Samples per chunk: a function of shapes and parameters only, so that results do not depend on the data.
 int64_t samples_per_chunk(const PulsedUpdate& u) {
   const int64_t lines = padded(u.x.cols) + padded(u.d.cols);
   const int64_t slots = std::min(kMaxChunkSlots, (int64_t{1} << 27) / lines);
-  return std::max<int64_t>(1, slots / longest_train(u.parameters, std::fabs(u.lr), u.granularity));
+  return std::max<int64_t>(1, slots / longest_train(u.parameters, highest_rate(u), u.granularity));
 }
 
 std::vector<float> largest_values(const Batch& values, const char* name) {
@@ -49,9 +59,9 @@ struct Chunk {
   std::vector<float> x_scale, d_scale;
   int64_t slots = 0;
 
-  Chunk(const PulsedUpdate& u, const float* x_max, const float* d_max, int64_t n) : samples(n) {
+  Chunk(const PulsedUpdate& u, int64_t first, const float* x_max, const float* d_max, int64_t n) : samples(n) {
     for (int64_t b = 0; b < n; ++b) {
-      const TrainPlan plan = plan_train(u.parameters, std::fabs(u.lr), u.granularity, x_max[b], d_max[b]);
+      const TrainPlan plan = plan_train(u.parameters, rate_of(u, first + b), u.granularity, x_max[first + b], d_max[first + b]);
       length.push_back(plan.length);
       offset.push_back(slots);
       x_scale.push_back(plan.x_scale);
@@ -81,8 +91,8 @@ TrainArgs train_args(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix valu
   args.line_stride = padded(values.cols);
   args.resolution = u.parameters.res;
   args.stochastic_rounding = u.parameters.sto_round;
-  args.seed = u.seed;
-  args.step = u.step;
+  args.seed = u.train_seed;
+  args.step = u.train_step;
   return args;
 }
 
@@ -136,7 +146,8 @@ void compute_line_values(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix 
   const float x_res = implicit ? u.parameters.x_res_implicit : res;
   const float d_res = implicit ? u.parameters.d_res_implicit : res;
   const auto side = [&](ConstMatrix v, const std::vector<float>& scale, float* out, int64_t stride, float res, Stream s) {
-    const LineValueArgs args{v, scale.data(), length, out, stride, res, u.parameters.sto_round, u.seed, u.step, first_sample, s};
+    const LineValueArgs args{v, scale.data(), length, out, stride, res, u.parameters.sto_round, u.train_seed, u.train_step,
+                             first_sample, s};
     kernels().update.line_values(args, {0, chunk.samples});
   };
   side(x, chunk.x_scale, x_out, pulses.x_stride, x_res, Stream::X_ROUND);
@@ -168,8 +179,8 @@ void flow_cells(const PulsedUpdate& u, const Coincidences& pulses) {
   parallel_for(blocks.count(), blocks.cells() * pulses.n_samples, [&](int64_t i) { kernel(args, blocks[i]); });
 }
 
-void update_exactly(const PulsedUpdate& u, ConstMatrix x, ConstMatrix d) {
-  const BoundedRankArgs args{u.weights, u.cells, x, d, u.lr};
+void update_exactly(const PulsedUpdate& u, ConstMatrix x, ConstMatrix d, int64_t first) {
+  const BoundedRankArgs args{u.weights, u.cells, x, d, u.lr, u.rates == nullptr ? nullptr : u.rates + first};
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   parallel_for(blocks.count(), blocks.cells() * x.rows / 8,
                [&](int64_t i) { kernels().update.bounded_rank_update(args, blocks[i]); });
@@ -182,7 +193,7 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
   if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
   const bool fires = u.parameters.pulse_type != params::PulseType::MEAN_FIELD &&
                      u.parameters.pulse_type != params::PulseType::NONE_WITH_DEVICE;
-  if (fires && longest_train(u.parameters, std::fabs(u.lr), u.granularity) > kMaxChunkSlots)
+  if (fires && longest_train(u.parameters, highest_rate(u), u.granularity) > kMaxChunkSlots)
     throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
                                        std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
   const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
@@ -192,10 +203,10 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
     const int64_t n = std::min(per_chunk, u.x.rows - first);
     const ConstMatrix x = u.x.part({first, first + n}, workspace().x), d = u.d.part({first, first + n}, workspace().d);
     if (u.parameters.pulse_type == params::PulseType::NONE_WITH_DEVICE) {
-      update_exactly(u, x, d);
+      update_exactly(u, x, d, first);
       continue;
     }
-    const Chunk chunk(u, x_max.data() + first, d_max.data() + first, n);
+    const Chunk chunk(u, first, x_max.data(), d_max.data(), n);
     if (chunk.slots == 0) continue;
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
     Coincidences pulses{};

@@ -14,9 +14,12 @@ struct PulsedUpdate {
   params::UpdateParameters parameters;  // resolutions already normalised
   Batch x, d;                           // [batch, in], [batch, out]
   float lr;                             // may be negative
+  const float* rates;                   // factor on lr of each sample, not negative; null: 1
   float granularity;
-  uint64_t seed;
-  uint32_t step, first_sample;
+  uint64_t seed;                        // of the cycle noise
+  uint32_t step;
+  uint64_t train_seed;                  // of the trains: arrays on the same lines share them
+  uint32_t train_step, first_sample;
 };
 
 /// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.

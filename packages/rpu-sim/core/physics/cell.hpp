@@ -22,6 +22,11 @@ struct PackReader {
     const Field& f = cells.field[field];
     return f.stride == 0 ? broadcast(*f.data) : load(f.data + row * f.stride + col, n);
   }
+  /// A bound as the weight sees it.
+  RPU_FN F bound(int field) const {
+    const F raw = (*this)(field);
+    return cells.reference < 0 ? raw : raw - (*this)(cells.reference);
+  }
 };
 
 /// Reads per-cell parameters of a pack of scattered columns.

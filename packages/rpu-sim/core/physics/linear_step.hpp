@@ -21,9 +21,10 @@ RPU_FN F slope(F gamma, F step, F reference) {
 
 struct LinearCell : Cell {
   F slope_up, slope_down;
+  F at_zero_up, at_zero_down;  // mean steps at weight 0; the additive noise scales with s_up and s_dn
 };
 
-/// The affine pulse of LinearStep and SoftBounds.
+/// The affine pulse of LinearStep, SoftBounds and SoftBoundsReference.
 struct AffinePulse {
   float sigma;
   bool mult_noise;
@@ -32,21 +33,22 @@ struct AffinePulse {
   RPU_FN bool gaussian() const { return !mult_noise || sigma == 0.0f; }
 
   RPU_FN F operator()(F w, M up, const LinearCell& c, F xi) const {
-    const F step = select(up, c.s_up, -c.s_dn), slope = select(up, c.slope_up, -c.slope_down);
-    const F mean = step + slope * w;
-    const F noise = (mult_noise ? mean : step) * (sigma * xi);
+    const F at_zero = select(up, c.at_zero_up, -c.at_zero_down), slope = select(up, c.slope_up, -c.slope_down);
+    const F mean = at_zero + slope * w;
+    const F noise = (mult_noise ? mean : select(up, c.s_up, -c.s_dn)) * (sigma * xi);
     return bounded(w + (mean + noise), c);
   }
 
   RPU_FN F flow(F w, M up, const LinearCell& c, F n) const {
-    return bounded(affine_flow(w, select(up, c.s_up, -c.s_dn), select(up, c.slope_up, -c.slope_down), n), c);
+    return bounded(affine_flow(w, select(up, c.at_zero_up, -c.at_zero_down), select(up, c.slope_up, -c.slope_down), n), c);
   }
 
   /// Mean and variance after one more pulse, away from the bounds; exact, but the law is Gaussian only when gaussian().
   RPU_FN void moments(F& mean, F& variance, M up, const LinearCell& c) const {
-    const F step = select(up, c.s_up, -c.s_dn), slope = select(up, c.slope_up, -c.slope_down);
-    const F gain = 1.0f + slope, change = step + slope * mean;
-    const F spread = (mult_noise ? change : step) * sigma, slope_spread = mult_noise ? slope * sigma : F{};
+    const F at_zero = select(up, c.at_zero_up, -c.at_zero_down), slope = select(up, c.slope_up, -c.slope_down);
+    const F gain = 1.0f + slope, change = at_zero + slope * mean;
+    const F spread = (mult_noise ? change : select(up, c.s_up, -c.s_dn)) * sigma;
+    const F slope_spread = mult_noise ? slope * sigma : F{};
     mean = mean + change;
     variance = (gain * gain + slope_spread * slope_spread) * variance + spread * spread;
   }
@@ -68,7 +70,8 @@ struct LinearStep {
   RPU_FN bool gaussian() const { return affine.gaussian(); }
 
   template <class Read> RPU_FN Cell cell(const Read& read) const {
-    return {read_cell(read), read(kSlopeUp), read(kSlopeDown)};
+    const auto base = read_cell(read);
+    return {base, read(kSlopeUp), read(kSlopeDown), base.s_up, base.s_dn};
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }

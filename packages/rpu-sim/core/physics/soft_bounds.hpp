@@ -33,7 +33,7 @@ struct SoftBounds {
     const auto base = read_cell(read);
     const F one = broadcast(1.0f);
     return {base, slope(one, base.s_up, reverse_up ? base.b_min - offset : base.b_max),
-            slope(one, base.s_dn, reverse_down ? base.b_max + offset : base.b_min)};
+            slope(one, base.s_dn, reverse_down ? base.b_max + offset : base.b_min), base.s_up, base.s_dn};
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }

@@ -12,7 +12,7 @@ namespace rpu::python {
 Device::Device(nb::handle dataclass) {
   const std::string name = nb::cast<std::string>(dataclass.type().attr("__name__"));
 #define RPU_DEVICE(device, header) \
-  if (name == #device "Device") params_ = from_python<params::device##Device>(dataclass);
+  if (name == #device "Device") params_ = from_python<params::device##Device>(dataclass, &lists_);
 #include "../devices.def"
 #undef RPU_DEVICE
   if (params_.index() == 0) throw Error(ErrorKind::Config, "there is no kernel for the device " + name);
@@ -22,8 +22,10 @@ const void* Device::params() const {
   return std::visit([](const auto& p) -> const void* { return &p; }, params_);
 }
 
-Cells::Cells(Weights weights, std::vector<Weights> fields, std::optional<Counts> counts)
-    : weights_(std::move(weights)), fields_(std::move(fields)), counts_(std::move(counts)) {
+Cells::Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Counts> counts)
+    : weights_(std::move(weights)), fields_(std::move(fields)), reference_(reference), counts_(std::move(counts)) {
+  if (reference < -1 || reference >= static_cast<int>(fields_.size()))
+    throw Error(ErrorKind::Shape, "reference must be the number of a field, or -1");
   if (counts_ && (counts_->shape(0) != 2 || counts_->shape(1) != weights_.shape(0) || counts_->shape(2) != weights_.shape(1)))
     throw Error(ErrorKind::Shape, "pulse counts must have shape [2, out, in]");
   if (fields_.size() < kBaseFields || fields_.size() > kMaxFields)
@@ -47,6 +49,7 @@ CellFields Cells::fields() const {
     const bool shared = fields_[i].shape(0) == 1 && fields_[i].shape(1) == 1 && !one_cell;
     out.field[i] = {fields_[i].data(), shared ? 0 : static_cast<int64_t>(weights_.shape(1))};
   }
+  out.reference = reference_;
   return out;
 }
 
@@ -81,8 +84,8 @@ void bind_cells(nb::module_& m) {
   nb::class_<Device>(m, "Device", "Kind and parameters of a pulsed device.")
       .def(nb::init<nb::handle>(), nb::arg("dataclass"));
   nb::class_<Cells>(m, "Cells", "Borrowed view of the weights and per-cell parameters of a tile.")
-      .def(nb::init<Weights, std::vector<Weights>, std::optional<Counts>>(), nb::arg("weights").noconvert(),
-           nb::arg("fields").noconvert(), nb::arg("counts").noconvert() = nb::none());
+      .def(nb::init<Weights, std::vector<Weights>, int, std::optional<Counts>>(), nb::arg("weights").noconvert(),
+           nb::arg("fields").noconvert(), nb::arg("reference") = -1, nb::arg("counts").noconvert() = nb::none());
 
   m.def("populate", [](const Device& device, const Cells& cells, uint64_t seed) {
     const nb::gil_scoped_release unlocked;

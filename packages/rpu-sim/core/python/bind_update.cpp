@@ -3,6 +3,8 @@
 #include "bindings.hpp"
 #include "from_python.hpp"
 
+#include <nanobind/stl/optional.h>
+
 namespace rpu::python {
 namespace {
 
@@ -11,6 +13,8 @@ float normalised(float resolution) {
   if (resolution <= 0.0f) return 0.0f;
   return resolution > 1.0f ? 1.0f / resolution : resolution;
 }
+
+using Rates = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 struct UpdateSpec {
   explicit UpdateSpec(nb::handle dataclass) : parameters(from_python<params::UpdateParameters>(dataclass)) {
@@ -29,15 +33,17 @@ Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
     strides.push_back(x.stride(axis));
   }
   int leading = 0;
-  for (int64_t counted = 1; leading < static_cast<int>(shape.size()) && counted < samples; ++leading) counted *= shape[static_cast<size_t>(leading)];
+  for (int64_t counted = 1; counted < samples && leading < static_cast<int>(shape.size()); ++leading)
+    counted *= shape[static_cast<size_t>(leading)];
   const Windows view(x.data(), static_cast<int>(shape.size()), leading, shape.data(), strides.data());
   if (view.samples() != samples || view.elements() != width)
     throw Error(ErrorKind::Shape, "x must have the leading shape of d and " + std::to_string(width) + " elements per sample");
   return view;
 }
 
-nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec, const StridedSamples& x, const Samples& d,
-                 double lr, double granularity, uint64_t seed, uint32_t step, uint32_t first_sample) {
+nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec,
+                 const StridedSamples& x, const Samples& d, double lr, double granularity, uint64_t seed, uint32_t step,
+                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates) {
   PulsedUpdate u{};
   u.device = device.kind();
   u.device_params = device.params();
@@ -56,7 +62,12 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   u.granularity = static_cast<float>(granularity);
   u.seed = seed;
   u.step = step;
+  u.train_seed = train_seed;
+  u.train_step = train_step;
   u.first_sample = first_sample;
+  if (rates && static_cast<int64_t>(rates->shape(0)) != u.x.rows)
+    throw Error(ErrorKind::Shape, "rates must have one value per sample");
+  u.rates = rates ? rates->data() : nullptr;
   PulseTotals fired;
   {
     const nb::gil_scoped_release unlocked;
@@ -72,7 +83,8 @@ void bind_update(nb::module_& m) {
       .def(nb::init<nb::handle>(), nb::arg("dataclass"));
   m.def("update", &update, nb::arg("cells"), nb::arg("device"), nb::arg("spec"), nb::arg("x").noconvert(),
         nb::arg("d").noconvert(), nb::arg("lr"), nb::arg("granularity"), nb::arg("seed"), nb::arg("step"),
-        nb::arg("first_sample"), "Pulsed update in place; returns the numbers of up and down pulses.");
+        nb::arg("train_seed"), nb::arg("train_step"), nb::arg("first_sample"), nb::arg("rates").noconvert() = nb::none(),
+        "Pulsed update in place; returns the numbers of up and down pulses.");
 }
 
 }  // namespace rpu::python

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../kernels.hpp"
+#include "from_python.hpp"
 
 namespace rpu::python {
 
@@ -23,6 +24,7 @@ using Samples = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 class Device {
  public:
   explicit Device(nb::handle dataclass);
+  Device(const Device&) = delete;
   DeviceKind kind() const { return static_cast<DeviceKind>(params_.index() - 1); }
   const void* params() const;
 
@@ -33,13 +35,14 @@ class Device {
                >
       params_;
 #undef RPU_DEVICE
+  ListStorage lists_;
 };
 
 /// Borrowed view of the weights, per-cell parameters and, if there are any, pulse counts [2, out, in] of a tile; keeps
 /// the caller's arrays alive.
 class Cells {
  public:
-  Cells(Weights weights, std::vector<Weights> fields, std::optional<Counts> counts);
+  Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Counts> counts);
   Matrix weights() const;
   CellFields fields() const;
   CellCounts counts() const;
@@ -47,6 +50,7 @@ class Cells {
  private:
   Weights weights_;
   std::vector<Weights> fields_;
+  int reference_;
   std::optional<Counts> counts_;
 };
 
@@ -56,5 +60,6 @@ ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name);
 void bind_cells(nb::module_& m);
 void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
+void bind_weights(nb::module_& m);
 
 }  // namespace rpu::python

@@ -41,4 +41,5 @@ NB_MODULE(_core, m) {
   python::bind_cells(m);
   python::bind_update(m);
   python::bind_mvm(m);
+  python::bind_weights(m);
 }

@@ -7,16 +7,20 @@ from ._version import __version__
 from .backends import get_num_threads, set_num_threads
 from .seeds import derive_seed
 from .tile import PulseCounts, Tile
+from .weight_ops import clip_weights, modify_weights, remap_weights
 
 __all__ = [
     "PulseCounts",
     "Tile",
     "__version__",
     "backends",
+    "clip_weights",
     "config",
     "derive_seed",
     "errors",
     "get_num_threads",
+    "modify_weights",
     "reference",
+    "remap_weights",
     "set_num_threads",
 ]

@@ -14,8 +14,6 @@ from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeErro
 
 FORMAT = "rpu_sim.tile"
 VERSION = 1
-COUNTS = "pulses.cell"  # up and down pulses of every crosspoint, int64 [2, out, in]
-STEPS = ("forward", "backward", "update", "lifecycle")
 
 
 def check_supported(config: Any) -> None:
@@ -53,9 +51,9 @@ def check_samples(values: NDArray[Any], name: str) -> None:
         raise NonFiniteError(f"{name} contains NaN or infinity; the weights were left unchanged")
 
 
-def check_bounds(arrays: dict[str, NDArray[Any]]) -> None:
+def check_bounds(fields: dict[str, NDArray[Any]]) -> None:
     """Raise when a lower bound exceeds its upper bound."""
-    if (arrays["cell.min_bound"] > arrays["cell.max_bound"]).any():
+    if (fields["min_bound"] > fields["max_bound"]).any():
         raise StateError("some min_bound exceeds its max_bound; the tile was left unchanged")
 
 
@@ -82,48 +80,40 @@ def decode_meta(arrays: dict[str, NDArray[Any]]) -> Any:
         raise StateError(f"the stored configuration cannot be read: {error}") from None
 
 
-def scalars(seed: int, steps: dict[str, int], pulses: list[int]) -> dict[str, NDArray[np.int64]]:
-    """Seed and counters as int64 arrays."""
-    signed = ((seed + (1 << 63)) % (1 << 64)) - (1 << 63)
-    counters = {f"step.{kind}": np.array(n, np.int64) for kind, n in steps.items()}
-    return {"seed": np.array(signed, np.int64), **counters, "pulses": np.array(pulses, np.int64)}
+def signed(seed: int) -> NDArray[np.int64]:
+    """A 64-bit seed as an int64 array."""
+    return np.array(((seed + (1 << 63)) % (1 << 64)) - (1 << 63), np.int64)
 
 
-def read_scalars(arrays: dict[str, NDArray[Any]]) -> tuple[int, dict[str, int], list[int]]:
-    """Seed, step counters and pulse totals of a state."""
-    steps = {kind: int(arrays[f"step.{kind}"]) for kind in STEPS}
-    return int(arrays["seed"]) % (1 << 64), steps, [int(n) for n in arrays["pulses"]]
+def step_counters(steps: dict[str, int]) -> dict[str, NDArray[np.int64]]:
+    """Call counters as int64 arrays."""
+    return {f"step.{kind}": np.array(n, np.int64) for kind, n in steps.items()}
 
 
-def check_state(
-    arrays: dict[str, NDArray[Any]],
-    cells: set[str],
-    buffers: dict[str, tuple[int, ...]],
-    shape: tuple[int, ...],
-    counts: bool,
-) -> None:
-    """Raise `StateError` unless ``arrays`` is a complete, sound state of a tile of this shape and device."""
-    expected = {"weight", "seed", "pulses", "meta", *(f"step.{kind}" for kind in STEPS), *cells, *buffers}
-    expected |= {COUNTS} if counts else set()
+def check_names(arrays: dict[str, NDArray[Any]], expected: set[str]) -> None:
+    """Raise `StateError` unless there are exactly the arrays that this tile needs."""
     if missing := expected - arrays.keys():
         raise StateError(f"the state lacks {', '.join(sorted(missing))}; it is damaged or of another device")
     if unknown := arrays.keys() - expected:
         raise StateError(f"the state holds {', '.join(sorted(unknown))}, which this device does not have")
-    for name in ("weight", *sorted(cells)):
-        values = arrays[name]
-        if values.dtype != np.float32 or np.isnan(values).any():
-            raise StateError(f"{name} in the state is damaged: it must be float32 without NaN")
-        if values.shape != shape and (name == "weight" or values.shape != (1, 1)):
-            raise StateError(f"{name} in the state has shape {tuple(values.shape)} but the tile has {tuple(shape)}")
-    for name, expected_shape in buffers.items():
-        values = arrays[name]
-        if values.dtype != np.float32 or values.shape != expected_shape or not np.isfinite(values).all():
-            raise StateError(f"{name} in the state is damaged: it must be finite float32 of shape {expected_shape}")
-    for name in ("seed", *(f"step.{kind}" for kind in STEPS)):
-        if arrays[name].dtype != np.int64 or arrays[name].shape != ():
-            raise StateError(f"{name} in the state is damaged: it must be one int64")
-    if counts and (arrays[COUNTS].dtype != np.int64 or arrays[COUNTS].shape != (2, *shape)):
-        raise StateError(f"{COUNTS} in the state is damaged: it must be int64 of shape {(2, *shape)}")
-    if arrays["pulses"].dtype != np.int64 or arrays["pulses"].shape != (2,):
-        raise StateError("pulses in the state is damaged: it must be two int64")
-    check_bounds(arrays)
+
+
+def check_cells(values: NDArray[Any], shape: tuple[int, ...], name: str, *, shared: bool) -> None:
+    """Raise `StateError` unless ``values`` may be per-cell numbers, or with ``shared`` one number for all cells."""
+    if values.dtype != np.float32 or np.isnan(values).any():
+        raise StateError(f"{name} in the state is damaged: it must be float32 without NaN")
+    if values.shape != shape and not (shared and values.shape == (1, 1)):
+        raise StateError(f"{name} in the state has shape {tuple(values.shape)} but the tile has {tuple(shape)}")
+
+
+def check_numbers(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    """Raise `StateError` unless ``values`` are finite float32 of this shape."""
+    if values.dtype != np.float32 or values.shape != shape or not np.isfinite(values).all():
+        raise StateError(f"{name} in the state is damaged: it must be finite float32 of shape {shape}")
+
+
+def check_integers(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    """Raise `StateError` unless ``values`` are int64 of this shape."""
+    if values.dtype != np.int64 or values.shape != shape:
+        what = "one int64" if shape == () else f"int64 of shape {shape}"
+        raise StateError(f"{name} in the state is damaged: it must be {what}")

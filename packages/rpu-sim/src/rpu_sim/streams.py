@@ -28,3 +28,4 @@ class Stream(enum.IntEnum):
     BACKWARD_OUTPUT = 19
     FORWARD_CONSTANTS = 20  # per-output constants of the periphery, once per tile
     BACKWARD_CONSTANTS = 21
+    WEIGHT_MODIFIER = 32  # noisy copy of the weights in hardware-aware training

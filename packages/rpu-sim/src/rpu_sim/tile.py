@@ -16,7 +16,6 @@ from .arrays import (
     Array,
     Float32,
     as_numpy,
-    blocks,
     framework_of,
     mark_written,
     returner,
@@ -24,13 +23,11 @@ from .arrays import (
     samples_or_windows,
     state_array,
 )
-from .config import IdealDevice, PulsedDevice, PulseType, RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
-from .config.cells import BASE_FIELDS, cell_fields, granularity, ideal_fields
-from .errors import ConfigError, ShapeError, StateError
+from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
+from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_below
+from .errors import ConfigError, RpuError, ShapeError, StateError
 from .seeds import derive_seed
 from .streams import Stream
-
-_STEP_MASK = (1 << 32) - 1
 
 
 class PulseCounts(NamedTuple):
@@ -72,9 +69,15 @@ class Tile:
         self._key = derive_seed(seed)
         self._framework = _state_framework(like)
         self.steps = {"forward": 0, "backward": 0, "update": 0, "lifecycle": 0}
-        self._pulses = [0, 0]
-        self._arrays: dict[str, Array] = {}
-        self._populate(out_size, in_size)
+        self._hold(np.empty((out_size, in_size), np.float32))
+        self._cells = self._make_cells()
+        self._adopt_buffers(self._new_buffers())
+        for product in self._products.values():
+            product.draw_constants(self._key)
+        self._cells.draw()
+        initial: Float32 = np.empty((out_size, in_size), np.float32)
+        _core.uniform(initial, -0.1, 0.1, self._key, int(Stream.INITIAL_WEIGHTS))
+        self._cells.set_weights(initial)
 
     # -- construction ------------------------------------------------------------------------------------------------
 
@@ -85,56 +88,31 @@ class Tile:
         frozen.check()
         state.check_supported(frozen)
         self.rpu_config: Any = frozen
-        self._update_parameters = getattr(frozen, "update", UpdateParameters())
-        device = frozen.device
-        if self._update_parameters.pulse_type is PulseType.NONE and isinstance(device, PulsedDevice):
-            # Without pulses there is no device, only the slow processes it has.
-            device = IdealDevice(diffusion=device.diffusion, lifetime=device.lifetime, reset_std=device.reset_std)
-        self._device = device
-        self._core_device = _core.Device(device) if isinstance(device, PulsedDevice) else None
-        self._update_spec = _core.UpdateSpec(self._update_parameters)
+        self._rule = PulseRule(getattr(frozen, "update", UpdateParameters()))
         self._io = {"forward": periphery.io_of(frozen, "forward"), "backward": periphery.io_of(frozen, "backward")}
-        self.granularity: float = granularity(device)
 
-    def _populate(self, out_size: int, in_size: int) -> None:
-        shape = (out_size, in_size)
-        weights: Float32 = np.empty(shape, np.float32)
-        fields = ideal_fields(self._device)
-        if self._core_device is not None:
-            fields = {
-                name: np.empty(shape if varies else (1, 1), np.float32)
-                for name, varies in cell_fields(self._device).items()
-            }
-        arrays = {"weight": weights, **{f"cell.{name}": values for name, values in fields.items()}}
-        self._adopt(arrays | self._new_counts(shape) | self._new_buffers(out_size, in_size))
-        for product in self._products.values():
-            product.draw_constants(self._key)
-        if self._core_device is not None:
-            own = getattr(self._device, "construction_seed", 0)
-            _core.populate(self._core_device, self._cells, derive_seed(own) if own else self._key)
-        _core.uniform(weights, -0.1, 0.1, self._key, int(Stream.INITIAL_WEIGHTS))
-        _core.clip(self._cells)
+    def _hold(self, weight: Float32) -> None:
+        """Take the array that forward and backward read."""
+        self._weight = weight
+        self._weight_array = state_array(weight, self._framework)
 
-    def _new_counts(self, shape: tuple[int, int]) -> dict[str, NDArray[Any]]:
-        counts = isinstance(self._device, PulsedDevice) and self._device.count_pulses
-        return {state.COUNTS: np.zeros((2, *shape), np.int64)} if counts else {}
+    def _make_cells(self) -> DeviceArray:
+        device = device_below(self.rpu_config.device, self._rule.parameters)
+        return DeviceArray(device, self._weight, self.seed, self.steps)
 
-    def _new_buffers(self, out_size: int, in_size: int) -> dict[str, NDArray[Any]]:
-        sizes = {"forward": out_size, "backward": in_size}
+    def _new_buffers(self) -> dict[str, NDArray[Any]]:
+        sizes = {"forward": self.out_size, "backward": self.in_size}
         return {
             f"buffer.{direction}_{name}": np.zeros(n, np.float32)
             for direction, io in self._io.items()
             for name, n in periphery.buffer_sizes(io, sizes[direction]).items()
         }
 
-    def _adopt(self, arrays: dict[str, NDArray[Any]]) -> None:
-        """Take NumPy arrays as the state and let the core borrow them."""
-        self._views = arrays
-        self._arrays = {name: state_array(values, self._framework) for name, values in arrays.items()}
-        fields = [values for name, values in arrays.items() if name.startswith("cell.")]
-        self._cells = _core.Cells(arrays["weight"], fields, arrays.get(state.COUNTS))
+    def _adopt_buffers(self, buffers: dict[str, NDArray[Any]]) -> None:
+        """Take the constants of the periphery and let the core borrow them."""
+        self._buffers = buffers
         self._products = {
-            direction: periphery.product(io, direction, arrays["weight"], arrays) for direction, io in self._io.items()
+            direction: periphery.product(io, direction, self._weight, buffers) for direction, io in self._io.items()
         }
 
     # -- properties --------------------------------------------------------------------------------------------------
@@ -142,20 +120,25 @@ class Tile:
     @property
     def weights(self) -> Array:
         """The weight array itself, float32 [out_size, in_size]."""
-        return self._arrays["weight"]
+        return self._weight_array
 
     @property
     def out_size(self) -> int:
-        return int(self._views["weight"].shape[0])
+        return int(self._weight.shape[0])
 
     @property
     def in_size(self) -> int:
-        return int(self._views["weight"].shape[1])
+        return int(self._weight.shape[1])
+
+    @property
+    def granularity(self) -> float:
+        """Nominal weight change of one pulse; 0 for devices without pulses."""
+        return self._cells.granularity
 
     @property
     def pulse_counts(self) -> PulseCounts:
         """Pulses fired since the tile was made, summed over all crosspoints."""
-        return PulseCounts(*self._pulses)
+        return PulseCounts(*self._cells.pulses)
 
     def cell_pulse_counts(self) -> dict[str, Array]:
         """Pulses that each crosspoint got since the tile was made: ``"up"`` and ``"down"``, int64 [out_size, in_size].
@@ -163,9 +146,9 @@ class Tile:
         Raises:
             ConfigError: unless the device was made with ``count_pulses=True``.
         """
-        if state.COUNTS not in self._views:
+        if self._cells.counts is None:
             raise ConfigError("pulses of single crosspoints are not counted; make the device with count_pulses=True")
-        up, down = self._views[state.COUNTS].copy()
+        up, down = self._cells.counts.copy()
         return {"up": state_array(up, self._framework), "down": state_array(down, self._framework)}
 
     def __repr__(self) -> str:
@@ -197,7 +180,7 @@ class Tile:
         view, leading = samples(values, width, name)
         result: Float32 = np.empty((view.shape[0], outputs), np.float32)
         at = self.steps[direction] if step is None else step
-        self._products[direction](view, result, self._key, at & _STEP_MASK, sample_offset & _STEP_MASK)
+        self._products[direction](view, result, self._key, at & STEP_MASK, sample_offset & STEP_MASK)
         if step is None:
             self.steps[direction] = at + 1
         if type(values) is np.ndarray:
@@ -225,57 +208,25 @@ class Tile:
         state.check_finite(lr, "lr")
         if lr == 0.0:
             return
-        kind = self._update_parameters.pulse_type
-        if self._core_device is None or kind is PulseType.NONE:
-            self._rank_update(x_view, d_view, lr)
-        else:
-            up, down = _core.update(
-                self._cells,
-                self._core_device,
-                self._update_spec,
-                x_view,
-                d_view,
-                lr,
-                self.granularity,
-                self._key,
-                self.steps["update"] & _STEP_MASK,
-                sample_offset & _STEP_MASK,
-            )
-            self._pulses[0] += up
-            self._pulses[1] += down
-        self.steps["update"] += 1
-        mark_written(self.weights)
-
-    def _rank_update(self, x: Float32, d: Float32, lr: float) -> None:
-        if x.ndim == 2:
-            _core.rank_update(self._views["weight"], x, d, lr)
-            return
-        state.check_samples(x, "x")
-        state.check_samples(d, "d")
-        for windows, errors in blocks(x, d):
-            _core.rank_update(self._views["weight"], windows, errors, lr)
+        self._cells.update(self._rule, x_view, d_view, lr, Trains(self._key, self.steps["update"], sample_offset))
+        mark_written(self._weight_array)
 
     # -- weights and devices -------------------------------------------------------------------------------------------
 
     def get_weights(self) -> Array:
         """A copy of the weights."""
-        return state_array(self._views["weight"].copy(), self._framework)
+        return state_array(self._weight.copy(), self._framework)
 
     def set_weights(self, weights: Array) -> None:
         """Set the weights, float32 [out_size, in_size], clipped to the bounds of the devices."""
         values = as_numpy(weights, "weights")
-        state.check_array(values, self._views["weight"].shape, "weights")
-        self._views["weight"][...] = values
-        _core.clip(self._cells)
-        mark_written(self.weights)
+        state.check_array(values, self._weight.shape, "weights")
+        self._cells.set_weights(values)
+        mark_written(self._weight_array)
 
     def hidden_parameters(self) -> dict[str, Array]:
         """Per-device parameters by name, each a copy of shape [out_size, in_size]; empty for ideal devices."""
-        if self._core_device is None:
-            return {}
-        shape = self._views["weight"].shape
-        fields = {name: self._views[f"cell.{name}"] for name in cell_fields(self._device)}
-        return {name: state_array(np.broadcast_to(v, shape).copy(), self._framework) for name, v in fields.items()}
+        return {name: state_array(v, self._framework) for name, v in self._cells.hidden_parameters().items()}
 
     def set_hidden_parameters(self, parameters: dict[str, Array]) -> None:
         """Replace per-device parameters, by name; the weights are then clipped to the bounds.
@@ -283,31 +234,27 @@ class Tile:
         Raises:
             StateError: for a name that this device does not have.
         """
-        known = cell_fields(self._device) if self._core_device is not None else {}
-        arrays = dict(self._views)
+        known = self._cells.hidden_parameters()
+        checked = {}
         for name, values in parameters.items():
             if name not in known:
                 raise StateError(f"the device has no hidden parameter '{name}'; it has {', '.join(known) or 'none'}")
-            checked = as_numpy(values, name)
-            state.check_array(checked, self._views["weight"].shape, name)
-            arrays[f"cell.{name}"] = checked.copy(order="C")
-        state.check_bounds(arrays)
-        weights = self.weights
-        self._adopt(arrays)
-        self._arrays["weight"] = weights
-        _core.clip(self._cells)
-        mark_written(weights)
+            view = as_numpy(values, name)
+            state.check_array(view, self._weight.shape, name)
+            checked[name] = view.copy(order="C")
+        self._cells.set_hidden_parameters(checked)
+        mark_written(self._weight_array)
 
     def decay(self, alpha: float = 1.0) -> None:
         """Let every weight decay towards its reset value: w <- (w - b)(1 + alpha (delta - 1)) + b."""
         state.check_finite(alpha, "alpha")
-        _core.decay(self._cells, alpha)
-        self._end_lifecycle()
+        self._cells.decay(alpha)
+        mark_written(self._weight_array)
 
     def diffuse(self) -> None:
         """Add the diffusion noise of one call to every weight."""
-        _core.diffuse(self._cells, self._key, self.steps["lifecycle"] & _STEP_MASK)
-        self._end_lifecycle()
+        self._cells.diffuse()
+        mark_written(self._weight_array)
 
     def reset(self, start_column: int = 0, n_columns: int | None = None, prob: float = 1.0) -> None:
         """Reset the devices of a window of columns, each with probability ``prob``.
@@ -317,26 +264,16 @@ class Tile:
             n_columns: Width of the window; None takes all columns.
             prob: Probability that a device is reset.
         """
-        spread = getattr(self._device, "reset_std", None)
-        if spread is None:
-            raise ConfigError("a FloatingPointDevice cannot be reset; use an IdealDevice or a pulsed device")
         if not 0.0 <= prob <= 1.0:
             raise ConfigError(f"prob must lie in 0..1, not {prob}")
         columns = self.in_size if n_columns is None or n_columns < 0 else min(n_columns, self.in_size)
-        step = self.steps["lifecycle"] & _STEP_MASK
-        _core.reset(self._cells, start_column % self.in_size, columns, prob, spread, self._key, step)
-        self._end_lifecycle()
+        self._cells.reset(start_column % self.in_size, columns, prob)
+        mark_written(self._weight_array)
 
     def post_update_step(self) -> None:
         """The physics of one training step: diffusion, then decay, if the devices have them."""
-        if self._device.diffusion > 0.0:
-            self.diffuse()
-        if self._device.lifetime > 0.0:
-            self.decay()
-
-    def _end_lifecycle(self) -> None:
-        self.steps["lifecycle"] += 1
-        mark_written(self.weights)
+        self._cells.post_update_step()
+        mark_written(self._weight_array)
 
     def reconfigure(self, **changes: Any) -> None:
         """Change fields of the configuration, for example ``reconfigure(forward=IOParameters(is_perfect=True))``.
@@ -350,27 +287,22 @@ class Tile:
             raise ConfigError("reconfigure keeps the drawn devices; make a new Tile for another device class")
         previous = self.rpu_config
         self._configure(config)
-        if any(f"cell.{name}" not in self._views for name in self._field_names()):
+        try:
+            self._cells.reconfigure(device_below(self.rpu_config.device, self._rule.parameters))
+        except RpuError:
             self._configure(previous)
-            raise ConfigError("reconfigure cannot switch pulses on for a tile made without devices; make a new Tile")
+            raise
         self._renew_buffers()
 
     def _renew_buffers(self) -> None:
         """Keep the constants of the periphery that the configuration still uses, draw those it newly needs."""
-        fresh = self._new_buffers(self.out_size, self.in_size)
-        cells = {name: values for name, values in self._views.items() if not name.startswith(("buffer.", "pulses."))}
-        fresh |= self._new_counts((self.out_size, self.in_size))
-        kept = {name: self._views[name] for name in fresh.keys() & self._views.keys()}
-        weights = self.weights
-        self._adopt(cells | fresh)
-        self._arrays["weight"] = weights
+        fresh = self._new_buffers()
+        kept = {name: self._buffers[name] for name in fresh.keys() & self._buffers.keys()}
+        self._adopt_buffers(fresh)
         for product in self._products.values():
             product.draw_constants(self._key)
         for name, values in kept.items():
-            self._views[name][...] = values
-
-    def _field_names(self) -> list[str]:
-        return list(cell_fields(self._device)) if self._core_device is not None else list(BASE_FIELDS)
+            self._buffers[name][...] = values
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -380,9 +312,8 @@ class Tile:
         Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, ``meta`` (JSON as
         uint8) and, with ``count_pulses``, ``pulses.cell``.
         """
-        arrays = {name: values.copy() for name, values in self._views.items()}
-        arrays |= state.scalars(self.seed, self.steps, self._pulses)
-        arrays["meta"] = state.encode_meta(self.rpu_config)
+        arrays = {name: values.copy() for name, values in (self._cells.state() | self._buffers).items()}
+        arrays |= {"seed": state.signed(self.seed), "meta": state.encode_meta(self.rpu_config)}
         return {name: state_array(values, self._framework) for name, values in arrays.items()}
 
     def load_state(self, saved: dict[str, Array]) -> None:
@@ -393,18 +324,17 @@ class Tile:
         """
         arrays = {name: as_numpy(values, name) for name, values in saved.items()}
         state.decode_meta(arrays)
-        cells = {f"cell.{name}" for name in self._field_names()}
-        buffers = {name: v.shape for name, v in self._new_buffers(self.out_size, self.in_size).items()}
-        state.check_state(arrays, cells, buffers, self._views["weight"].shape, state.COUNTS in self._views)
-        seed, steps, pulses = state.read_scalars(arrays)
-        weights = self.weights
-        self._views["weight"][...] = arrays["weight"]
-        kept = {name: arrays[name].copy(order="C") for name in self._views if name != "weight"}
-        self._adopt({"weight": self._views["weight"], **kept})
-        self._arrays["weight"] = weights
-        self.seed, self.steps, self._pulses = seed, steps, pulses
-        self._key = derive_seed(seed)
-        mark_written(weights)
+        state.check_names(arrays, {"seed", "meta", *self._buffers, *self._cells.state()})
+        state.check_integers(arrays["seed"], (), "seed")
+        self._cells.check_state(arrays, "")
+        for name, values in self._buffers.items():
+            state.check_numbers(arrays[name], values.shape, name)
+        self.seed = int(arrays["seed"]) % (1 << 64)
+        self._key = derive_seed(self.seed)
+        self._cells.set_seed(self.seed)
+        self._cells.restore(arrays, "")
+        self._adopt_buffers({name: arrays[name].copy(order="C") for name in self._buffers})
+        mark_written(self._weight_array)
 
     @classmethod
     def from_state(cls, saved: dict[str, Array], *, config: RPUConfig | None = None, like: Array = None) -> Self:
@@ -426,10 +356,11 @@ class Tile:
         return tile
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.state_dict()
+        # The configuration goes along as an object: its plain form lacks the classes of a frontend.
+        return {"state": self.state_dict(), "config": self.rpu_config}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        self.__dict__.update(type(self).from_state(saved).__dict__)
+        self.__dict__.update(type(self).from_state(saved["state"], config=saved["config"]).__dict__)
 
 
 def _state_framework(like: Array) -> str:

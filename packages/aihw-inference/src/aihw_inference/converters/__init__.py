@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .base import BaseConductanceConverter, ConversionParameters
 from .custom import CustomPairConductanceConverter
+from .fusion import FusionConductanceConverter, FusionParameters
 from .pairs import DualPairConductanceConverter, NPairConductanceConverter, SinglePairConductanceConverter
 from .single_device import SingleDeviceConductanceConverter
 
@@ -12,6 +13,8 @@ __all__ = [
     "ConversionParameters",
     "CustomPairConductanceConverter",
     "DualPairConductanceConverter",
+    "FusionConductanceConverter",
+    "FusionParameters",
     "NPairConductanceConverter",
     "SingleDeviceConductanceConverter",
     "SinglePairConductanceConverter",

@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 from .base import ConfigBase
+from .compounds import (
+    BufferedTransferCompound,
+    ChoppedTransferCompound,
+    DifferenceUnitCell,
+    DigitalRankUpdateCell,
+    DynamicTransferCompound,
+    MixedPrecisionCompound,
+    OneSidedUnitCell,
+    ReferenceUnitCell,
+    TransferCompound,
+    UnitCell,
+    VectorUnitCell,
+)
 from .devices import (
     AffineStepDevice,
     ConstantStepDevice,
@@ -12,9 +25,17 @@ from .devices import (
     FloatingPointDevice,
     IdealDevice,
     LinearStepDevice,
+    PiecewiseStepDevice,
+    PowerLawStepDevice,
+    PowStepDevice,
+    PowStepReferenceDevice,
     PulsedDevice,
     SimpleDriftParameter,
+    SoftBoundsCurveDevice,
     SoftBoundsDevice,
+    SoftBoundsPmaxDevice,
+    SoftBoundsReferenceDevice,
+    WriteNoiseDevice,
 )
 from .enums import (
     AnalogMVType,
@@ -23,23 +44,41 @@ from .enums import (
     NoiseManagementType,
     PulseType,
     RPUDataType,
+    VectorUnitCellUpdatePolicy,
+    WeightClipType,
+    WeightModifierType,
     WeightNoiseType,
+    WeightRemapType,
 )
 from .io import IOParameters
 from .mapping import InputRangeParameter, MappingParameter, PrePostProcessingParameter, RuntimeParameter
 from .plain import from_dict, to_dict
-from .rpu import FloatingPointRPUConfig, RPUConfig, RPUConfigBase, SingleRPUConfig
+from .rpu import (
+    DigitalRankUpdateRPUConfig,
+    FloatingPointRPUConfig,
+    RPUConfig,
+    RPUConfigBase,
+    SingleRPUConfig,
+    UnitCellRPUConfig,
+)
 from .update import UpdateParameters
+from .weight_ops import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 
 __all__ = [
     "AffineStepDevice",
     "AnalogMVType",
     "BoundManagementType",
+    "BufferedTransferCompound",
+    "ChoppedTransferCompound",
     "ConfigBase",
     "ConstantStepDevice",
     "CycleNoiseType",
     "Device",
+    "DifferenceUnitCell",
+    "DigitalRankUpdateCell",
+    "DigitalRankUpdateRPUConfig",
     "DriftParameter",
+    "DynamicTransferCompound",
     "ExpStepDevice",
     "FloatingPointDevice",
     "FloatingPointRPUConfig",
@@ -48,19 +87,41 @@ __all__ = [
     "InputRangeParameter",
     "LinearStepDevice",
     "MappingParameter",
+    "MixedPrecisionCompound",
     "NoiseManagementType",
+    "OneSidedUnitCell",
+    "PiecewiseStepDevice",
+    "PowStepDevice",
+    "PowStepReferenceDevice",
+    "PowerLawStepDevice",
     "PrePostProcessingParameter",
     "PulseType",
     "PulsedDevice",
     "RPUConfig",
     "RPUConfigBase",
     "RPUDataType",
+    "ReferenceUnitCell",
     "RuntimeParameter",
     "SimpleDriftParameter",
     "SingleRPUConfig",
+    "SoftBoundsCurveDevice",
     "SoftBoundsDevice",
+    "SoftBoundsPmaxDevice",
+    "SoftBoundsReferenceDevice",
+    "TransferCompound",
+    "UnitCell",
+    "UnitCellRPUConfig",
     "UpdateParameters",
+    "VectorUnitCell",
+    "VectorUnitCellUpdatePolicy",
+    "WeightClipParameter",
+    "WeightClipType",
+    "WeightModifierParameter",
+    "WeightModifierType",
     "WeightNoiseType",
+    "WeightRemapParameter",
+    "WeightRemapType",
+    "WriteNoiseDevice",
     "from_dict",
     "to_dict",
 ]

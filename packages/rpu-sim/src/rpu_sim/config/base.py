@@ -23,7 +23,7 @@ _FROZEN = "_frozen"
 def param(default: Any, doc: str, *, unit: str = "") -> Any:
     """A dataclass field with its documentation (and unit, where it has one) kept as metadata."""
     metadata = {"doc": doc, "unit": unit}
-    if isinstance(default, type):
+    if callable(default):  # a class or a function that makes the default
         return dataclasses.field(default_factory=default, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -35,6 +35,15 @@ def _field_types(cls: type) -> dict[str, type]:
 
 
 field_types: Callable[[type], dict[str, type]] = functools.cache(_field_types)
+
+
+def is_sequence(kind: Any) -> bool:
+    """Whether a field holds numbers in a row, or rows of them; such a field takes lists and keeps tuples."""
+    return typing.get_origin(kind) is tuple
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(v) for v in value) if isinstance(value, (list, tuple)) else value
 
 
 @dataclasses.dataclass
@@ -54,6 +63,8 @@ class ConfigBase:
             near = difflib.get_close_matches(name, field_types(type(self)), n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"its fields are {', '.join(field_types(type(self)))}"
             raise ConfigError(f"{type(self).__name__} has no field '{name}'; {hint}")
+        if is_sequence(field_types(type(self))[name]):
+            value = _as_tuple(value)
         object.__setattr__(self, name, value)
 
     def __str__(self) -> str:
@@ -63,7 +74,7 @@ class ConfigBase:
     def check(self) -> None:
         """Raise `ConfigError` when a value has the wrong type or is impossible; overridden to add range rules."""
         for name, kind in field_types(type(self)).items():
-            _check_type(self, name, kind)
+            _check_type(getattr(self, name), kind, f"{type(self).__name__}.{name}")
 
     def frozen_copy(self) -> Self:
         """A deep copy that refuses changes, also in its nested configurations."""
@@ -80,10 +91,13 @@ class ConfigBase:
         return twin
 
 
-def _check_type(owner: ConfigBase, name: str, kind: Any) -> None:
-    value = getattr(owner, name)
-    where = f"{type(owner).__name__}.{name}"
-    if kind is float:
+def _check_type(value: Any, kind: Any, where: str) -> None:
+    if typing.get_origin(kind) in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} must be a list, not {value!r}")
+        for i, element in enumerate(value):
+            _check_type(element, typing.get_args(kind)[0], f"{where}[{i}]")
+    elif kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{where} must be a number, not {value!r}")
         if math.isnan(value):
@@ -113,8 +127,9 @@ def walk(config: ConfigBase) -> Iterator[ConfigBase]:
     yield config
     for name in field_types(type(config)):
         value = getattr(config, name)
-        if isinstance(value, ConfigBase):
-            yield from walk(value)
+        for part in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(part, ConfigBase):
+                yield from walk(part)
 
 
 def changed_fields(config: ConfigBase) -> Iterator[tuple[str, Any]]:

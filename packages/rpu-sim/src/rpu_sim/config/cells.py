@@ -10,7 +10,18 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from .devices import Device, ExpStepDevice, FloatingPointDevice, IdealDevice, LinearStepDevice, PulsedDevice
+from .devices import (
+    Device,
+    ExpStepDevice,
+    FloatingPointDevice,
+    IdealDevice,
+    LinearStepDevice,
+    PiecewiseStepDevice,
+    PowerLawStepDevice,
+    PowStepReferenceDevice,
+    PulsedDevice,
+    SoftBoundsReferenceDevice,
+)
 
 BASE_FIELDS = (
     "max_bound",
@@ -30,6 +41,8 @@ def cell_fields(device: Device) -> dict[str, bool]:
     any_cell = device.corrupt_devices_prob > 0.0 or device.perfect_bias
     steps = any_cell or device.dw_min_dtod > 0.0 or device.up_down_dtod > 0.0
     bounds = any_cell or device.w_max_dtod > 0.0 or device.w_min_dtod > 0.0
+    if isinstance(device, SoftBoundsReferenceDevice):  # a slope varies by way of its bound
+        bounds = bounds or device.slope_up_dtod > 0.0 or device.slope_down_dtod > 0.0
     fields = {
         "max_bound": bounds,
         "min_bound": bounds,
@@ -43,6 +56,13 @@ def cell_fields(device: Device) -> dict[str, bool]:
         own_bounds = bounds and not device.mean_bound_reference
         fields["slope_up"] = steps or own_bounds or device.gamma_up_dtod > 0.0
         fields["slope_down"] = steps or own_bounds or device.gamma_down_dtod > 0.0
+    exponents = False
+    if isinstance(device, PowerLawStepDevice):
+        exponents = device.pow_gamma_dtod > 0.0 or device.pow_up_down_dtod > 0.0
+        fields["gamma_up"] = fields["gamma_down"] = exponents
+    if isinstance(device, (SoftBoundsReferenceDevice, PowStepReferenceDevice)):
+        symmetry_point = device.subtract_symmetry_point and (bounds or steps or exponents)
+        fields["reference"] = device.reference_std > 0.0 or symmetry_point
     return fields
 
 
@@ -62,4 +82,8 @@ def granularity(device: Device) -> float:
         exponent = min(-device.gamma_down * device.b, 700.0)
         down = device.dw_min * (1.0 - max(device.up_down, 0.0)) * max(1.0 - device.A_down * math.exp(exponent), 0.0)
         return down if down > 0.0 else device.dw_min
+    if isinstance(device, PowerLawStepDevice):
+        return float(device.dw_min * 0.5**device.pow_gamma)
+    if isinstance(device, PiecewiseStepDevice):
+        return device.dw_min * device.middle_factor
     return device.dw_min

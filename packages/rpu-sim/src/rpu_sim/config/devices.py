@@ -6,7 +6,8 @@ All weights, bounds and steps are dimensionless normalised conductances.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from .base import ConfigBase, param, require
 
@@ -18,6 +19,12 @@ class SimpleDriftParameter(ConfigBase):
     nu: float = param(0.0, "Drift exponent; 0 switches drift off.")
     t_0: float = param(1.0, "Unit of time.", unit="s")
     reset_tol: float = param(1e-7, "A weight that moved by more counts as newly written.", unit="weight")
+
+    def check(self) -> None:
+        super().check()
+        require(0.0 <= self.nu < math.inf, self, "nu must be finite and not negative")
+        require(0.0 < self.t_0 < math.inf, self, "t_0 must be positive and finite")
+        require(0.0 <= self.reset_tol < math.inf, self, "reset_tol must be finite and not negative")
 
 
 @dataclass
@@ -32,6 +39,16 @@ class DriftParameter(SimpleDriftParameter):
     nu_k: float = param(0.0, "Dependence of ``nu`` on the logarithm of the conductance.")
     log_g0: float = param(0.0, "Logarithm of the reference conductance of ``nu_k``.")
     w_noise_std: float = param(0.0, "Read noise added at each drift call.", unit="weight")
+
+    def check(self) -> None:
+        super().check()
+        for name in ("nu_dtod", "nu_std", "w_noise_std"):
+            require(0.0 <= getattr(self, name) < math.inf, self, f"{name} must be finite and not negative")
+        for name in ("g_offset", "w_offset", "nu_k", "log_g0"):
+            require(abs(getattr(self, name)) < math.inf, self, f"{name} must be finite")
+        require(0.0 < abs(self.wg_ratio) < math.inf, self, "wg_ratio must be finite and not 0")
+        unused = [name for name in ("nu_dtod", "nu_std", "nu_k", "w_noise_std") if getattr(self, name) != 0.0]
+        require(self.nu > 0.0 or not unused, self, f"{', '.join(unused)} act only with nu > 0; set nu too")
 
 
 def _check_lifetime(device: ConfigBase, lifetime: float) -> None:
@@ -65,6 +82,7 @@ class IdealDevice(ConfigBase):
     diffusion: float = param(0.0, "Standard deviation added to a weight per call.", unit="weight")
     lifetime: float = param(0.0, "Weights shrink by ``1 - 1/lifetime`` per call; 0 is off.", unit="calls")
     reset_std: float = param(0.01, "Spread of a weight after a reset.", unit="weight")
+    drift: SimpleDriftParameter = param(SimpleDriftParameter, "Drift of the weights.")
 
     def check(self) -> None:
         super().check()
@@ -101,6 +119,10 @@ class PulsedDevice(ConfigBase):
     w_min_dtod: float = param(0.3, "Relative device-to-device spread of the lower bound.")
     count_pulses: bool = param(False, "Count the pulses of every crosspoint.")
 
+    def resolved(self) -> PulsedDevice:
+        """The device that the core simulates; another one where a class only describes it differently."""
+        return self
+
     def check(self) -> None:
         super().check()
         require(self.w_min <= 0.0 <= self.w_max, self, "w_min <= 0 <= w_max must hold")
@@ -120,12 +142,18 @@ class ConstantStepDevice(PulsedDevice):
 
 
 @dataclass
-class AffineStepDevice(PulsedDevice):
+class WriteNoiseDevice(PulsedDevice):
+    """Common fields of the devices that may show their weight with noise: each write draws it anew, none adds up."""
+
+    write_noise_std: float = param(0.0, "Noise of the visible weight around the stored one.", unit="dw_min")
+    apply_write_noise_on_set: bool = param(True, "Add write noise when weights are set.")
+
+
+@dataclass
+class AffineStepDevice(WriteNoiseDevice):
     """Common fields of the devices whose step is an affine function of the weight."""
 
     mult_noise: bool = param(True, "The cycle noise scales with the actual step instead of the step at 0.")
-    write_noise_std: float = param(0.0, "Noise of the visible weight around the stored one.", unit="dw_min")
-    apply_write_noise_on_set: bool = param(True, "Add write noise when weights are set.")
     reverse_up: bool = param(False, "The up step grows instead of shrinking.")
     reverse_down: bool = param(False, "The down step grows instead of shrinking.")
     reverse_offset: float = param(0.01, "Keeps a reversed step positive at the far bound.", unit="weight")
@@ -162,7 +190,81 @@ class SoftBoundsDevice(AffineStepDevice):
 
 
 @dataclass
-class ExpStepDevice(PulsedDevice):
+class SoftBoundsPmaxDevice(SoftBoundsDevice):
+    """Soft bounds described by a curve of ``p_max`` pulses from ``range_min`` towards ``range_max``.
+
+    With B = (range_max - range_min) / (1 - exp(-p_max alpha)) it is a `SoftBoundsDevice` with ``w_min = range_min``,
+    ``w_max = range_min + B``, ``dw_min = B alpha`` and ``up_down = 1 + 2 range_min / B``. Because ``up_down`` shrinks one
+    direction only, ``p_max`` pulses end beyond ``range_max``; `SoftBoundsCurveDevice` meets both ends of the curve.
+    """
+
+    w_max: Any = param(None, "Follows from the curve; leave it at None.")
+    w_min: Any = param(None, "Follows from the curve; leave it at None.")
+    dw_min: Any = param(None, "Follows from the curve; leave it at None.")
+    up_down: Any = param(None, "Follows from the curve; leave it at None.")
+    p_max: int = param(1000, "Pulses of the curve.")
+    alpha: float = param(0.0005, "Rate of the curve per pulse.")
+    range_min: float = param(-1.0, "Weight at the start of the curve.", unit="weight")
+    range_max: float = param(1.0, "Weight at the end of the curve.", unit="weight")
+
+    def check(self) -> None:
+        given = [name for name in ("w_max", "w_min", "dw_min", "up_down") if getattr(self, name) is not None]
+        require(not given, self, f"{', '.join(given)} follow from the curve; leave them at None")
+        require(self.p_max > 0 and self.alpha > 0.0, self, "p_max and alpha must be positive")
+        require(self.range_min < 0.0 < self.range_max, self, "range_min < 0 < range_max must hold")
+        self.resolved().check()
+
+    def resolved(self) -> SoftBoundsDevice:
+        """The same device by its bounds and steps."""
+        return self._with_bounds(
+            w_min=self.range_min,
+            w_max=self.range_min + self.extent,
+            dw_min=self.extent * self.alpha,
+            up_down=1.0 + 2.0 * self.range_min / self.extent,
+        )
+
+    @property
+    def extent(self) -> float:
+        """Distance B from the start of the curve to its asymptote."""
+        return (self.range_max - self.range_min) / -math.expm1(-self.p_max * self.alpha)
+
+    def _with_bounds(self, **bounds: float) -> SoftBoundsDevice:
+        names = [f.name for f in fields(SoftBoundsDevice)]
+        return SoftBoundsDevice(**{**{name: getattr(self, name) for name in names}, **bounds})
+
+
+@dataclass
+class SoftBoundsCurveDevice(SoftBoundsPmaxDevice):
+    """Soft bounds that ``p_max`` pulses carry from ``range_min`` to ``range_max``, and as many back.
+
+    It has ``w_max = range_min + B``, ``w_min = range_max - B`` and the steps ``alpha w_max`` up, ``-alpha w_min`` down.
+    """
+
+    def resolved(self) -> SoftBoundsDevice:
+        w_max, w_min = self.range_min + self.extent, self.range_max - self.extent
+        larger = max(w_max, -w_min)
+        up_down = w_max / -w_min - 1.0 if w_max < -w_min else 1.0 + w_min / w_max
+        return self._with_bounds(w_min=w_min, w_max=w_max, dw_min=self.alpha * larger, up_down=up_down)
+
+
+@dataclass
+class SoftBoundsReferenceDevice(WriteNoiseDevice):
+    """Soft bounds seen from a reference device: the weight is the conductance minus the reference of the cell."""
+
+    mult_noise: bool = param(False, "The cycle noise scales with the actual step instead of the step at 0.")
+    slope_up_dtod: float = param(0.0, "Relative device-to-device spread of the slope of the up step.")
+    slope_down_dtod: float = param(0.0, "Relative device-to-device spread of the slope of the down step.")
+    reference_mean: float = param(0.0, "Mean of the reference.", unit="weight")
+    reference_std: float = param(0.0, "Device-to-device spread of the reference.", unit="weight")
+    subtract_symmetry_point: bool = param(False, "Add the symmetry point of each device to its reference.")
+
+    def check(self) -> None:
+        super().check()
+        require(abs(self.reference_mean) < math.inf, self, "reference_mean must be finite")
+
+
+@dataclass
+class ExpStepDevice(WriteNoiseDevice):
     """The step depends exponentially on the weight, as fitted to ReRAM devices."""
 
     A_up: float = param(0.00081, "Amplitude of the exponential of up steps.")
@@ -173,13 +275,73 @@ class ExpStepDevice(PulsedDevice):
     b: float = param(0.2425, "Offset of the exponent's argument.")
     dw_min_std_add: float = param(0.0, "Additive part of the cycle noise, times ``dw_min_std``.", unit="weight")
     dw_min_std_slope: float = param(0.0, "Part of the cycle noise that grows with ``|w|``, times ``dw_min_std``.")
-    write_noise_std: float = param(0.0, "Noise of the visible weight around the stored one.", unit="dw_min")
-    apply_write_noise_on_set: bool = param(True, "Add write noise when weights are set.")
 
     def check(self) -> None:
         super().check()
         shape = (self.A_up, self.A_down, self.gamma_up, self.gamma_down, self.a, self.b)
         require(all(abs(v) < math.inf for v in shape), self, "A, gamma, a and b must be finite")
+
+
+@dataclass
+class PowerLawStepDevice(PulsedDevice):
+    """Common fields of the devices whose step is a power of the distance to the bound."""
+
+    pow_gamma: float = param(1.0, "Exponent of the distance to the bound.")
+    pow_gamma_dtod: float = param(0.1, "Relative device-to-device spread of the exponent.")
+    pow_up_down: float = param(0.0, "Asymmetry: positive shrinks the down exponent, negative the up exponent.")
+    pow_up_down_dtod: float = param(0.0, "Device-to-device spread of the asymmetry, relative to ``pow_gamma``.")
+
+    def check(self) -> None:
+        super().check()
+        require(0.0 <= self.pow_gamma < 100.0, self, "pow_gamma must lie in 0..100")
+        require(abs(self.pow_up_down) < math.inf, self, "pow_up_down must be finite")
+
+
+@dataclass
+class PowStepDevice(PowerLawStepDevice, WriteNoiseDevice):
+    """The step is a power of the distance to the bound."""
+
+
+@dataclass
+class PowStepReferenceDevice(PowerLawStepDevice):
+    """Power steps seen from a reference device: the weight is the conductance minus the reference of the cell."""
+
+    subtract_symmetry_point: bool = param(False, "Add the symmetry point of each device to its reference.")
+    n_estimation_steps: int = param(-1, "Halvings of the interval that holds the symmetry point; below 1 it is 30.")
+    reference_mean: float = param(0.0, "Mean of the reference.", unit="weight")
+    reference_std: float = param(0.0, "Device-to-device spread of the reference.", unit="weight")
+
+    def check(self) -> None:
+        super().check()
+        require(abs(self.reference_mean) < math.inf, self, "reference_mean must be finite")
+
+
+@dataclass
+class PiecewiseStepDevice(WriteNoiseDevice):
+    """The step is interpolated between nodes that lie at equal distances from bound to bound."""
+
+    piecewise_up: tuple[float, ...] = param((1.0,), "Factors on the up step, from the lower to the upper bound.")
+    piecewise_down: tuple[float, ...] = param((1.0,), "Factors on the down step, from the lower to the upper bound.")
+
+    def check(self) -> None:
+        super().check()
+        up, down = self.piecewise_up, self.piecewise_down
+        require(
+            0 < len(up) == len(down),
+            self,
+            "piecewise_up and piecewise_down need the same number of nodes, at least one",
+        )
+        require(all(abs(v) < math.inf for v in up + down), self, "the nodes must be finite")
+        require(
+            self.middle_factor > 0.0, self, "the mean of up and down factor halfway between the bounds must be positive"
+        )
+
+    @property
+    def middle_factor(self) -> float:
+        """Mean of the up and down factor halfway between the bounds."""
+        n = len(self.piecewise_up)
+        middle = {(n - 1) // 2, n // 2}
+        return sum(self.piecewise_up[i] + self.piecewise_down[i] for i in middle) / (2 * len(middle))
 
 
 Device = FloatingPointDevice | IdealDevice | PulsedDevice

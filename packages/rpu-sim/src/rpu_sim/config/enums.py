@@ -71,6 +71,48 @@ class AnalogMVType(IndexedEnum):
     BIT_WISE = "BitWise"
 
 
+class VectorUnitCellUpdatePolicy(IndexedEnum):
+    """Which devices of a vector cell an update pulses."""
+
+    ALL = "All"
+    SINGLE_FIXED = "SingleFixed"
+    SINGLE_SEQUENTIAL = "SingleSequential"
+    SINGLE_RANDOM = "SingleRandom"
+
+
+class WeightModifierType(IndexedEnum):
+    """How the weights that hardware-aware training computes with differ from the stored ones."""
+
+    NONE = "None"
+    DISCRETIZE = "Discretize"
+    MULT_NORMAL = "MultNormal"
+    ADD_NORMAL = "AddNormal"
+    DISCRETIZE_ADD_NORMAL = "DiscretizeAddNormal"
+    DOREFA = "DoReFa"
+    POLY = "Poly"
+    PCM_NOISE = "PCMNoise"
+    PROG_NOISE = "ProgNoise"
+    DROP_CONNECT = "DropConnect"
+    COPY = "Copy"
+
+
+class WeightClipType(IndexedEnum):
+    """To what weights are clipped."""
+
+    NONE = "None"
+    FIXED_VALUE = "FixedValue"
+    LAYER_GAUSSIAN = "LayerGaussian"
+    AVERAGE_CHANNEL_MAX = "AverageChannelMax"
+
+
+class WeightRemapType(IndexedEnum):
+    """What is rescaled to the range of the devices: the whole matrix, or each output."""
+
+    NONE = "None"
+    LAYERWISE_SYMMETRIC = "LayerwiseSymmetric"
+    CHANNELWISE_SYMMETRIC = "ChannelwiseSymmetric"
+
+
 class RPUDataType(IndexedEnum):
     """Data type at the edge of a tile; the state is always float32."""
 

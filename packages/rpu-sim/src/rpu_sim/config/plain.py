@@ -7,16 +7,40 @@ the enclosing class gives to it; one that is listed starts from the defaults of 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import ConfigError
-from . import devices, io, mapping, rpu, update
+from . import compounds, devices, io, mapping, rpu, update, weight_ops
 from .base import ConfigBase, changed_fields, field_types
 
 
+_registered: dict[str, type[ConfigBase]] = {}
+_to_plain: dict[type, Callable[[Any], dict[str, Any]]] = {}
+_from_plain_class: dict[str, Callable[[dict[str, Any]], Any]] = {}
+
+
+def register_class(
+    cls: type,
+    to_plain: Callable[[Any], dict[str, Any]] | None = None,
+    from_plain: Callable[[dict[str, Any]], Any] | None = None,
+) -> None:
+    """Let `to_dict` and `from_dict` know a class that another package defines.
+
+    Args:
+        cls: A configuration class; or any class, with the two functions between its objects and plain dicts.
+        to_plain: The plain dict of an object, with its class name under ``"class"``.
+        from_plain: The object of a plain dict.
+    """
+    if to_plain is None or from_plain is None:
+        _registered[cls.__name__] = cls
+    else:
+        _to_plain[cls], _from_plain_class[cls.__name__] = to_plain, from_plain
+
+
 def _classes() -> dict[str, type[ConfigBase]]:
-    found: dict[str, type[ConfigBase]] = {}
-    for module in (devices, io, update, mapping, rpu):
+    found: dict[str, type[ConfigBase]] = dict(_registered)
+    for module in (devices, compounds, io, update, mapping, rpu, weight_ops):
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, ConfigBase) and value is not ConfigBase:
                 found[name] = value
@@ -28,15 +52,16 @@ def _plain(value: Any) -> Any:
         return to_dict(value)
     if isinstance(value, enum.Enum):
         return value.name
-    if isinstance(value, type):
-        return None  # tile classes belong to frontends, which put them back
-    return value
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return _to_plain[type(value)](value) if type(value) in _to_plain else value
 
 
 def to_dict(config: ConfigBase) -> dict[str, Any]:
     """The plain form of ``config``; `from_dict` gives it back."""
-    fields = {name: _plain(value) for name, value in changed_fields(config)}
-    return {"class": type(config).__name__, **{k: v for k, v in fields.items() if v is not None}}
+    # Tile classes belong to frontends, which put them back.
+    changed = {name: value for name, value in changed_fields(config) if not isinstance(value, type)}
+    return {"class": type(config).__name__, **{name: _plain(value) for name, value in changed.items()}}
 
 
 def from_dict(plain: dict[str, Any]) -> Any:
@@ -47,6 +72,8 @@ def from_dict(plain: dict[str, Any]) -> Any:
     """
     classes = _classes()
     name = plain.get("class")
+    if name in _from_plain_class:
+        return _from_plain_class[name](plain)
     if name not in classes:
         raise ConfigError(f"unknown configuration class {name!r}; known are {', '.join(sorted(classes))}")
     config = classes[name]()
@@ -60,6 +87,8 @@ def from_dict(plain: dict[str, Any]) -> Any:
 def _from_plain(value: Any, kind: Any, where: str) -> Any:
     if isinstance(value, dict):
         return from_dict(value)
+    if isinstance(value, (list, tuple)):
+        return [_from_plain(v, None, f"{where}[{i}]") for i, v in enumerate(value)]
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         if value not in kind.__members__:
             raise ConfigError(f"{where} is {value!r}; use one of {', '.join(kind.__members__)}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .base import ConfigBase, param
+from .base import ConfigBase, param, require
+from .compounds import DigitalRankUpdateCell, OneSidedUnitCell, TransferCompound, UnitCell, VectorUnitCell
 from .devices import ConstantStepDevice, Device, FloatingPointDevice
+from .enums import PulseType
 from .io import IOParameters
 from .mapping import MappingParameter, PrePostProcessingParameter, RuntimeParameter
 from .update import UpdateParameters
@@ -42,4 +44,41 @@ class SingleRPUConfig(RPUConfigBase):
     update: UpdateParameters = param(UpdateParameters, "How updates become pulses.")
 
 
-RPUConfig = FloatingPointRPUConfig | SingleRPUConfig
+@dataclass
+class UnitCellRPUConfig(RPUConfigBase):
+    """A crossbar with several devices per crosspoint, or with a learning algorithm on several arrays."""
+
+    device: UnitCell = param(UnitCell, "The cell or compound; it must be set.")
+    forward: IOParameters = param(IOParameters, "Signal chain of the forward product.")
+    backward: IOParameters = param(IOParameters, "Signal chain of the backward product.")
+    update: UpdateParameters = param(UpdateParameters, "How updates become pulses.")
+
+    def check(self) -> None:
+        super().check()
+        kinds = (VectorUnitCell, OneSidedUnitCell, TransferCompound)
+        require(isinstance(self.device, kinds), self, "device must be set to a cell, such as VectorUnitCell")
+        _refuse_updates_without_pulses(self, self.update)
+
+
+@dataclass
+class DigitalRankUpdateRPUConfig(RPUConfigBase):
+    """A crossbar whose gradient is accumulated digitally."""
+
+    device: DigitalRankUpdateCell = param(DigitalRankUpdateCell, "The compound; it must be set.")
+    forward: IOParameters = param(IOParameters, "Signal chain of the forward product.")
+    backward: IOParameters = param(IOParameters, "Signal chain of the backward product.")
+    update: UpdateParameters = param(UpdateParameters, "How transfers become pulses.")
+
+    def check(self) -> None:
+        concrete = type(self.device) is not DigitalRankUpdateCell
+        require(concrete, self, "device must be set to a compound, such as MixedPrecisionCompound")
+        super().check()
+        _refuse_updates_without_pulses(self, self.update)
+
+
+def _refuse_updates_without_pulses(config: ConfigBase, update: UpdateParameters) -> None:
+    has_pulses = update.pulse_type is not PulseType.NONE_WITH_DEVICE
+    require(has_pulses, config, "NONE_WITH_DEVICE does not say which device of a cell changes; use another pulse_type")
+
+
+RPUConfig = FloatingPointRPUConfig | SingleRPUConfig | UnitCellRPUConfig | DigitalRankUpdateRPUConfig

@@ -6,6 +6,6 @@ bit. Use it to read what the simulator does, and to test a new kernel.
 
 from __future__ import annotations
 
-from . import cells, devices, flow, fmath, mvm, philox, population, trains, update
+from . import cells, devices, flow, fmath, mvm, philox, population, trains, update, weight_ops
 
-__all__ = ["cells", "devices", "flow", "fmath", "mvm", "philox", "population", "trains", "update"]
+__all__ = ["cells", "devices", "flow", "fmath", "mvm", "philox", "population", "trains", "update", "weight_ops"]

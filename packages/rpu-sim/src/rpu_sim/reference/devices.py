@@ -12,11 +12,17 @@ from ..config import (
     ConstantStepDevice,
     ExpStepDevice,
     LinearStepDevice,
+    PiecewiseStepDevice,
+    PowerLawStepDevice,
+    PowStepDevice,
+    PowStepReferenceDevice,
     PulsedDevice,
     SoftBoundsDevice,
+    SoftBoundsReferenceDevice,
 )
-from .fmath import exp, f32
+from .fmath import exp, f32, power
 from .population import slope
+from .reference_devices import shifted
 
 Float32 = NDArray[np.float32]
 Cell = dict[str, Float32]
@@ -50,21 +56,35 @@ def soft_bounds_slopes(p: SoftBoundsDevice, cell: Cell) -> Cell:
     }
 
 
-def affine_step(p: AffineStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+def soft_bounds_reference_slopes(cell: Cell) -> Cell:
+    """Slopes and steps as functions of the weight, which is the conductance minus the reference."""
+    b_max, b_min, s_up, s_dn = (cell[name] for name in ("max_bound", "min_bound", "dwmin_up", "dwmin_down"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope_up = np.where(b_max > 0, -s_up / b_max, f32(0))
+        slope_down = np.where(b_min < 0, -s_dn / b_min, f32(0))
+    r = cell["reference"]
+    at_zero = {"at_zero_up": s_up + slope_up * r, "at_zero_down": s_dn + slope_down * r}
+    return {**shifted(cell), "slope_up": slope_up, "slope_down": slope_down, **at_zero}
+
+
+def affine_mean_step(w: Float32, up: Any, cell: Cell) -> Float32:
+    """The mean step at weight ``w``."""
+    at_zero = signed(up, cell.get("at_zero_up", cell["dwmin_up"]), cell.get("at_zero_down", cell["dwmin_down"]))
+    return at_zero + signed(up, cell["slope_up"], cell["slope_down"]) * w
+
+
+def affine_step(p: Any, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
     """A step that is an affine function of the weight."""
+    mean = affine_mean_step(w, up, cell)
     step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
-    mean = step + signed(up, cell["slope_up"], cell["slope_down"]) * w
     noise = (mean if p.mult_noise else step) * (f32(p.dw_min_std) * xi)
     return bounded(w + (mean + noise), cell)
 
 
-def affine_moments(
-    p: AffineStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell
-) -> tuple[Float32, Float32]:
+def affine_moments(p: Any, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
     """Mean and variance of the weight after one more pulse, away from the bounds."""
-    step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
-    slope_ = signed(up, cell["slope_up"], cell["slope_down"])
-    gain, change = f32(1) + slope_, step + slope_ * mean
+    step, slope_ = (signed(up, cell[f"{name}_up"], cell[f"{name}_down"]) for name in ("dwmin", "slope"))
+    gain, change = f32(1) + slope_, affine_mean_step(mean, up, cell)
     spread = (change if p.mult_noise else step) * f32(p.dw_min_std)
     slope_spread = slope_ * f32(p.dw_min_std) if p.mult_noise else f32(0)
     return mean + change, (gain * gain + slope_spread * slope_spread) * variance + spread * spread
@@ -105,26 +125,74 @@ def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cel
     return np.where(moves, mean + change, mean), np.where(moves, grown, variance)
 
 
+def power_law_mean_step(w: Float32, up: Any, cell: Cell) -> Float32:
+    """The mean step at weight ``w``."""
+    range_ = cell["max_bound"] - cell["min_bound"]
+    distance = np.where(up, cell["max_bound"] - w, w - cell["min_bound"]) / np.where(range_ > 0, range_, f32(1))
+    factor = power(np.clip(distance, f32(0), f32(1)), np.where(up, cell["gamma_up"], cell["gamma_down"]))
+    return np.where(range_ > 0, signed(up, cell["dwmin_up"], cell["dwmin_down"]) * factor, f32(0))
+
+
+def power_law_step(p: PowerLawStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    """A step that is a power of the distance to the bound."""
+    moved = bounded(w + power_law_mean_step(w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
+    return np.where(cell["max_bound"] - cell["min_bound"] > 0, moved, w)
+
+
+def node_position(t: Float32, nodes: int) -> tuple[NDArray[np.int32], Float32]:
+    """Index and fraction of a position between equidistant nodes."""
+    inside = np.clip(t, f32(0), f32(nodes - 1))
+    index = np.minimum(inside.astype(np.int32), np.int32(nodes - 2))
+    return index, inside - index.astype(f32)
+
+
+def piecewise_mean_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell) -> Float32:
+    """The mean step at weight ``w``."""
+    nodes = [np.array(values, f32) for values in (p.piecewise_up, p.piecewise_down)]
+    factors = [np.broadcast_to(values[0], w.shape) for values in nodes]
+    if len(nodes[0]) > 1:
+        range_ = cell["max_bound"] - cell["min_bound"]
+        with np.errstate(divide="ignore"):
+            t_per_weight = np.where(range_ > 0, f32(len(nodes[0]) - 1) / range_, f32(0))
+        i, f = node_position((w - cell["min_bound"]) * t_per_weight, len(nodes[0]))
+        factors = [(f32(1) - f) * values[i] + f * values[i + 1] for values in nodes]
+    return signed(up, cell["dwmin_up"], cell["dwmin_down"]) * np.where(up, *factors)
+
+
+def piecewise_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    """A step interpolated between nodes from bound to bound."""
+    return bounded(w + piecewise_mean_step(p, w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
+
+
 def prepare(p: PulsedDevice, cell: Cell) -> Cell:
-    """Cell parameters with those that a device derives from the stored ones."""
-    return soft_bounds_slopes(p, cell) if isinstance(p, SoftBoundsDevice) else cell
+    """Cell parameters with those that a device derives from the stored ones, and bounds as the weight sees them."""
+    if isinstance(p, SoftBoundsReferenceDevice):
+        return soft_bounds_reference_slopes(cell)
+    return soft_bounds_slopes(p, cell) if isinstance(p, SoftBoundsDevice) else shifted(cell)
 
 
 def is_gaussian(p: PulsedDevice) -> TypeGuard[AffineStepDevice]:
     """Whether any number of pulses leaves the weight exactly Gaussian (away from the bounds)."""
-    return isinstance(p, AffineStepDevice) and (not p.mult_noise or p.dw_min_std == 0)
+    if not isinstance(p, (AffineStepDevice, SoftBoundsReferenceDevice)):
+        return False
+    return not p.mult_noise or p.dw_min_std == 0
 
 
 PULSE: dict[type[PulsedDevice], Any] = {
     ConstantStepDevice: constant_step,
     LinearStepDevice: affine_step,
     SoftBoundsDevice: affine_step,
+    SoftBoundsReferenceDevice: affine_step,
     ExpStepDevice: exp_step,
+    PowStepDevice: power_law_step,
+    PowStepReferenceDevice: power_law_step,
+    PiecewiseStepDevice: piecewise_step,
 }
 
 #: Devices whose moments also serve for ``CycleNoiseType.PER_UPDATE``.
 MOMENTS: dict[type[PulsedDevice], Any] = {
     LinearStepDevice: affine_moments,
     SoftBoundsDevice: affine_moments,
+    SoftBoundsReferenceDevice: affine_moments,
     ExpStepDevice: exp_moments,
 }

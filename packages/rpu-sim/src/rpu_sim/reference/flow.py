@@ -12,13 +12,26 @@ from ..config import (
     ConstantStepDevice,
     ExpStepDevice,
     LinearStepDevice,
+    PiecewiseStepDevice,
+    PowStepDevice,
+    PowStepReferenceDevice,
     PulsedDevice,
     SoftBoundsDevice,
+    SoftBoundsReferenceDevice,
     UpdateParameters,
 )
 from ..config.cells import granularity
 from . import trains
-from .devices import PULSE, Cell, bounded, prepare, signed
+from .devices import (
+    PULSE,
+    Cell,
+    affine_mean_step,
+    bounded,
+    piecewise_mean_step,
+    power_law_mean_step,
+    prepare,
+    signed,
+)
 from .fmath import exp, expm1_ratio, f32, fma, log, log1p_ratio
 
 Float32 = NDArray[np.float32]
@@ -45,9 +58,8 @@ def constant_flow(p: PulsedDevice, w: Float32, up: Any, cell: Cell, n: Float32) 
 
 def affine_flow(p: PulsedDevice, w: Float32, up: Any, cell: Cell, n: Float32) -> Float32:
     """Flow of an affine step."""
-    at_zero = signed(up, cell["dwmin_up"], cell["dwmin_down"])
     slope = signed(up, cell["slope_up"], cell["slope_down"])
-    return bounded(w + ((at_zero + slope * w) * n) * expm1_ratio(slope * n), cell)
+    return bounded(w + (affine_mean_step(w, up, cell) * n) * expm1_ratio(slope * n), cell)
 
 
 def exp_flow(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, n: Float32) -> Float32:
@@ -91,11 +103,16 @@ FLOW: dict[type[PulsedDevice], Flow] = {
     ConstantStepDevice: constant_flow,
     LinearStepDevice: affine_flow,
     SoftBoundsDevice: affine_flow,
+    SoftBoundsReferenceDevice: affine_flow,
     ExpStepDevice: exp_flow,
 }
 
-#: Mean steps that are not the pulse without noise.
-MEAN_STEP: dict[type[PulsedDevice], Flow] = {}
+#: Mean steps, not clipped; a pulse without noise takes the place of those that are missing.
+MEAN_STEP: dict[type[PulsedDevice], Flow] = {
+    PowStepDevice: lambda _, w, up, cell: power_law_mean_step(w, up, cell),
+    PowStepReferenceDevice: lambda _, w, up, cell: power_law_mean_step(w, up, cell),
+    PiecewiseStepDevice: piecewise_mean_step,
+}
 
 
 def expected_pulses(p: UpdateParameters, x: Float32, d: Float32, lr: float, g: float) -> Float32:
@@ -111,6 +128,7 @@ def mean_field(
     w: Float32, cells: Cell, device: PulsedDevice, p: UpdateParameters, x: Float32, d: Float32, lr: float
 ) -> Float32:
     """New weights after the mean-field update with x [batch, in] and d [batch, out]."""
+    device = device.resolved()
     flow: Flow = FLOW.get(type(device), integrated_flow)
     cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
     for b in range(len(x)):
@@ -120,9 +138,9 @@ def mean_field(
     return w
 
 
-def bounded_rank_update(w: Float32, cells: Cell, x: Float32, d: Float32, lr: float) -> Float32:
+def bounded_rank_update(w: Float32, cells: Cell, device: PulsedDevice, x: Float32, d: Float32, lr: float) -> Float32:
     """The exact change of every sample, then the bounds."""
-    rate = f32(lr)
+    cell = prepare(device.resolved(), {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
     for b in range(len(x)):
-        w = bounded(fma((-rate * d[b])[:, None], x[b][None, :], w), cells)
+        w = bounded(fma((-f32(lr) * d[b])[:, None], x[b][None, :], w), cell)
     return w

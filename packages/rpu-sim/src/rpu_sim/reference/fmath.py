@@ -59,6 +59,25 @@ def log1p_ratio(x: Float32) -> Float32:
         return np.where(y == 1, f32(1), log(y) / (y - f32(1)))
 
 
+def tanh(x: Float32) -> Float32:
+    """Hyperbolic tangent: a polynomial up to 0.625, then 1 - 2 / (exp(2 |x|) + 1)."""
+    a = np.abs(x)
+    z = a * a
+    y = z * f32(-5.70498872745e-3) + f32(2.06390887954e-2)
+    y = y * z + f32(-5.37397155531e-2)
+    y = y * z + f32(1.33314422036e-1)
+    y = y * z + f32(-3.33332819422e-1)
+    small = y * z * a + a
+    large = f32(1) - f32(2) / (exp(a + a) + f32(1))
+    return np.copysign(np.where(a < f32(0.625), small, large), x)
+
+
+def power(x: Float32, y: Float32) -> Float32:
+    """x^y for 0 <= x <= 1; below the smallest normal number x counts as 0 (``core/physics/power.hpp``)."""
+    smallest = f32(1.17549435e-38)
+    return np.where((x < smallest) & (y > 0), f32(0), exp(y * log(np.maximum(x, smallest))))
+
+
 def sincos2pi(t: Float32) -> tuple[Float32, Float32]:
     """Sine and cosine of 2 pi t, t in [0, 1)."""
     quadrant = (t * f32(4) + f32(0.5)).astype(np.int32)

@@ -7,11 +7,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import LinearStepDevice, PulsedDevice
+from ..config import (
+    LinearStepDevice,
+    PowerLawStepDevice,
+    PowStepReferenceDevice,
+    PulsedDevice,
+    SoftBoundsReferenceDevice,
+)
 from ..config.cells import cell_fields
 from ..streams import Stream
 from . import philox
 from .fmath import exp, f32
+from .reference_devices import FLATTEST_SLOPE, SYMMETRY_HALVINGS, power_law_symmetry_point, soft_symmetry_point
 
 Float32 = NDArray[np.float32]
 
@@ -42,6 +49,7 @@ def slope(gamma: Float32, step: Float32, reference: Any) -> Float32:
 
 def populate(p: PulsedDevice, rows: int, columns: int, key: int) -> dict[str, Float32]:
     """Every per-cell parameter of a tile; shape (1, 1) where all cells share it."""
+    p = p.resolved()
     draw = Draws(rows, columns, key)
     one = np.ones((rows, columns), f32)
     b_max = f32(p.w_max) * (f32(1) + f32(p.w_max_dtod) * draw.normal(MAX_BOUND))
@@ -83,9 +91,22 @@ def populate(p: PulsedDevice, rows: int, columns: int, key: int) -> dict[str, Fl
         with np.errstate(divide="ignore"):
             scale = np.where(lifetime > 1, f32(1) - f32(1) / lifetime, f32(0))
 
-    values = [b_max, b_min, s_up, s_dn, scale, rate, bias]
+    own: list[Float32] = []
     if isinstance(p, LinearStepDevice):
-        values += linear_slopes(p, b_max, b_min, s_up, s_dn, draw)
+        own = linear_slopes(p, b_max, b_min, s_up, s_dn, draw)
+    if isinstance(p, PowerLawStepDevice):
+        own = power_law_exponents(p, draw)
+    if isinstance(p, SoftBoundsReferenceDevice):
+        b_max, b_min = soft_bounds_slopes(p, b_max, b_min, draw)
+        point = soft_symmetry_point(b_max, b_min, s_up, s_dn) if p.subtract_symmetry_point else None
+        own = [reference(p, point, draw)]
+    if isinstance(p, PowStepReferenceDevice):
+        point = None
+        if p.subtract_symmetry_point:
+            halvings = p.n_estimation_steps if p.n_estimation_steps > 0 else SYMMETRY_HALVINGS
+            point = power_law_symmetry_point(b_max, b_min, s_up, s_dn, own[0], own[1], halvings)
+        own = [*own, reference(p, point, draw)]
+    values = [b_max, b_min, s_up, s_dn, scale, rate, bias, *own]
     return {
         name: value if varies else value[:1, :1].copy()
         for (name, varies), value in zip(cell_fields(p).items(), values, strict=True)
@@ -107,3 +128,28 @@ def linear_slopes(
         slope(gamma_up, s_up, low - offset if p.reverse_up else high),
         slope(gamma_down, s_dn, high + offset if p.reverse_down else low),
     ]
+
+
+def power_law_exponents(p: PowerLawStepDevice, draw: Draws) -> list[Float32]:
+    """The exponents of power steps, up and down."""
+    gain = f32(1) + f32(p.pow_gamma_dtod) * draw.normal(DEVICE)
+    r = f32(p.pow_up_down_dtod) * draw.normal(DEVICE + 1)
+    gamma_up = f32(p.pow_gamma) * ((f32(min(p.pow_up_down, 0.0)) + gain) + r)
+    gamma_down = f32(p.pow_gamma) * ((f32(0.0 - max(p.pow_up_down, 0.0)) + gain) - r)
+    return [np.abs(gamma_up), np.abs(gamma_down)] if p.enforce_consistency else [gamma_up, gamma_down]
+
+
+def soft_bounds_slopes(
+    p: SoftBoundsReferenceDevice, b_max: Float32, b_min: Float32, draw: Draws
+) -> tuple[Float32, Float32]:
+    """The bounds with the spread of the slopes in them."""
+    f_down = np.maximum(np.abs(f32(1) + f32(p.slope_down_dtod) * draw.normal(DEVICE)), FLATTEST_SLOPE)
+    f_up = np.maximum(np.abs(f32(1) + f32(p.slope_up_dtod) * draw.normal(DEVICE + 1)), FLATTEST_SLOPE)
+    proper = (b_max > 0) & (b_min < 0)
+    return np.where(proper, b_max / f_up, b_max), np.where(proper, b_min / f_down, b_min)
+
+
+def reference(p: Any, symmetry_point: Float32 | None, draw: Draws) -> Float32:
+    """The reference of each cell."""
+    r: Float32 = f32(p.reference_mean) + f32(p.reference_std) * draw.normal(DEVICE + 2)
+    return r if symmetry_point is None else r + symmetry_point

@@ -153,6 +153,7 @@ def update(
     first_sample: int = 0,
 ) -> Pulsed:
     """One update call with x [batch, in] and d [batch, out]."""
+    device = device.resolved()
     g = granularity(device)
     cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
     per_chunk = samples_per_chunk(p, abs(lr), g, *w.shape)

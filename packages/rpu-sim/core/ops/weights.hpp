@@ -1,0 +1,23 @@
+// Host logic of the operations on a weight matrix: modified copies, clipping, remapping. `out` may be the source itself.
+#pragma once
+#include <vector>
+
+#include "../kernels.hpp"
+
+namespace rpu {
+
+/// What is done to a modified copy, with the numbers that Python derives from the dataclass.
+struct ModifierSpec {
+  params::WeightModifierParameter parameters;
+  std::vector<float> noise;  // see ModifyArgs
+  float log_time, read_noise;
+};
+
+/// Copies number first_sample ... of `source`, one behind the other. Throws Error(NonFinite) before anything is written.
+void modify_weights(const ModifierSpec& spec, const ConstMatrix& source, float* out, int64_t copies, uint64_t seed,
+                    uint32_t step, uint32_t first_sample);
+void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& source, const Matrix& out);
+/// `scales` [rows] are changed in place.
+void remap_weights(const params::WeightRemapParameter& remap, const ConstMatrix& source, const Matrix& out, float* scales);
+
+}  // namespace rpu

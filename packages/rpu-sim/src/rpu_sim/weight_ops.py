@@ -1,0 +1,117 @@
+"""Operations on a weight matrix during hardware-aware training: noisy copies, clipping, remapping.
+
+Pure functions: the input is never changed, and the result is an array of the same framework. In one training step the
+order is clip, remap, modify.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import _core
+from .arrays import Array, Float32, as_numpy, returner
+from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
+from .errors import DtypeError, NonFiniteError, ShapeError
+from .seeds import derive_seed
+
+_STEP_MASK = (1 << 32) - 1
+
+
+def modify_weights(
+    w: Array,
+    modifier: WeightModifierParameter,
+    *,
+    seed: int,
+    step: int = 0,
+    samples: int | None = None,
+    sample_offset: int = 0,
+) -> Array:
+    """The modified copy of a weight matrix that hardware-aware training computes with.
+
+    Args:
+        w: float32 [out, in] of NumPy, torch or another framework on the CPU.
+        modifier: What is done to the copy.
+        seed: Names the noise; use that of the tile.
+        step: Call number; each value has noise of its own, and the same value repeats it.
+        samples: None gives one copy, n gives n copies with noise of their own (``per_batch_sample``).
+        sample_offset: Global index of the first of ``samples``, for batches that are split.
+
+    Returns:
+        float32 [out, in], or [samples, out, in].
+
+    Raises:
+        ConfigError: for an impossible modifier.
+        NonFiniteError: if ``w`` contains NaN or infinity.
+    """
+    modifier.check()
+    view = _matrix(w, "w")
+    copies = np.empty((1 if samples is None else samples, *view.shape), np.float32)
+    _core.modify_weights(
+        _core.ModifierSpec(modifier, modifier.noise_polynomial, modifier.log_drift_time, modifier.read_noise),
+        *(view, copies, derive_seed(seed), step & _STEP_MASK, sample_offset & _STEP_MASK),
+    )
+    return returner(w)(copies[0] if samples is None else copies)
+
+
+def clip_weights(w: Array, clip: WeightClipParameter) -> Array:
+    """A copy of the weights clipped to the bound that ``clip`` describes.
+
+    Args:
+        w: float32 [out, in].
+        clip: FIXED_VALUE clips to ``fixed_value``; LAYER_GAUSSIAN to ``sigma`` standard deviations of all weights;
+            AVERAGE_CHANNEL_MAX to the mean over the outputs of the largest absolute weight. A positive ``fixed_value``
+            also limits the other bounds. A bound of 0 does not clip.
+
+    Raises:
+        ConfigError: for an impossible clip.
+        NonFiniteError: if ``w`` contains NaN or infinity.
+    """
+    clip.check()
+    view = _matrix(w, "w")
+    result: Float32 = np.empty(view.shape, np.float32)
+    _core.clip_weights(clip, view, result)
+    return returner(w)(result)
+
+
+def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:
+    """Weights that use the range of the devices, and output scales that keep the product ``scales[:, None] * w``.
+
+    Each new weight and each new scale is rounded once, so products agree within one unit in the last place. Outputs (or
+    a matrix) of zeros keep their scale.
+
+    Args:
+        w: float32 [out, in].
+        scales: float32 [out], or [1] for all outputs.
+        remap: LAYERWISE_SYMMETRIC brings the largest absolute weight of the matrix to ``remapped_wmax``,
+            CHANNELWISE_SYMMETRIC that of each output. With a positive ``max_scale_range`` no new scale of an output
+            exceeds that many times the smallest old scale (or ``max_scale_ref``), and weights above 1 remain.
+
+    Returns:
+        The weights [out, in] and the scales [out].
+
+    Raises:
+        ConfigError: for an impossible remap.
+        ShapeError: if there is not one scale per output.
+        NonFiniteError: if ``w`` or ``scales`` contain NaN or infinity.
+    """
+    remap.check()
+    view = _matrix(w, "w")
+    old = as_numpy(scales, "scales")
+    if old.ndim != 1 or old.size not in (1, len(view)):
+        raise ShapeError(f"scales has shape {tuple(old.shape)} but needs one element, or {len(view)} for the outputs")
+    if old.dtype != np.float32 or not np.isfinite(old).all():
+        raise NonFiniteError("scales must be finite float32 numbers")
+    new = np.array(np.broadcast_to(old, (len(view),)))
+    result: Float32 = np.empty(view.shape, np.float32)
+    _core.remap_weights(remap, view, result, new)
+    return returner(w)(result), returner(scales)(new)
+
+
+def _matrix(array: Array, name: str) -> Float32:
+    view = as_numpy(array, name)
+    if view.dtype != np.float32:
+        raise DtypeError(f"{name} has dtype {view.dtype} but must be float32; convert it first")
+    if view.ndim != 2:
+        raise ShapeError(f"{name} has shape {tuple(view.shape)} but must be a matrix [out, in]")
+    contiguous_rows = view.strides[1] == 4 and view.strides[0] % 4 == 0
+    return view if contiguous_rows else np.ascontiguousarray(view)
