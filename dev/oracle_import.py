@@ -19,7 +19,10 @@ sys.path.insert(0, str(TESTS))
 from oracle_cases import DATA, KINDS, NOT_APPLICABLE, PARTIAL, REWRITTEN, Partial  # noqa: E402
 
 TRACE_DIGITS = 7  # the tolerance of a trace is 5e-6
-PULSE_PARAMETERS = ("max_bound", "min_bound", "dwmin_up", "dwmin_down", "slope_up", "slope_down")
+PULSE_PARAMETERS = (
+    *("max_bound", "min_bound", "dwmin_up", "dwmin_down"),
+    *("slope_up", "slope_down", "gamma_up", "gamma_down", "reference"),
+)
 PROSE = ("steps", "index_meaning", "note", "row_order")
 
 Json = dict[str, Any]
@@ -62,7 +65,8 @@ def compact(case: Json) -> Json:
     partial = PARTIAL.get(kind, {}).get(case["id"], Partial((), (), ""))
     procedure = {name: value for name, value in case["procedure"].items() if name not in PROSE}
     stats = {k: v for k, v in flat_statistics(case["stats"]).items() if k not in partial.left_out}
-    stats = {k: v for k, v in stats.items() if not k.startswith("drift_nu")}
+    if "drift" not in case["rpu_config"].get("device", {}):
+        stats = {k: v for k, v in stats.items() if not k.startswith("drift_nu")}
     for entry in stats.values():
         if "pulse_count_values" in entry:
             procedure["pulse_count_values"] = entry.pop("pulse_count_values")
@@ -73,7 +77,7 @@ def compact(case: Json) -> Json:
         trace["value"] = rounded(trace["value"], TRACE_DIGITS)
         if case["index"] != list(range(1, len(trace["value"]) + 1)):
             procedure["index"] = case["index"]
-        if case["rpu_config"].get("device", {}).get("class") == "SoftBoundsDevice":
+        if case["rpu_config"].get("device", {}).get("class") in ("SoftBoundsDevice", "SoftBoundsPmaxDevice"):
             tolerances = {"stderr": 0, "exact": True, "atol": 1e-9, "rtol": 2e-6}
             stats |= {name: {"value": given[name], **tolerances} for name in ("slope_up", "slope_down")}
     if kind in ("modifier", "clip_remap"):

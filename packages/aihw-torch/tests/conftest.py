@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from torch import nn
 
-from aihw_torch.config import FloatingPointRPUConfig, IdealDevice, IOParameters, SingleRPUConfig
 from aihw_torch.nn import AnalogLinear
-
-
-def exact_config(kind: str):
-    """Return a configuration whose layer computes what nn.Linear does."""
-    if kind == "floating_point":
-        return FloatingPointRPUConfig()
-    perfect = IOParameters(is_perfect=True)
-    return SingleRPUConfig(device=IdealDevice(), forward=perfect, backward=copy.deepcopy(perfect))
+from layer_examples import exact_config
 
 
 @pytest.fixture

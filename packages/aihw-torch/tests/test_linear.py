@@ -76,8 +76,8 @@ def test_parameters_are_the_array_its_token_and_the_digital_bias():
         "analog_module.bias": (2,),
     }
     assert [n for n, p in layer.named_parameters() if p.requires_grad] == [
-        "analog_module.weight_token",
         "analog_module.bias",
+        "analog_module.weight_token",
     ]
 
 

@@ -183,11 +183,11 @@ def test_configurations_stay_unless_asked_for(load_rpu_config):
     live.forward.out_noise = 0.5
     model = AnalogSequential(AnalogLinear(4, 2, rpu_config=live))
     saved = AnalogSequential(AnalogLinear(4, 2)).state_dict()
-    if load_rpu_config:
-        model.load_state_dict(saved, load_rpu_config=True)
-    else:
+    if load_rpu_config is None:  # no choice was made
         with pytest.warns(UserWarning, match="load_rpu_config=True"):
-            model.load_state_dict(saved, load_rpu_config=load_rpu_config)
+            model.load_state_dict(saved)
+    else:
+        model.load_state_dict(saved, load_rpu_config=load_rpu_config)
     tile = next(model.analog_tiles())
     assert tile.rpu_config.forward.out_noise == (0.06 if load_rpu_config else 0.5)
     assert torch.equal(tile.weight, saved["0.analog_module.weight"])

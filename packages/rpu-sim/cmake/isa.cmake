@@ -12,8 +12,15 @@ function(rpu_add_level name lanes)
   if(RPU_ONLY_LEVELS AND NOT name IN_LIST RPU_ONLY_LEVELS)
     return()
   endif()
-  add_library(rpu_isa_${name} OBJECT core/cpu/kernels_cells.cpp core/cpu/kernels_update.cpp core/cpu/kernels_flow.cpp
-              core/cpu/kernels_mvm.cpp core/cpu/kernels_weights.cpp)
+  add_library(rpu_isa_${name} OBJECT
+    core/cpu/kernels_cells.cpp
+    core/cpu/kernels_drift.cpp
+    core/cpu/kernels_flow.cpp
+    core/cpu/kernels_mvm.cpp
+    core/cpu/kernels_update.cpp
+    core/cpu/kernels_weights.cpp
+    core/cpu/kernels_write.cpp
+  )
   target_link_libraries(rpu_isa_${name} PRIVATE rpu_common)
   target_compile_definitions(rpu_isa_${name} PRIVATE RPU_LEVEL=isa_${name} RPU_LANES=${lanes})
   # -Wno-psabi: vectors only cross functions that are inlined; -Wno-maybe-uninitialized: GCC 12 warns about its own

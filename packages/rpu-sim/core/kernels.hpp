@@ -61,7 +61,9 @@ struct LineValueArgs {
   Stream rounding_stream;
 };
 
-/// Pulse counts of a batch, in one of two forms.
+enum class Drive : int32_t { kBoth, kUp, kDownAsUp };
+
+/// Pulse counts of a batch, in one of three forms.
 struct Coincidences {
   params::PulseType kind;
   // STOCHASTIC_COMPRESSED: bit words of TrainArgs
@@ -75,6 +77,11 @@ struct Coincidences {
   int64_t words_per_sample;
   // both
   int64_t x_stride, d_stride;
+  // given numbers: pulses of each cell, positive up, [rows, cols of the weights]; null for the kinds above
+  const int32_t* counts;
+  int64_t counts_stride;
+  // devices that are only ever pulsed up: of all pulses fire those that go up (kUp), or those down, as up (kDownAsUp)
+  Drive drive;
 };
 
 struct UpdateArgs {
@@ -113,10 +120,34 @@ struct LifecycleArgs {
   uint32_t step;
 };
 
+/// What the array shows of stored weights: all of them, or those that pulses have touched.
+struct WriteArgs {
+  ConstMatrix stored;
+  Matrix visible;
+  float sigma;
+  const Coincidences* pulses;  // null: every cell is written
+  bool flip;                   // of UpdateArgs
+  uint64_t seed;
+  uint32_t step, chunk;
+};
+
+struct DriftArgs {
+  Matrix weights;
+  CellFields cells;
+  const params::DriftParameter* params;
+  Field nu;                   // exponent of each cell
+  float *age, *start, *seen;  // [rows, cols] memory of the cells, see physics/drift.hpp
+  const float* before;        // follow: weights before the change
+  float duration;             // drift: in units of t_0
+  uint64_t seed;
+  uint32_t step;
+};
+
 struct UniformArgs {
   Matrix out;
   float low, high;
   uint64_t seed;
+  uint32_t step;
   Stream stream;
 };
 
@@ -139,6 +170,17 @@ struct UpdateKernels {
   void (*bounded_rank_update)(const BoundedRankArgs&, Range rows);
 };
 
+struct WriteKernels {
+  void (*pulsed)(const WriteArgs&, Range rows);
+  void (*all)(const WriteArgs&, Range rows);
+};
+
+struct DriftKernels {
+  void (*drift)(const DriftArgs&, Range rows);
+  void (*follow)(const DriftArgs&, Range rows);
+  void (*draw_exponents)(const DriftArgs&, Range rows);
+};
+
 struct Kernels {
   const char* level;
   int lanes;
@@ -146,6 +188,8 @@ struct Kernels {
   UpdateKernels update;
   MvmKernels mvm;
   WeightKernels weights;
+  WriteKernels write;
+  DriftKernels drift;
 };
 
 }  // namespace rpu

@@ -5,6 +5,7 @@ Samples are taken in many tiles. A standard error comes from the scatter between
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -113,16 +114,20 @@ def run_pulse_response(case: Case) -> Measurement:
     """Two fifths of the tiles of the reference (16 of 40)."""
     p = case.procedure
     ups, downs = p["checkpoints_up"], p["checkpoints_down"]
-    instances = []
+    instances, persistent = [], []
     for i in range(p["tiles"] * 2 // 5):
         tile = _tile(case, i)
-        tile.set_weights(np.full((tile.out_size, tile.in_size), p["w0"], np.float32))
-        seen = []
+        _set_all(tile, p["w0"])
+        seen: list[Float64] = []
+        stored_then: list[Float64] = []
         for direction, checkpoints in ((+1, ups), (-1, downs)):
             for n in range(1, checkpoints[-1] + 1):
                 _update_with(tile, direction, p["learning_rate"])
                 if n in checkpoints:
                     seen.append(tile.get_weights().ravel().astype(np.float64))
+                    stored = tile.hidden_parameters().get("persistent_weights", tile.weights)
+                    stored_then.append(stored.ravel().astype(np.float64))
+        persistent.append(np.stack(stored_then, axis=-1))
         instances.append(np.stack(seen, axis=-1))
     found = {
         "mean": _over_instances(instances, _mean),
@@ -130,7 +135,7 @@ def run_pulse_response(case: Case) -> Measurement:
         "percentiles": _over_instances(instances, _percentiles(p["percentile_levels"])),
     }
     for name, at in (("up", len(ups) - 1), ("down", len(ups) + len(downs) - 1)):
-        stored = [samples[:, at] for samples in instances]
+        stored = [samples[:, at] for samples in persistent]
         found[f"persistent_mean_after_{name}"] = _over_instances(stored, _mean)
         found[f"persistent_std_after_{name}"] = _over_instances(stored, _std)
     return found
@@ -185,16 +190,21 @@ def _count_frequencies(case: Case) -> Callable[[Float64], Any]:
     return lambda s: np.mean(np.rint(s[:, :1, 0] / case.device.dw_min) == values, axis=0)
 
 
+def _set_all(tile: Tile, value: float) -> None:
+    tile.set_weights(np.full((tile.out_size, tile.in_size), value, np.float32))
+
+
 def run_base_process(case: Case) -> Measurement:
     """Four times the tiles of the reference: its 0.1 % percentiles are 1.6 cells per tile, the noise is left to it."""
     p = case.procedure
     instances = []
     for i in range(4 * p["tiles"]):
         tile = _tile(case, i)
-        tile.set_weights(np.full((tile.out_size, tile.in_size), p["w0"], np.float32))
+        _set_all(tile, p["w0"])
         seen = []
         for name, arguments in p["ops"]:
-            operation = {"decay": tile.decay, "diffuse": tile.diffuse, "reset": tile.reset}[name]
+            operations = {"decay": tile.decay, "diffuse": tile.diffuse, "reset": tile.reset, "drift": tile.drift}
+            operation = functools.partial(_set_all, tile) if name == "set" else operations[name]
             keywords = {key: value for key, value in arguments.items() if key != "times"}
             for _ in range(arguments.get("times", 1)):
                 operation(**keywords)

@@ -113,8 +113,19 @@ BAD_CONFIGS = {
     "reverse": lambda: c.SoftBoundsDevice(reverse_up=True, mult_noise=False),
     "exp": lambda: c.ExpStepDevice(gamma_up=float("inf")),
     "ideal": lambda: c.IdealDevice(diffusion=-1.0),
-    "write noise": lambda: c.SoftBoundsDevice(write_noise_std=1.0),
-    "drift": lambda: c.ConstantStepDevice(drift=c.DriftParameter(nu=0.1)),
+    "write noise": lambda: c.SoftBoundsDevice(write_noise_std=-1.0),
+    "negative drift": lambda: c.ConstantStepDevice(drift=c.DriftParameter(nu=-0.1)),
+    "drift without an exponent": lambda: c.ConstantStepDevice(drift=c.DriftParameter(nu_k=0.1)),
+    "drift without a clock": lambda: c.FloatingPointDevice(drift=c.SimpleDriftParameter(nu=0.1, t_0=0.0)),
+    "nodes of two lengths": lambda: c.PiecewiseStepDevice(piecewise_up=[1.0, 0.5]),
+    "no nodes": lambda: c.PiecewiseStepDevice(piecewise_up=[], piecewise_down=[]),
+    "no step halfway": lambda: c.PiecewiseStepDevice(piecewise_up=[1.0, 0.0, 1.0], piecewise_down=[1.0, 0.0, 1.0]),
+    "node as text": lambda: c.PiecewiseStepDevice(piecewise_up=["1"], piecewise_down=[1.0]),
+    "nodes as a number": lambda: c.PiecewiseStepDevice(piecewise_up=1.0),
+    "exponent": lambda: c.PowStepDevice(pow_gamma=-1.0),
+    "reference": lambda: c.SoftBoundsReferenceDevice(reference_mean=float("inf")),
+    "bound of a curve": lambda: c.SoftBoundsPmaxDevice(w_max=1.0),
+    "curve of no pulses": lambda: c.SoftBoundsPmaxDevice(p_max=0),
 }
 
 
@@ -181,6 +192,10 @@ def test_bad_weights_and_calls() -> None:
         tile.reset(prob=1.5)
     with pytest.raises(NonFiniteError):
         tile.decay(float("nan"))
+    with pytest.raises(NonFiniteError):
+        tile.drift(float("nan"))
+    with pytest.raises(ConfigError, match="backwards"):
+        tile.drift(-1.0)
     for name, value in tile.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
     with pytest.raises(ConfigError, match="cannot be reset"):

@@ -15,11 +15,19 @@ from rpu_sim.errors import ConfigError, ShapeError, StateError
 
 SHAPE = (20, 33)
 IO = c.IOParameters(out_noise_std=0.2, noise_management=c.NoiseManagementType.AVERAGE_ABS_MAX)
+DRIFT = c.DriftParameter(nu=0.1, nu_dtod=0.2, nu_std=0.1, w_noise_std=0.01)
+SLOW = {"diffusion": 0.01, "lifetime": 50.0}
+ALL = {
+    **DEVICES,
+    "ideal": c.IdealDevice(diffusion=0.1, lifetime=5.0, drift=c.SimpleDriftParameter(nu=0.05)),
+    "noisy": c.SoftBoundsReferenceDevice(write_noise_std=9.0, reference_std=0.1, **SLOW),
+    "drifting": c.LinearStepDevice(drift=DRIFT, **SLOW),
+    "noisy-drifting": c.ExpStepDevice(write_noise_std=9.0, drift=DRIFT, **SLOW),
+}
 
 
 def make(name: str) -> Tile:
-    device = DEVICES[name] if name in DEVICES else {"ideal": c.IdealDevice(diffusion=0.1, lifetime=5.0)}[name]
-    return Tile(*SHAPE, c.SingleRPUConfig(device=device, forward=IO, backward=IO), seed=3)
+    return Tile(*SHAPE, c.SingleRPUConfig(device=ALL[name], forward=IO, backward=IO), seed=3)
 
 
 def train(tile: Tile, first: int, last: int) -> list[np.ndarray]:
@@ -29,12 +37,13 @@ def train(tile: Tile, first: int, last: int) -> list[np.ndarray]:
         seen += [tile.forward(x), tile.backward(d)]
         tile.update(x, d, 0.05)
         tile.post_update_step()
+        tile.drift(10.0)
         if call % 3 == 0:
             tile.reset(start_column=call, n_columns=2, prob=0.5)
     return [*seen, tile.get_weights()]
 
 
-@pytest.mark.parametrize("name", [*DEVICES, "ideal"])
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("way", ["state", "load", "pickle", "deepcopy"])
 def test_training_continues_bit_for_bit(name: str, way: str) -> None:
     """Training 6 steps equals training 3, saving, restoring and training 3, noise included."""

@@ -1,4 +1,4 @@
-"""The matrix-vector product of a tile, with its digital bias, as a node of torch's graph (eager mode)."""
+"""The matrix-vector product of a pulsed tile, with its digital bias, as a node of torch's graph (eager mode)."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ if TYPE_CHECKING:
     from aihw_torch.parameters import PulseToken
     from aihw_torch.tiles import AnalogTile
 
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None]
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None, None]
 
 
 class AnalogMVM(torch.autograd.Function):
-    """Forward: y = W x + bias, where the array computes W x. Backward: dx = W^T d from the array, and the record.
+    """Forward: y = s W x + bias, where the array computes W x. Backward: dx = W^T s d from the array, and the record.
 
-    The gradient of the token is the norm of what was recorded (see `record`).
+    The gradient of the token is the norm of what was recorded (see `record`). The noise of the backward product has the
+    number of its forward call.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, token: PulseToken, bias: Tensor | None, tile: AnalogTile) -> Tensor:
+    def forward(ctx: Any, x: Tensor, token: PulseToken, bias: Tensor | None, tile: AnalogTile, step: int) -> Tensor:
         """Return y [..., out] of x [..., in]."""
-        ctx.tile = tile
+        ctx.tile, ctx.step, ctx.scale = tile, step, tile.mapping_scales
         # The weight is saved where the backward pass needs it, so that torch notices an update in between, as for
         # any layer.
         ctx.save_for_backward(x, *((tile.weight,) if ctx.needs_input_grad[0] else ()))
-        y: Tensor = tile.tile.forward(x.detach())
+        y: Tensor = tile.read(x.detach(), step)
         return y if bias is None else y.add_(bias)
 
     @staticmethod
@@ -42,19 +43,21 @@ class AnalogMVM(torch.autograd.Function):
 
 def _gradients(ctx: Any, d: Tensor) -> Gradients:
     x = ctx.saved_tensors[0]
-    for_x, for_token, for_bias, _ = ctx.needs_input_grad
-    dx = _input_gradient(ctx.tile, d) if for_x else None
+    for_x, for_token, for_bias, _, _ = ctx.needs_input_grad
+    dx = _input_gradient(ctx, d) if for_x else None
     norm = ctx.tile.record.add(x, d) if for_token else None
-    return dx, norm, d.reshape(-1, d.shape[-1]).sum(0) if for_bias else None, None
+    return dx, norm, d.reshape(-1, d.shape[-1]).sum(0) if for_bias else None, None, None
 
 
 _gradients_once = once_differentiable(_gradients)
 
 
-def _input_gradient(tile: AnalogTile, d: Tensor) -> Tensor:
-    """Return W^T d; a gradient that is not finite goes on as NaN, because a GradScaler looks for it at the end."""
+def _input_gradient(ctx: Any, d: Tensor) -> Tensor:
+    """Return W^T s d; a gradient that is not finite goes on as NaN, because a GradScaler looks for it at the end."""
+    tile = ctx.tile
+    d = d.detach() if ctx.scale is None else d.detach() * ctx.scale
     try:
-        dx: Tensor = tile.tile.backward(d.detach())
+        dx: Tensor = tile.tile.backward(d, step=ctx.step, sample_offset=tile.sample_offset(d))
     except NonFiniteError:
         dx = d.new_full((*d.shape[:-1], tile.tile.in_size), torch.nan)
     return dx

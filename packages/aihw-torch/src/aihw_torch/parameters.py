@@ -67,7 +67,7 @@ class PulsedWeight(PulsedParameter):
     def logical_weight(self) -> Tensor:
         """The matrix that a floating-point layer would use, [out, in]: without the column of an analog bias."""
         tile = self.analog_tile
-        return self.data if tile is None else self.data[:, : tile.in_size]
+        return self.data if tile is None else tile.logical_weight
 
     @property
     def data(self) -> Tensor:

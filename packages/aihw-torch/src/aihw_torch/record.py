@@ -9,16 +9,32 @@ divided by what was recorded says what became of the gradient in between.
 
 from __future__ import annotations
 
+import itertools
 import weakref
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from aihw_torch.distributed import gather_samples
+from aihw_torch.errors import StateError
+
 if TYPE_CHECKING:
     from aihw_torch.parameters import PulseToken
+
+
+_numbers = itertools.count(1)
+_records: weakref.WeakValueDictionary[int, UpdateRecord] = weakref.WeakValueDictionary()
+
+
+def find_record(key: Tensor) -> UpdateRecord:
+    """Return the record that has this key; compiled code knows records by their keys."""
+    record = _records.get(int(key))
+    if record is None:
+        raise StateError("the analog layer of this graph does not exist any more; compile the model again")
+    return record
 
 
 def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
@@ -64,10 +80,18 @@ class UpdateRecord:
 
     A pass counts only once its gradient is in `token.grad`: `torch.autograd.grad` with respect to an input runs the
     same backward functions and must leave nothing behind. Hence the two hooks on the token.
+
+    Attributes:
+        key: names the record in compiled code, one int64.
+        process_group: with a group every pass records the samples of all its processes (see `distributed`).
     """
 
     def __init__(self, token: PulseToken) -> None:
         self._token = weakref.ref(token)
+        number = next(_numbers)
+        self.key = torch.tensor(number)
+        _records[number] = self
+        self.process_group: Any = None
         self._entries: list[tuple[Tensor, Tensor]] = []
         self._norm: Tensor | None = None
         self._passes: dict[int, _Pass] = {}
@@ -96,12 +120,18 @@ class UpdateRecord:
     def _end(self, task: int) -> None:
         self._passes.pop(task, None)
 
-    def _before_accumulation(self, norm: Tensor) -> None:
+    def _before_accumulation(self, norm: Tensor) -> Tensor | None:
         token = self._token()
         running = self._passes.get(torch._C._current_graph_task_id())
-        if token is not None and running is not None:
-            running.norm = norm
-            running.first = token.grad is None or not bool(token.grad.any())
+        if token is None or running is None:
+            return None
+        running.first = token.grad is None or not bool(token.grad.any())
+        running.norm = norm
+        if self.process_group is None:
+            return None
+        running.entries = [gather_samples(x, d, self.process_group) for x, d in running.entries]
+        running.norm = sum(gradient_norm(x, d) for x, d in running.entries)  # type: ignore[assignment]
+        return running.norm
 
     def _after_accumulation(self, token: Tensor) -> None:
         done = self._passes.pop(torch._C._current_graph_task_id(), None)

@@ -15,6 +15,8 @@ namespace rpu {
   void register_flow(UpdateKernels&);           \
   void register_mvm(MvmKernels&);               \
   void register_weights(WeightKernels&);        \
+  void register_write(WriteKernels&);           \
+  void register_drift(DriftKernels&);           \
   }
 RPU_LEVELS
 #undef RPU_ISA
@@ -42,12 +44,14 @@ const std::vector<Kernels>& tables() {
     std::vector<Kernels> built;
 #define RPU_ISA(name, lanes)               \
   if (runs_here(#name)) {                  \
-    Kernels k{#name, lanes, {}, {}, {}, {}}; \
+    Kernels k{#name, lanes, {}, {}, {}, {}, {}, {}}; \
     isa_##name::register_cells(k.cell);    \
     isa_##name::register_update(k.update); \
     isa_##name::register_flow(k.update);   \
     isa_##name::register_mvm(k.mvm);       \
     isa_##name::register_weights(k.weights); \
+    isa_##name::register_write(k.write);   \
+    isa_##name::register_drift(k.drift);   \
     built.push_back(k);                    \
   }
     RPU_LEVELS

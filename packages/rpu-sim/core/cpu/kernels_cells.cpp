@@ -84,7 +84,7 @@ void uniform_weights(const UniformArgs& args, Range rows) {
   for (int64_t row = rows.begin; row < rows.end; ++row)
     for_each_quad(row, args.out.cols, [&](const Quad& quad) {
       F u[4];
-      quad.uniforms(0, 0, args.stream, 0, key, u);
+      quad.uniforms(0, args.step, args.stream, 0, key, u);
       for (int k = 0; k < 4; ++k)
         store(args.out.data + row * args.out.stride + quad.column(k), args.low + (args.high - args.low) * u[k],
               args.out.cols - quad.column(k));

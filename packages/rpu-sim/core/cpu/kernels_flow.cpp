@@ -16,6 +16,13 @@ template <class Body> RPU_FN void map_packs(const Matrix& weights, Range rows, B
     }
 }
 
+/// Which cells a pulse in these directions reaches; those of a one-sided device are then pulsed up.
+RPU_FN M reached(Drive drive, M up) {
+  const M all = as_i(lane_index()) >= 0;
+  if (drive == Drive::kUp) return up;
+  return drive == Drive::kBoth ? all : up == M{};
+}
+
 template <class Device> void mean_field(const UpdateArgs& args, Range rows) {
   const Device device(*static_cast<const typename Device::Params*>(args.params));
   const Coincidences& p = args.pulses;
@@ -28,8 +35,8 @@ template <class Device> void mean_field(const UpdateArgs& args, Range rows) {
       const F x = load(p.x_value + sample * p.x_stride + col, n);
       const F pulses = (static_cast<float>(p.length[sample]) * abs_(x)) * abs_(broadcast(d));
       const U product_negative = as_u(as_i(f_to_bits(x) ^ f_to_bits(broadcast(d))) >> 31);
-      const M up = (product_negative ^ flip) != 0u;
-      w = select(pulses > 0.0f, flow(device, w, up, cell, pulses), w);
+      const M up = (product_negative ^ flip) != 0u, driven = reached(p.drive, up) & (pulses > 0.0f);
+      w = select(driven, flow(device, w, p.drive == Drive::kBoth ? up : driven, cell, pulses), w);
     }
     return w;
   });

@@ -295,8 +295,7 @@ template <class Device, class Source> struct RowUpdate {
 };
 
 template <class Device> PulseTotals update(const UpdateArgs& args, Range rows) {
-  if (args.pulses.x_value != nullptr) return RowUpdate<Device, CountSource>(args).run(rows);
-  return RowUpdate<Device, TrainSource>(args).run(rows);
+  return for_source(args.pulses, [&](auto tag) { return RowUpdate<Device, typename decltype(tag)::Source>(args).run(rows); });
 }
 
 RPU_END

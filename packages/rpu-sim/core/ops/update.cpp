@@ -162,10 +162,13 @@ PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint
   const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, chunk,
                         u.parameters.noise};
   const auto kernel = kernels().update.update[static_cast<int>(u.device)];
+  const ConstMatrix stored{u.weights.data, u.weights.rows, u.weights.cols, u.weights.stride};
+  const WriteArgs writes{stored, u.visible, u.write_noise, &pulses, u.lr < 0.0f, u.seed, u.step, chunk};
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   std::atomic<int64_t> up{0}, down{0};
   parallel_for(blocks.count(), blocks.cells() * (1 + pulses.n_words / 8), [&](int64_t i) {
     const PulseTotals fired = kernel(args, blocks[i]);
+    if (u.visible.data != nullptr) kernels().write.pulsed(writes, blocks[i]);
     up.fetch_add(fired.up, std::memory_order_relaxed);
     down.fetch_add(fired.down, std::memory_order_relaxed);
   });
@@ -211,6 +214,7 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
     Coincidences pulses{};
     pulses.kind = u.parameters.pulse_type;
+    pulses.drive = u.drive;
     if (is_stochastic(pulses.kind)) draw_trains(u, chunk, x, d, first_sample, pulses);
     else compute_line_values(u, chunk, x, d, first_sample, pulses);
     if (!fires) {
@@ -221,6 +225,22 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
     totals.up += fired.up, totals.down += fired.down;
   }
   return totals;
+}
+
+PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts) {
+  int32_t most = 0;
+  for (int64_t i = 0; i < u.weights.rows * u.weights.cols; ++i) {
+    if (counts[i] < -kMaxChunkSlots || counts[i] > kMaxChunkSlots)
+      throw Error(ErrorKind::Config, "a device gets more than " + std::to_string(kMaxChunkSlots) +
+                                         " pulses at once; lower the learning rate");
+    most = std::max(most, std::abs(counts[i]));
+  }
+  if (most == 0) return {0, 0};
+  Coincidences pulses{};
+  pulses.n_words = (most + 31) / 32;
+  pulses.counts = counts;
+  pulses.counts_stride = u.weights.cols;
+  return update_cells(u, pulses, 0);
 }
 
 }  // namespace rpu

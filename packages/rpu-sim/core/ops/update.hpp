@@ -11,8 +11,11 @@ struct PulsedUpdate {
   Matrix weights;
   CellFields cells;
   CellCounts counts;
+  Matrix visible;                       // what the array shows of the weights; no data: the weights themselves
+  float write_noise;                    // standard deviation of the visible weight around the stored one
   params::UpdateParameters parameters;  // resolutions already normalised
   Batch x, d;                           // [batch, in], [batch, out]
+  Drive drive;
   float lr;                             // may be negative
   const float* rates;                   // factor on lr of each sample, not negative; null: 1
   float granularity;
@@ -25,5 +28,8 @@ struct PulsedUpdate {
 /// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.
 /// NONE_WITH_DEVICE and MEAN_FIELD fire no pulses, and NONE is not for this function.
 PulseTotals pulsed_update(const PulsedUpdate& update);
+
+/// Fires counts[row * cols + col] pulses at every cell, positive ones up; at most kMaxChunkSlots at a cell.
+PulseTotals fire_counts(const PulsedUpdate& update, const int32_t* counts);
 
 }  // namespace rpu

@@ -8,7 +8,7 @@ RPU_BEGIN
 /// Draw numbers of the population stream.
 enum PopulationDraw : uint32_t {
   kDrawMaxBound, kDrawMinBound, kDrawGain, kDrawAsymmetry, kDrawStuck, kDrawStuckValue, kDrawDiffusion, kDrawReset,
-  kDrawLifetime, kDrawDevice = 16  // first draw of a device's own parameters
+  kDrawLifetime, kDrawDriftNu, kDrawDevice = 16  // first draw of a device's own parameters
 };
 
 /// One pack of the population draws of a tile, by draw number.

@@ -22,8 +22,12 @@ const void* Device::params() const {
   return std::visit([](const auto& p) -> const void* { return &p; }, params_);
 }
 
-Cells::Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Counts> counts)
-    : weights_(std::move(weights)), fields_(std::move(fields)), reference_(reference), counts_(std::move(counts)) {
+Cells::Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Weights> visible,
+             float write_noise, std::optional<Counts> counts)
+    : weights_(std::move(weights)), fields_(std::move(fields)), reference_(reference), visible_(std::move(visible)),
+      write_noise_(write_noise), counts_(std::move(counts)) {
+  if (visible_ && (visible_->shape(0) != weights_.shape(0) || visible_->shape(1) != weights_.shape(1)))
+    throw Error(ErrorKind::Shape, "stored and visible weights must have the same shape");
   if (reference < -1 || reference >= static_cast<int>(fields_.size()))
     throw Error(ErrorKind::Shape, "reference must be the number of a field, or -1");
   if (counts_ && (counts_->shape(0) != 2 || counts_->shape(1) != weights_.shape(0) || counts_->shape(2) != weights_.shape(1)))
@@ -40,6 +44,12 @@ Cells::Cells(Weights weights, std::vector<Weights> fields, int reference, std::o
 Matrix Cells::weights() const {
   const auto rows = static_cast<int64_t>(weights_.shape(0)), cols = static_cast<int64_t>(weights_.shape(1));
   return {weights_.data(), rows, cols, cols};
+}
+
+Matrix Cells::visible() const {
+  Matrix out = weights();
+  out.data = visible_ ? visible_->data() : nullptr;
+  return out;
 }
 
 CellFields Cells::fields() const {
@@ -84,8 +94,10 @@ void bind_cells(nb::module_& m) {
   nb::class_<Device>(m, "Device", "Kind and parameters of a pulsed device.")
       .def(nb::init<nb::handle>(), nb::arg("dataclass"));
   nb::class_<Cells>(m, "Cells", "Borrowed view of the weights and per-cell parameters of a tile.")
-      .def(nb::init<Weights, std::vector<Weights>, int, std::optional<Counts>>(), nb::arg("weights").noconvert(),
-           nb::arg("fields").noconvert(), nb::arg("reference") = -1, nb::arg("counts").noconvert() = nb::none());
+      .def(nb::init<Weights, std::vector<Weights>, int, std::optional<Weights>, float, std::optional<Counts>>(),
+           nb::arg("weights").noconvert(), nb::arg("fields").noconvert(), nb::arg("reference") = -1,
+           nb::arg("visible").noconvert() = nb::none(), nb::arg("write_noise") = 0.0f,
+           nb::arg("counts").noconvert() = nb::none());
 
   m.def("populate", [](const Device& device, const Cells& cells, uint64_t seed) {
     const nb::gil_scoped_release unlocked;
@@ -93,12 +105,12 @@ void bind_cells(nb::module_& m) {
     populate(device.kind(), {device.params(), w.rows, w.cols, cells.fields(), seed});
   }, nb::arg("device"), nb::arg("cells"), nb::arg("seed"), "Draw the device-to-device variation.");
 
-  m.def("uniform", [](Weights out, float low, float high, uint64_t seed, int stream) {
+  m.def("uniform", [](Weights out, float low, float high, uint64_t seed, int stream, uint32_t step) {
     const auto rows = static_cast<int64_t>(out.shape(0)), cols = static_cast<int64_t>(out.shape(1));
     const nb::gil_scoped_release unlocked;
-    uniform({{out.data(), rows, cols, cols}, low, high, seed, static_cast<Stream>(stream)});
+    uniform({{out.data(), rows, cols, cols}, low, high, seed, step, static_cast<Stream>(stream)});
   }, nb::arg("out").noconvert(), nb::arg("low"), nb::arg("high"), nb::arg("seed"), nb::arg("stream"),
-     "Fill with uniform numbers in [low, high).");
+     nb::arg("step") = 0, "Fill with uniform numbers in [low, high).");
 
   m.def("clip", [](const Cells& cells) {
     const nb::gil_scoped_release unlocked;

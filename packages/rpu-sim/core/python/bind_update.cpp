@@ -16,6 +16,8 @@ float normalised(float resolution) {
 
 using Rates = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
+using Counts = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
 struct UpdateSpec {
   explicit UpdateSpec(nb::handle dataclass) : parameters(from_python<params::UpdateParameters>(dataclass)) {
     parameters.res = normalised(parameters.res);
@@ -43,14 +45,17 @@ Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
 
 nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec,
                  const StridedSamples& x, const Samples& d, double lr, double granularity, uint64_t seed, uint32_t step,
-                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates) {
+                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates, int drive) {
   PulsedUpdate u{};
   u.device = device.kind();
   u.device_params = device.params();
   u.weights = cells.weights();
   u.cells = cells.fields();
   u.counts = cells.counts();
+  u.visible = cells.visible();
+  u.write_noise = cells.write_noise();
   u.parameters = spec.parameters;
+  u.drive = static_cast<Drive>(drive);
   u.d = batch_view(d, u.weights.rows, "d");
   std::optional<Windows> patches;
   if (x.ndim() == 2) u.x = batch_view(Samples(x), u.weights.cols, "x");
@@ -76,6 +81,24 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
 }
 
+nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const Counts& counts, uint64_t seed, uint32_t step) {
+  PulsedUpdate u{};
+  u.device = device.kind();
+  u.device_params = device.params();
+  u.weights = cells.weights();
+  u.cells = cells.fields();
+  u.seed = seed;
+  u.step = step;
+  if (static_cast<int64_t>(counts.shape(0)) != u.weights.rows || static_cast<int64_t>(counts.shape(1)) != u.weights.cols)
+    throw Error(ErrorKind::Shape, "counts must have the shape of the weights");
+  PulseTotals fired;
+  {
+    const nb::gil_scoped_release unlocked;
+    fired = fire_counts(u, counts.data());
+  }
+  return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
+}
+
 }  // namespace
 
 void bind_update(nb::module_& m) {
@@ -84,7 +107,10 @@ void bind_update(nb::module_& m) {
   m.def("update", &update, nb::arg("cells"), nb::arg("device"), nb::arg("spec"), nb::arg("x").noconvert(),
         nb::arg("d").noconvert(), nb::arg("lr"), nb::arg("granularity"), nb::arg("seed"), nb::arg("step"),
         nb::arg("train_seed"), nb::arg("train_step"), nb::arg("first_sample"), nb::arg("rates").noconvert() = nb::none(),
+        nb::arg("drive") = 0,
         "Pulsed update in place; returns the numbers of up and down pulses.");
+  m.def("fire", &fire, nb::arg("cells"), nb::arg("device"), nb::arg("counts").noconvert(), nb::arg("seed"), nb::arg("step"),
+        "Fire given numbers of pulses, positive ones up; returns the numbers of up and down pulses.");
 }
 
 }  // namespace rpu::python

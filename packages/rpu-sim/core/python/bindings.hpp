@@ -39,20 +39,29 @@ class Device {
 };
 
 /// Borrowed view of the weights, per-cell parameters and, if there are any, pulse counts [2, out, in] of a tile; keeps
-/// the caller's arrays alive.
+/// the caller's arrays alive. With write noise, the weights are the stored ones, and `visible` is what the array shows.
 class Cells {
  public:
-  Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Counts> counts);
+  Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Weights> visible, float write_noise,
+        std::optional<Counts> counts);
   Matrix weights() const;
   CellFields fields() const;
   CellCounts counts() const;
+  Matrix visible() const;
+  bool has_write_noise() const { return visible_.has_value(); }
+  float write_noise() const { return write_noise_; }
 
  private:
   Weights weights_;
   std::vector<Weights> fields_;
   int reference_;
+  std::optional<Weights> visible_;
+  float write_noise_;
   std::optional<Counts> counts_;
 };
+
+/// Arguments of a write of all cells; the cells must have write noise.
+WriteArgs write_args(const Cells& cells, uint64_t seed, uint32_t step);
 
 /// View of a batch; throws ShapeError unless it has `width` columns that are contiguous.
 ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name);
@@ -61,5 +70,7 @@ void bind_cells(nb::module_& m);
 void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
 void bind_weights(nb::module_& m);
+void bind_transfer(nb::module_& m);
+void bind_stored(nb::module_& m);
 
 }  // namespace rpu::python

@@ -42,4 +42,6 @@ NB_MODULE(_core, m) {
   python::bind_update(m);
   python::bind_mvm(m);
   python::bind_weights(m);
+  python::bind_transfer(m);
+  python::bind_stored(m);
 }

@@ -5,11 +5,13 @@ from __future__ import annotations
 from . import backends, config, errors, reference
 from ._version import __version__
 from .backends import get_num_threads, set_num_threads
+from .programming import ProgrammingResult
 from .seeds import derive_seed
 from .tile import PulseCounts, Tile
 from .weight_ops import clip_weights, modify_weights, remap_weights
 
 __all__ = [
+    "ProgrammingResult",
     "PulseCounts",
     "Tile",
     "__version__",

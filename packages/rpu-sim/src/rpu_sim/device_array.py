@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,12 +11,21 @@ from numpy.typing import NDArray
 from . import _core, state
 from .arrays import Float32, blocks
 from .config import Device, FloatingPointDevice, IdealDevice, PulsedDevice, PulseType, UpdateParameters
-from .config.cells import BASE_FIELDS, cell_fields, ideal_fields
+from .config.cells import BASE_FIELDS, cell_fields, ideal_fields, write_noise
 from .config.cells import granularity as nominal_step
+from .drift import Drift, parameters_of
 from .errors import ConfigError
 from .seeds import derive_seed
 
 STEP_MASK = (1 << 32) - 1
+
+
+class Drive(enum.IntEnum):
+    """Which of the pulses reach a device, the integer that the core sees."""
+
+    BOTH = 0
+    UP = 1  # those that raise the weight
+    DOWN_AS_UP = 2  # those that lower it, turned around
 
 
 class PulseRule:
@@ -45,6 +55,9 @@ class DeviceArray:
 
     Attributes:
         weight: The array given.
+        stored: The weights that pulses and time act on, float32 [out, in]: ``weight`` itself, or with write noise the
+            persistent weights below it.
+        drift: Drift of the stored weights; None without.
         granularity: Nominal weight change of one pulse, 0 without pulses.
         pulses: Up and down pulses fired so far.
         counts: Those of every crosspoint, int64 [2, out, in], if the device counts them.
@@ -57,6 +70,9 @@ class DeviceArray:
         self.counts: NDArray[np.int64] | None = None
         self.set_seed(seed)
         self._set_device(device)
+        self.stored: Float32 = np.empty_like(weight) if self.write_noise > 0.0 else weight
+        law = parameters_of(self.device)
+        self.drift = None if law is None else Drift(law, weight.shape)
         fields = ideal_fields(self.device)
         if isinstance(self.device, PulsedDevice):
             fields = {
@@ -70,6 +86,7 @@ class DeviceArray:
         self.device = device
         self.core_device = _core.Device(device) if isinstance(device, PulsedDevice) else None
         self.granularity: float = nominal_step(device)
+        self.write_noise = write_noise(device)
 
     def _borrow(self, fields: dict[str, NDArray[Any]]) -> None:
         self.fields = fields
@@ -79,17 +96,26 @@ class DeviceArray:
             self.counts = None
         elif self.counts is None:
             self.counts = np.zeros((2, *self.weight.shape), np.int64)
-        self.cells = _core.Cells(self.weight, list(fields.values()), reference, self.counts)
+        shown = self.weight if self.hides_state else None
+        self.cells = _core.Cells(self.stored, list(fields.values()), reference, shown, self.write_noise, self.counts)
+
+    @property
+    def hides_state(self) -> bool:
+        """Whether `weight` only shows what is stored elsewhere, so that writing into it would be lost."""
+        return self.stored is not self.weight
 
     def set_seed(self, seed: int) -> None:
         """Take the key of another seed, without drawing anything."""
         self.seed, self.key = seed, derive_seed(seed)
 
-    def draw(self) -> None:
-        """Draw the device-to-device variation."""
+    def draw(self, inherited_seed: int | None = None) -> None:
+        """Draw the device-to-device variation: from the device's own seed, else an inherited one, else the tile's."""
+        seed = getattr(self.device, "construction_seed", 0) or inherited_seed
+        key = derive_seed(seed) if seed else self.key
         if self.core_device is not None:
-            own = getattr(self.device, "construction_seed", 0)
-            _core.populate(self.core_device, self.cells, derive_seed(own) if own else self.key)
+            _core.populate(self.core_device, self.cells, key)
+        if self.drift is not None:
+            self.drift.draw(self.cells, key)
 
     def reconfigure(self, device: Device) -> None:
         """Take another device with the parameters drawn for the present one.
@@ -100,7 +126,12 @@ class DeviceArray:
         needed = set(cell_fields(device)) if isinstance(device, PulsedDevice) else set(BASE_FIELDS)
         if not needed <= set(self.fields):
             raise ConfigError("reconfigure cannot switch pulses on for a tile made without devices; make a new Tile")
+        law = parameters_of(device)
+        if (law is None) != (self.drift is None) or (write_noise(device) > 0.0) != self.hides_state:
+            raise ConfigError("reconfigure cannot switch drift or write noise on or off; make a new Tile")
         self._set_device(device)
+        if self.drift is not None and law is not None:
+            self.drift.reconfigure(law)
         self._borrow(self.fields)
 
     # -- pulses ------------------------------------------------------------------------------------------------------
@@ -115,6 +146,7 @@ class DeviceArray:
         *,
         granularity: float | None = None,
         rates: Float32 | None = None,
+        drive: Drive = Drive.BOTH,
     ) -> None:
         """Change the weights towards W - lr d^T x.
 
@@ -126,6 +158,7 @@ class DeviceArray:
             trains: Address of the pulse trains.
             granularity: Weight change that counts as one pulse; by default that of the device.
             rates: Factors on the learning rate of each sample, float32 [batch].
+            drive: Which pulses reach the devices.
         """
         kind = rule.parameters.pulse_type
         if self.core_device is None or kind is PulseType.NONE:
@@ -145,50 +178,111 @@ class DeviceArray:
                 trains.step & STEP_MASK,
                 trains.first_sample & STEP_MASK,
                 rates,
+                int(drive),
             )
             self.pulses[0] += up
             self.pulses[1] += down
+            if kind is PulseType.NONE_WITH_DEVICE:
+                self._show()
+            elif kind is PulseType.MEAN_FIELD and self.hides_state:
+                self.weight[...] = self.stored  # the mean of what write noise shows
+        self.steps["update"] += 1
+
+    def fire(self, counts: NDArray[Any]) -> None:
+        """Fire given numbers of pulses, int32 [out, in], positive ones up."""
+        assert self.core_device is not None  # only pulsed devices are parts of cells
+        step = self.steps["update"] & STEP_MASK
+        up, down = _core.fire(self.cells, self.core_device, counts, self.key, step)
+        self.pulses[0] += up
+        self.pulses[1] += down
         self.steps["update"] += 1
 
     def _update_exactly(self, x: Float32, d: Float32, lr: float) -> None:
         if x.ndim == 2:
-            _core.rank_update(self.weight, x, d, lr)
+            _core.rank_update(self.stored, x, d, lr)
             return
         state.check_samples(x, "x")
         state.check_samples(d, "d")
         for windows, errors in blocks(x, d):
-            _core.rank_update(self.weight, windows, errors, lr)
+            _core.rank_update(self.stored, windows, errors, lr)
 
     # -- weights and devices -----------------------------------------------------------------------------------------
 
     def set_weights(self, weights: NDArray[Any] | float) -> None:
-        """Write the weights, clipped to the bounds."""
-        self.weight[...] = weights
+        """Write the weights, clipped to the bounds; with write noise the stored ones, shown with fresh noise."""
+        self.stored[...] = weights
         _core.clip(self.cells)
+        if getattr(self.device, "apply_write_noise_on_set", True):
+            self._show()
+        else:
+            self.weight[...] = self.stored
+
+    def _show(self) -> None:
+        """Let the array show every stored weight with fresh write noise, if the device has any."""
+        if self.hides_state:
+            _core.write(self.cells, self.key, self.steps["lifecycle"] & STEP_MASK)
+            self.steps["lifecycle"] += 1
 
     def hidden_parameters(self) -> dict[str, NDArray[Any]]:
         """Copies of the per-device parameters, [out, in] each."""
         if not isinstance(self.device, PulsedDevice):
             return {}
-        return {n: np.broadcast_to(self.fields[n], self.weight.shape).copy() for n in cell_fields(self.device)}
+        named = {name: self.fields[name] for name in BASE_FIELDS}
+        if self.drift is not None:
+            named["drift_nu"] = self.drift.arrays["drift_nu"]
+        if self.hides_state:
+            named["persistent_weights"] = self.stored
+        return {name: np.broadcast_to(v, self.weight.shape).copy() for name, v in (named | self.fields).items()}
 
     def set_hidden_parameters(self, parameters: dict[str, NDArray[Any]]) -> None:
-        """Replace checked per-device parameters and clip the weights."""
-        fields = self.fields | parameters
+        """Replace checked per-device parameters and clip the weights.
+
+        With write noise, cells whose stored weight changes by that show it with fresh noise; the others stay.
+        """
+        fields = self.fields | {name: values for name, values in parameters.items() if name in self.fields}
         state.check_bounds(fields)
+        stored, shown = self.stored.copy(), self.weight.copy()
+        self.stored[...] = parameters.get("persistent_weights", stored)
+        if self.drift is not None and "drift_nu" in parameters:
+            self.drift.adopt(self.drift.arrays | {"drift_nu": parameters["drift_nu"]})
         self._borrow(fields)
         _core.clip(self.cells)
+        self._show()
+        if self.hides_state:
+            np.copyto(self.weight, shown, where=self.stored == stored)
 
     # -- time --------------------------------------------------------------------------------------------------------
 
     def decay(self, alpha: float) -> None:
-        """Let the weights decay towards their reset values."""
+        """Let the weights decay towards their reset values; devices without pulses ignore a factor outside (0, 1)."""
+        factor = 1.0 - alpha / self.device.lifetime if self.device.lifetime > 0.0 else 1.0
+        if self.core_device is None and not 0.0 < factor < 1.0:
+            return
+        before = self._before()
         _core.decay(self.cells, alpha)
-        self.steps["lifecycle"] += 1
+        self._end_lifecycle(before)
 
     def diffuse(self) -> None:
         """Add the diffusion noise of one call."""
+        before = self._before()
         _core.diffuse(self.cells, self.key, self.steps["lifecycle"] & STEP_MASK)
+        self._end_lifecycle(before)
+
+    def drift_for(self, delta_t: float) -> None:
+        """Let the weights drift for ``delta_t``, in the unit of ``t_0``; nothing happens without drift."""
+        if self.drift is not None:
+            self.drift(self.cells, delta_t, self.key, self.steps["lifecycle"] & STEP_MASK)
+            self._end_lifecycle(None)
+
+    def _before(self) -> Float32 | None:
+        """The stored weights before a change that drift has to follow."""
+        return None if self.drift is None else self.stored.copy()
+
+    def _end_lifecycle(self, before: Float32 | None) -> None:
+        if self.drift is not None and before is not None:
+            self.drift.follow(self.cells, before)
+        if self.hides_state:
+            _core.write(self.cells, self.key, self.steps["lifecycle"] & STEP_MASK)
         self.steps["lifecycle"] += 1
 
     def reset(self, start_column: int, n_columns: int, prob: float) -> None:
@@ -197,7 +291,14 @@ class DeviceArray:
             raise ConfigError("a FloatingPointDevice cannot be reset; use an IdealDevice or a pulsed device")
         step = self.steps["lifecycle"] & STEP_MASK
         _core.reset(self.cells, start_column, n_columns, prob, self.device.reset_std, self.key, step)
-        self.steps["lifecycle"] += 1
+        self._end_lifecycle(None)
+
+    def reset_cells(self, chosen: NDArray[np.bool_]) -> None:
+        """Reset the devices where ``chosen`` is true."""
+        stored, shown = self.stored.copy(), self.weight.copy()
+        self.reset(0, self.weight.shape[1], 1.0)
+        np.copyto(self.stored, stored, where=~chosen)
+        np.copyto(self.weight, shown, where=~chosen)
 
     def post_update_step(self) -> None:
         """Diffusion, then decay, if the device has them."""
@@ -210,11 +311,16 @@ class DeviceArray:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The arrays that are saved, not copied."""
-        fields = {f"cell.{name}": values for name, values in self.fields.items()}
+        fields = {f"cell.{name}": values for name, values in (self.fields | self._memory()).items()}
         counts = {"pulses": np.array(self.pulses, np.int64)}
         if self.counts is not None:
-            counts["pulses.cell"] = self.counts
+            counts[state.COUNTS] = self.counts
         return {"weight": self.weight, **fields, **state.step_counters(self.steps), **counts}
+
+    def _memory(self) -> dict[str, NDArray[Any]]:
+        """What the cells hold beside their parameters and the visible weight."""
+        stored = {"persistent_weights": self.stored} if self.hides_state else {}
+        return stored | (self.drift.arrays if self.drift is not None else {})
 
     def check_state(self, arrays: dict[str, NDArray[Any]], prefix: str) -> None:
         """Raise `StateError` unless the arrays of this prefix are sound; `state` says which there must be."""
@@ -223,27 +329,37 @@ class DeviceArray:
             where = prefix + name
             if name == "pulses":
                 state.check_integers(arrays[where], (2,), where)
-            elif name == "pulses.cell":
+            elif name == state.COUNTS:
                 state.check_integers(arrays[where], (2, *shape), where)
             elif name.startswith("step."):
                 state.check_integers(arrays[where], (), where)
             else:
-                state.check_cells(arrays[where], shape, where, shared=name != "weight")
+                shared = name.removeprefix("cell.") in (*self.fields, "drift_nu")
+                state.check_cells(arrays[where], shape, where, shared=shared)
         state.check_bounds({name: arrays[f"{prefix}cell.{name}"] for name in ("min_bound", "max_bound")})
 
     def restore(self, arrays: dict[str, NDArray[Any]], prefix: str) -> None:
         """Take checked arrays of this prefix verbatim; the weights are written in place."""
         self.weight[...] = arrays[prefix + "weight"]
-        self._borrow({name: arrays[f"{prefix}cell.{name}"].copy(order="C") for name in self.fields})
+        held = {n: arrays[f"{prefix}cell.{n}"].copy(order="C") for n in (self.fields | self._memory())}
+        if self.hides_state:
+            self.stored[...] = held["persistent_weights"]
+        if self.drift is not None:
+            self.drift.adopt({name: held[name] for name in self.drift.arrays})
+        self._borrow({name: held[name] for name in self.fields})
         self.steps |= {kind: int(arrays[f"{prefix}step.{kind}"]) for kind in self.steps}
         self.pulses = [int(n) for n in arrays[prefix + "pulses"]]
         if self.counts is not None:
-            self.counts[...] = arrays[prefix + "pulses.cell"]
+            self.counts[...] = arrays[prefix + state.COUNTS]
 
 
 def device_below(device: Any, update: UpdateParameters) -> Any:
     """The device that is simulated: without pulses there is none, only the slow processes it has."""
     if update.pulse_type is PulseType.NONE and not isinstance(device, (FloatingPointDevice, IdealDevice)):
-        kept = {name: getattr(device, name) for name in ("diffusion", "lifetime", "reset_std") if hasattr(device, name)}
+        kept = {
+            name: getattr(device, name)
+            for name in ("diffusion", "lifetime", "reset_std", "drift")
+            if hasattr(device, name)
+        }
         return IdealDevice(**kept)
     return device

@@ -9,20 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import FloatingPointDevice, PulsedDevice, RPUConfigBase, from_dict, to_dict
-from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+from .config import RPUConfigBase, from_dict, to_dict
+from .errors import DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
 FORMAT = "rpu_sim.tile"
 VERSION = 1
-
-
-def check_supported(config: Any) -> None:
-    """Refuse what the configuration can say but this version does not simulate."""
-    device = config.device
-    if isinstance(device, (PulsedDevice, FloatingPointDevice)) and device.drift.nu > 0.0:
-        raise ConfigError("drift of training devices is not simulated in this version; set drift.nu to 0")
-    if getattr(device, "write_noise_std", 0.0) > 0.0:
-        raise ConfigError("write noise is not simulated in this version; set write_noise_std to 0")
+COUNTS = "pulses.cell"  # up and down pulses of every crosspoint, int64 [2, out, in]
 
 
 def check_finite(value: float, name: str) -> None:
@@ -47,7 +39,7 @@ def check_array(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None
 
 def check_samples(values: NDArray[Any], name: str) -> None:
     """Raise unless every element of a batch, which may be windows of a smaller array, is finite."""
-    if not all(np.isfinite(part).all() for part in values):
+    if not all(np.isfinite(part).all() for part in (values if values.ndim > 2 else [values])):
         raise NonFiniteError(f"{name} contains NaN or infinity; the weights were left unchanged")
 
 

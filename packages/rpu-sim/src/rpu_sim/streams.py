@@ -22,6 +22,8 @@ class Stream(enum.IntEnum):
     CYCLE_PULSE = 8  # cycle noise, one draw per pulse
     DIFFUSION = 9
     RESET = 10
+    DRIFT = 11
+    WRITE_NOISE = 12
     FORWARD_INPUT = 16  # input noise and DAC rounding
     FORWARD_OUTPUT = 17  # output noise and ADC rounding
     BACKWARD_INPUT = 18
@@ -29,3 +31,10 @@ class Stream(enum.IntEnum):
     FORWARD_CONSTANTS = 20  # per-output constants of the periphery, once per tile
     BACKWARD_CONSTANTS = 21
     WEIGHT_MODIFIER = 32  # noisy copy of the weights in hardware-aware training
+    TRANSFER_SLICE = 48  # which slice a transfer starts at
+    IN_CHOPPER = 49  # switching the sign of an input line of a chopped transfer
+    OUT_CHOPPER = 50
+    CELL_POLICY = 51  # which device of a cell an update pulses
+    RANK_ROW = 52  # which row a digital rank update starts at
+    RANK_ROUND_X = 53  # rounding of the factors of a digital rank update
+    RANK_ROUND_D = 54

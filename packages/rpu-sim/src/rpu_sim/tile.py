@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, periphery, state
+from . import _core, periphery, programming, state
 from .arrays import (
     Array,
     Float32,
@@ -28,6 +28,7 @@ from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_belo
 from .errors import ConfigError, RpuError, ShapeError, StateError
 from .seeds import derive_seed
 from .streams import Stream
+from .unit_cells import Cells, make_cells
 
 
 class PulseCounts(NamedTuple):
@@ -48,7 +49,9 @@ class Tile:
         like: An array whose framework (NumPy or torch, on the CPU) holds the state.
 
     Attributes:
-        weights: The array itself, float32 [out_size, in_size]. It may be changed in place.
+        weights: The array itself, float32 [out_size, in_size]. It may be changed in place, unless the device has write
+            noise: then it only shows the stored weights, and `set_weights` writes. As a NumPy array it is read-only
+            then; PyTorch has no such tensors.
         steps: Number of forward, backward, update and lifecycle calls so far; part of the address of a random number.
 
     Raises:
@@ -71,6 +74,9 @@ class Tile:
         self.steps = {"forward": 0, "backward": 0, "update": 0, "lifecycle": 0}
         self._hold(np.empty((out_size, in_size), np.float32))
         self._cells = self._make_cells()
+        if self._cells.hides_state and self._framework == "numpy":
+            self._weight_array = self._weight.view()
+            self._weight_array.flags.writeable = False
         self._adopt_buffers(self._new_buffers())
         for product in self._products.values():
             product.draw_constants(self._key)
@@ -86,7 +92,6 @@ class Tile:
             raise ConfigError(f"a tile needs an RPU configuration such as SingleRPUConfig, not {type(config).__name__}")
         frozen = config.frozen_copy()
         frozen.check()
-        state.check_supported(frozen)
         self.rpu_config: Any = frozen
         self._rule = PulseRule(getattr(frozen, "update", UpdateParameters()))
         self._io = {"forward": periphery.io_of(frozen, "forward"), "backward": periphery.io_of(frozen, "backward")}
@@ -96,9 +101,9 @@ class Tile:
         self._weight = weight
         self._weight_array = state_array(weight, self._framework)
 
-    def _make_cells(self) -> DeviceArray:
+    def _make_cells(self) -> Cells:
         device = device_below(self.rpu_config.device, self._rule.parameters)
-        return DeviceArray(device, self._weight, self.seed, self.steps)
+        return make_cells(device, self._rule.parameters, self._weight, self.seed, self.steps)
 
     def _new_buffers(self) -> dict[str, NDArray[Any]]:
         sizes = {"forward": self.out_size, "backward": self.in_size}
@@ -143,13 +148,19 @@ class Tile:
     def cell_pulse_counts(self) -> dict[str, Array]:
         """Pulses that each crosspoint got since the tile was made: ``"up"`` and ``"down"``, int64 [out_size, in_size].
 
+        For cells of several devices, a pair for each device that counts, below the name it has in `state_dict`.
+
         Raises:
             ConfigError: unless the device was made with ``count_pulses=True``.
         """
-        if self._cells.counts is None:
+        held = self._cells.state()
+        counts = {}
+        for name in (name for name in held if name.endswith(state.COUNTS)):
+            for direction, values in zip(("up", "down"), held[name].copy(), strict=True):
+                counts[name.removesuffix(state.COUNTS) + direction] = state_array(values, self._framework)
+        if not counts:
             raise ConfigError("pulses of single crosspoints are not counted; make the device with count_pulses=True")
-        up, down = self._cells.counts.copy()
-        return {"up": state_array(up, self._framework), "down": state_array(down, self._framework)}
+        return counts
 
     def __repr__(self) -> str:
         return f"Tile({self.out_size}, {self.in_size}, {self.rpu_config}, seed={self.seed})"
@@ -205,6 +216,8 @@ class Tile:
         """
         d_view, leading = samples(d, self.out_size, "d")
         x_view = samples_or_windows(x, self.in_size, leading, "x")
+        if x_view.ndim > 2 and not isinstance(self._cells, DeviceArray):  # cells cut a batch where they transfer
+            x_view = np.ascontiguousarray(x_view).reshape(-1, self.in_size)
         state.check_finite(lr, "lr")
         if lr == 0.0:
             return
@@ -223,6 +236,84 @@ class Tile:
         state.check_array(values, self._weight.shape, "weights")
         self._cells.set_weights(values)
         mark_written(self._weight_array)
+
+    def hold_weights_in(self, array: Array) -> None:
+        """Keep the weights in ``array`` from now on, for example in shared memory; their values move there.
+
+        Args:
+            array: float32 [out_size, in_size], C-contiguous and writeable, of the framework that holds the state.
+        """
+        values = as_numpy(array, "array")
+        state.check_array(values, self._weight.shape, "array")
+        held = {name: v.copy() for name, v in self._cells.state().items()}
+        values[...] = self._weight
+        self._weight, self._weight_array = values, array
+        self._cells = self._make_cells()
+        self._cells.restore(held, "")
+        self._adopt_buffers(self._buffers)
+
+    def read_weights(self, x_values: Array = None, *, over_sampling: int = 10) -> Array:
+        """An estimate of the weights from noisy products, by least squares.
+
+        It is unbiased except for clipped outputs. Where every output has noise of standard deviation s, the estimates
+        have s / sqrt(n - in_size - 1) after n standard normal vectors.
+
+        Args:
+            x_values: float32 [n, in_size], vectors that span the inputs; None takes standard normal ones.
+            over_sampling: Number of those vectors per input.
+
+        Returns:
+            float32 [out_size, in_size] in the framework of the tile. The call counts as one forward call and leaves no
+            other trace.
+
+        Raises:
+            ShapeError: if ``x_values`` does not span the inputs.
+        """
+        return programming.read_weights(self, x_values, over_sampling=over_sampling)
+
+    def program_weights(
+        self,
+        target: Array = None,
+        x_values: Array = None,
+        *,
+        learning_rate: float = 0.1,
+        max_iter: int = 10_000,
+        tolerance: float = 0.01,
+        w_init: float | Array = 0.01,
+        progress: bool = False,
+    ) -> programming.ProgrammingResult:
+        """Bring the weights to a target with products and pulses in a closed loop, as one programs hardware.
+
+        Each round compares the outputs for ``x_values`` with those of the target and updates with the difference, until
+        the mean absolute difference is below ``tolerance`` times the largest target output. With noise of standard
+        deviation s in every output, unit vectors and learning rate lr the weights end up scattered by about
+        s sqrt(lr / (2 - lr)), plus what pulses of finite size add.
+
+        Args:
+            target: float32 [out_size, in_size]; None takes the present weights.
+            x_values: float32 [n, in_size]; None takes the unit vectors.
+            learning_rate: Of the updates.
+            max_iter: Largest number of updates.
+            tolerance: See above. Below the noise of an output it is never reached.
+            w_init: Weights to begin with, or the bound of uniform random ones.
+            progress: Show a progress bar, which needs tqdm.
+
+        Returns:
+            The number of updates, the last relative error, and whether it is below the tolerance.
+
+        Raises:
+            NonFiniteError, ShapeError, ConfigError: for bad arguments; the weights are unchanged then.
+        """
+        return programming.program_weights(
+            self,
+            target,
+            x_values,
+            learning_rate=learning_rate,
+            max_iter=max_iter,
+            tolerance=tolerance,
+            w_init=w_init,
+            progress=progress,
+        )
 
     def hidden_parameters(self) -> dict[str, Array]:
         """Per-device parameters by name, each a copy of shape [out_size, in_size]; empty for ideal devices."""
@@ -254,6 +345,17 @@ class Tile:
     def diffuse(self) -> None:
         """Add the diffusion noise of one call to every weight."""
         self._cells.diffuse()
+        mark_written(self._weight_array)
+
+    def drift(self, delta_t: float) -> None:
+        """Let every weight drift for ``delta_t`` seconds, if the device drifts (``drift.nu`` above 0).
+
+        Cells that were written since the last call keep their weight, and their clock starts now.
+        """
+        state.check_finite(delta_t, "delta_t")
+        if delta_t < 0.0:
+            raise ConfigError(f"delta_t is {delta_t}; time does not run backwards")
+        self._cells.drift_for(delta_t)
         mark_written(self._weight_array)
 
     def reset(self, start_column: int = 0, n_columns: int | None = None, prob: float = 1.0) -> None:

@@ -9,7 +9,13 @@ from typing import Any
 import aihw_inference
 from aihw_inference import BaseDriftCompensation, BaseNoiseModel, GlobalDriftCompensation, PCMLikeNoiseModel
 from aihw_torch.errors import ConfigError
-from rpu_sim.config import IOParameters, RPUConfigBase, WeightClipParameter, WeightModifierParameter, WeightRemapParameter
+from rpu_sim.config import (
+    IOParameters,
+    RPUConfigBase,
+    WeightClipParameter,
+    WeightModifierParameter,
+    WeightRemapParameter,
+)
 from rpu_sim.config.base import param, require
 from rpu_sim.config.plain import register_class
 
@@ -78,7 +84,9 @@ def register_part(cls: type) -> None:
         arguments = {name: _made(value) for name, value in plain.items() if name != "class"}
         unknown = arguments.keys() - inspect.signature(cls).parameters.keys()
         if unknown:
-            raise ConfigError(f"{cls.__name__} has no parameter {', '.join(sorted(unknown))}; correct the configuration")
+            raise ConfigError(
+                f"{cls.__name__} has no parameter {', '.join(sorted(unknown))}; correct the configuration"
+            )
         return cls(**arguments)
 
     register_class(cls, arguments_of, made)

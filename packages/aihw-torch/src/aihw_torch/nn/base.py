@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
+import torch.distributed as dist
 from torch import nn
 
-from aihw_torch.tiles import AnalogTile
+from aihw_torch.distributed import same_on_all_processes
+from aihw_torch.errors import StateError
+from aihw_torch.tiles import TileModule
 from aihw_torch.tiles.state import replacing_configs
+
+
+def named_analog_tiles(model: nn.Module) -> Iterator[tuple[str, TileModule]]:
+    """Yield (name, tile) of all tiles of a model, each once."""
+    return ((name, module) for name, module in model.named_modules() if isinstance(module, TileModule))
+
+
+def analog_tiles(model: nn.Module) -> Iterator[TileModule]:
+    """Yield all tiles of a model, each once."""
+    return (tile for _, tile in named_analog_tiles(model))
 
 
 class AnalogLayerBase(nn.Module):
@@ -34,21 +47,19 @@ class AnalogLayerBase(nn.Module):
         """Yield the analog layers."""
         return (layer for _, layer in self.named_analog_layers())
 
-    def named_analog_tiles(self) -> Iterator[tuple[str, AnalogTile]]:
+    def named_analog_tiles(self) -> Iterator[tuple[str, TileModule]]:
         """Yield (name, tile) of the tiles, such as `0.analog_module` or `0.analog_module.array.1.0`."""
-        for name, module in self.named_modules():
-            if isinstance(module, AnalogTile):
-                yield name, module
+        return named_analog_tiles(self)
 
-    def analog_tiles(self) -> Iterator[AnalogTile]:
+    def analog_tiles(self) -> Iterator[TileModule]:
         """Yield the tiles."""
-        return (tile for _, tile in self.named_analog_tiles())
+        return analog_tiles(self)
 
     def analog_tile_count(self) -> int:
         """Return the number of tiles."""
         return sum(1 for _ in self.analog_tiles())
 
-    def apply_to_analog_tiles(self, fn: Callable[[AnalogTile], Any]) -> Self:
+    def apply_to_analog_tiles(self, fn: Callable[[TileModule], Any]) -> Self:
         """Call fn with every tile; return this module."""
         for tile in self.analog_tiles():
             fn(tile)
@@ -58,6 +69,37 @@ class AnalogLayerBase(nn.Module):
         """Call fn with every analog layer; return this module."""
         for layer in self.analog_layers():
             fn(layer)
+        return self
+
+    def remap_analog_weights(self, weight_scaling_omega: float = 1.0) -> None:
+        """Write the weights of every tile again, with scales that put the largest at `weight_scaling_omega`."""
+        for tile in self.analog_tiles():
+            tile.remap_weights(weight_scaling_omega)
+
+    def unregister_parameter(self, param_name: str) -> None:
+        """Remove a parameter of this module; the attribute becomes None."""
+        if not isinstance(self._parameters.get(param_name), nn.Parameter):
+            raise StateError(f"{type(self).__name__} has no parameter of its own that is called {param_name}")
+        self._parameters.pop(param_name)
+        self.__dict__[param_name] = None
+
+    def prepare_for_ddp(self, process_group: Any = None) -> Self:
+        """Make every process of the group train the same tiles, with all samples of the joined batch; return the model.
+
+        Call it before `DistributedDataParallel`, which then leaves the arrays to the tiles and averages the digital
+        gradients. The tiles take the state that the first process has. All processes do the same backward passes, with
+        batches of the same size; the loss is a mean over the batch, as for digital parameters.
+
+        Args:
+            process_group: of `torch.distributed`, by default all processes.
+        """
+        group = dist.group.WORLD if process_group is None else process_group
+        ignored = list[str]()
+        for name, tile in self.named_analog_tiles():
+            tile.join(group)
+            same_on_all_processes(tile, group)
+            ignored += [f"{name}.{own}" if name else own for own in tile.NOT_FOR_DDP]
+        self._ddp_params_and_buffers_to_ignore = ignored
         return self
 
     def load_state_dict(
@@ -74,8 +116,8 @@ class AnalogLayerBase(nn.Module):
             state_dict: what `state_dict()` returned.
             strict: whether missing and unexpected keys are an error.
             assign: for the digital parameters, as in torch; the state of a tile is always copied.
-            load_rpu_config: take the configurations of the tiles from the state as well. By default, as with False,
-                each tile keeps its own, with a warning where the two differ.
+            load_rpu_config: True takes the configurations of the tiles from the state as well, False keeps those of
+                the tiles; None keeps them with a warning where the two differ.
         """
-        with replacing_configs(bool(load_rpu_config)):
+        with replacing_configs(load_rpu_config):
             return super().load_state_dict(state_dict, strict=strict, assign=assign)

@@ -1,30 +1,31 @@
-"""One array of devices as a module of torch."""
+"""One array of devices that is trained in place by pulses."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 import rpu_sim
-from aihw_torch import seeds, threads
+from aihw_torch import ops, threads
 from aihw_torch.autograd import AnalogMVM
 from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
-from aihw_torch.errors import DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
-from aihw_torch.parameters import PulsedWeight, PulseToken
+from aihw_torch.distributed import check_data_parallel
+from aihw_torch.errors import NonFiniteError, RpuError, StateError
+from aihw_torch.parameters import PulsedParameter, PulsedWeight, PulseToken
 from aihw_torch.record import UpdateRecord
 from aihw_torch.tiles import state
-from aihw_torch.tiles.mapping import check_supported
+from aihw_torch.tiles.base import TileModule
 
 
-class AnalogTile(nn.Module):
+class AnalogTile(TileModule):
     """A matrix on one array of devices that is trained in place by pulses.
 
     `weight` is the memory of the array itself (see `PulsedWeight`) and `weight_token` stands for its gradient (see
-    `PulseToken`). The state is float32 on the CPU.
+    `PulseToken`). The array is float32 on the CPU, whatever the type of inputs and outputs.
 
     Args:
         out_size: number of outputs (rows).
@@ -35,34 +36,23 @@ class AnalogTile(nn.Module):
 
     Attributes:
         tile: the simulated array, an `rpu_sim.Tile`.
-        bias: the digital bias, a parameter [out], or None.
         record: what the backward passes have left for the next step.
     """
 
+    NOT_FOR_DDP = ("weight", "weight_token", "forward_step")
+
     weight: PulsedWeight
     weight_token: PulseToken
-    bias: nn.Parameter | None
 
     def __init__(
         self, out_size: int, in_size: int, rpu_config: Any = None, bias: bool = False, *, seed: int | None = None
     ) -> None:
-        super().__init__()
         rpu_config = SingleRPUConfig() if rpu_config is None else rpu_config
-        check_supported(rpu_config)
-        self.out_size, self.in_size = out_size, in_size
-        self.analog_bias = bias and not rpu_config.mapping.digital_bias
-        self.tile = rpu_sim.Tile(
-            out_size,
-            in_size + self.analog_bias,
-            rpu_config,
-            seed=seeds.tile_seed(None, 0) if seed is None else seed,
-            like=torch.empty(0, device="cpu"),
-        )
+        super().__init__(out_size, in_size, rpu_config, bias, seed)
+        like = torch.empty(0, device="cpu")
+        self.tile = rpu_sim.Tile(out_size, in_size + self.analog_bias, rpu_config, seed=self.seed, like=like)
         self.weight = PulsedWeight(self.tile.weights)
         self.weight_token = PulseToken()
-        digital_bias = bias and not self.analog_bias
-        bias_values = nn.Parameter(torch.zeros(out_size, dtype=torch.float32, device="cpu")) if digital_bias else None
-        self.register_parameter("bias", bias_values)
         self._link()
 
     def _link(self) -> None:
@@ -71,55 +61,113 @@ class AnalogTile(nn.Module):
         self.weight.attach(self)
         self.weight_token.attach(self)
         self.record = UpdateRecord(self.weight_token)
+        self._describe_to_compiler()
+
+    def _describe_to_compiler(self) -> None:
+        self._io, self._constants = ops.describe_periphery(self.tile)
+        # Tensors, because a number that differs between tiles would make the compiler compile each of them.
+        self._seed_tensor = torch.tensor(self.signed_seed)
+        self._key_tensor = self.record.key
 
     # ---- forward
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return W x + bias as the array computes it: [..., in] float32 -> [..., out]."""
-        threads.follow_torch()
-        x = self._checked(x)
-        if self.analog_bias:
-            x = nn.functional.pad(x, (0, 1), value=1.0)
-        bias = self._parameters["bias"]
+        """Return W x + bias as the array computes it: [..., in] -> [..., out]."""
+        if torch.compiler.is_compiling():
+            return super().forward(x)
+        self._check_call(x)
+        if self.input_range is None and self.out_scaling_alpha is None and self._own_weight():
+            x, dtype = self._enter(x)
+            if dtype is torch.float32:  # the short way of most layers: one node, bias included
+                if self.analog_bias:
+                    x = nn.functional.pad(x, (0, 1), value=1.0)
+                return self._product(x, self._count(x), self._parameters["bias"])
+        return super().forward(x)
+
+    def product(self, x: Tensor, step: Tensor) -> Tensor:
+        """Return s W x: [..., in] -> [..., out]."""
+        if not torch.compiler.is_compiling() and self._own_weight():
+            return self._product(x, int(step), None)
+        y: Tensor = ops.mvm(
+            x,
+            self._parameters["weight"],
+            self.mapping_scales,
+            self._constants,
+            self._parameters["weight_token"],
+            self._key_tensor,
+            self._seed_tensor,
+            step,
+            self.sample_offset(x),
+            self._io,
+        )
+        return y
+
+    def _product(self, x: Tensor, step: int, bias: Tensor | None) -> Tensor:
         y: Tensor
         if torch.is_grad_enabled():
-            y = AnalogMVM.apply(x, self._parameters["weight_token"], bias, self)  # type: ignore[no-untyped-call]
+            y = AnalogMVM.apply(x, self._parameters["weight_token"], bias, self, step)  # type: ignore[no-untyped-call]
             return y
-        y = self.tile.forward(x.detach())
+        y = self.read(x.detach(), step)
         return y if bias is None else y.add_(bias)
 
-    def _checked(self, x: Tensor) -> Tensor:
+    def read(self, x: Tensor, step: int) -> Tensor:
+        """Return s W x with the noise of the forward call number `step`."""
+        threads.follow_torch()
+        try:
+            y: Tensor = self.tile.forward(x, step=step, sample_offset=self.sample_offset(x))
+        except RpuError:
+            self.forward_step.fill_(step)  # the call did not happen
+            raise
+        return y if self.mapping_scales is None else y.mul_(self.mapping_scales)
+
+    def _own_weight(self) -> bool:
         weight = self._parameters.get("weight")
-        if not isinstance(weight, PulsedWeight) or weight.analog_tile is not self:
+        return isinstance(weight, PulsedWeight) and weight.analog_tile is self
+
+    def _check_call(self, x: Tensor) -> None:
+        if torch._C._functorch.is_functorch_wrapped_tensor(x):
             raise StateError(
-                "the weight of an analog tile was replaced by another tensor; a tile computes with its own array only, "
-                "so write values into it with set_weights()"
+                "torch.func transforms do not go through a pulsed array, which every call reads with new noise; use "
+                "autograd"
             )
-        if not x.is_cpu:
-            raise DeviceError(f"the input is on {x.device} and the {self.describe()} on the CPU; use x.cpu()")
-        if torch.is_autocast_enabled("cpu"):
-            return x.float()
-        if x.dtype is not torch.float32:
-            raise DtypeError(f"an analog tile computes in float32; convert its input from {x.dtype} with x.float()")
-        return x
+        if torch.jit.is_tracing():
+            raise StateError(
+                "torch.jit.trace would freeze the noise and lose the pulses of an analog tile; use torch.export on the "
+                "model in eval mode, or torch.compile"
+            )
+
+    def join(self, process_group: Any) -> None:
+        """Train together with the same tile of the other processes of the group."""
+        super().join(process_group)
+        self.record.process_group = process_group
 
     # ---- pulsed update
 
     def update(self, x: Tensor, d: Tensor, lr: float) -> None:
-        """Fire the pulses of W -= lr d^T x.
+        """Fire the pulses of W -= lr d^T x, where W are the logical weights.
 
         Args:
-            x: inputs, [..., in]; the constant input of an analog bias is added here.
+            x: inputs of the array, [..., in]; the constant input of an analog bias is added here.
             d: gradients of the outputs, [..., out].
             lr: learning rate; a negative one raises the weights along the gradient.
         """
         if self.analog_bias:
             x = nn.functional.pad(x, (0, 1), value=1.0)
-        self.tile.update(x.detach(), d.detach(), lr)
+        self._update(x.detach(), d.detach(), lr)
         self._changed()
+
+    def _update(self, x: Tensor, d: Tensor, lr: float) -> None:
+        scales = self.mapping_scales
+        if scales is not None:  # so that lr means the same change of a logical weight as without scales
+            if self.rpu_config.mapping.weight_scaling_lr_compensation:
+                mean = scales.mean()
+                lr, scales = lr / float(mean), scales / mean
+            d = d / scales
+        self.tile.update(x, d, lr)
 
     def check_gradient(self) -> None:
         """Raise an error if the gradient is not finite, or if it does not come from a backward pass."""
+        check_data_parallel(self)
         gradient = self.weight_token.grad
         if gradient is None:
             return
@@ -142,8 +190,9 @@ class AnalogTile(nn.Module):
         """
         recorded = self.record.take(self.weight_token.grad)
         self.weight_token.grad = None
-        if recorded is not None:
-            self.tile.update(*recorded, lr)
+        self._log.clear()
+        if recorded is not None and lr != 0.0:
+            self._update(*recorded, lr)
         self.post_update_step()
 
     def post_update_step(self) -> None:
@@ -157,49 +206,21 @@ class AnalogTile(nn.Module):
 
     # ---- weights and devices
 
-    def set_weights(self, weight: Any, bias: Any = None) -> None:
-        """Set the weights as far as the bounds of the devices allow, and the bias.
+    @property
+    def logical_weight(self) -> Tensor:
+        """The matrix that a floating-point layer would use, [out, in]; without scales a view of the array."""
+        values, scales = self.weight.data[:, : self.in_size], self.get_scales()
+        return values if scales is None else values * scales.float().view(-1, 1)
 
-        Args:
-            weight: [out, in], or any shape of as many elements in that order.
-            bias: [out]; None keeps a digital bias as it is and is an error for an analog one.
-        """
-        weight = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
-        if weight.numel() != self.out_size * self.in_size:
-            raise ShapeError(
-                f"the {self.describe()} takes weights of the shape {(self.out_size, self.in_size)}, "
-                f"not {tuple(weight.shape)}"
-            )
-        weight = weight.reshape(self.out_size, self.in_size)
-        bias = self._checked_bias(bias)
-        if self.analog_bias:
-            weight = torch.cat([weight, bias[:, None]], dim=1)
-        self.tile.set_weights(weight)
+    def _read_physical(self) -> Tensor:
+        values: Tensor = self.tile.get_weights()
+        return values
+
+    def _write_physical(self, values: Tensor) -> None:
+        self.tile.set_weights(values)
+
+    def _weights_changed(self) -> None:
         self._changed()
-        if self.bias is not None and bias is not None:
-            with torch.no_grad():
-                self.bias.copy_(bias)
-
-    def _checked_bias(self, bias: Any) -> Any:
-        if bias is None:
-            if self.analog_bias:
-                raise ShapeError(f"the {self.describe()} has its bias on the array; give a bias as well")
-            return None
-        if self.bias is None and not self.analog_bias:
-            raise ShapeError(f"the {self.describe()} has no bias; leave it out")
-        bias = torch.as_tensor(bias, dtype=torch.float32, device="cpu").detach()
-        if bias.shape != (self.out_size,):
-            raise ShapeError(f"the bias has the shape {tuple(bias.shape)} instead of {(self.out_size,)}")
-        if not torch.isfinite(bias).all():
-            raise NonFiniteError("the bias contains NaN or infinity and nothing was set")
-        return bias
-
-    def get_weights(self) -> tuple[Tensor, Tensor | None]:
-        """Return copies of the weights [out, in] and of the bias [out] or None, read without noise."""
-        values = self.tile.get_weights()
-        if self.analog_bias:
-            return values[:, :-1].clone(), values[:, -1].clone()
-        return values, None if self.bias is None else self.bias.detach().clone()
 
     def get_hidden_parameters(self) -> dict[str, Tensor]:
         """Return copies of the parameters of each device by name, [out, in] with the column of an analog bias."""
@@ -215,6 +236,11 @@ class AnalogTile(nn.Module):
         """The configuration, a frozen copy."""
         return self.tile.rpu_config
 
+    def reconfigure(self, **changes: Any) -> None:
+        """Change fields of the configuration and keep the devices: `reconfigure(forward=IOParameters(...))`."""
+        self.tile.reconfigure(**changes)
+        self._describe_to_compiler()
+
     @property
     def pulse_counts(self) -> tuple[int, int]:
         """The number of pulses fired so far, up and down."""
@@ -224,10 +250,12 @@ class AnalogTile(nn.Module):
     # ---- torch's module protocol
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        del destination[prefix + "weight_token"]
+        step = destination[prefix + "step.forward"]
         for name, values in self.tile.state_dict().items():
             destination[prefix + name] = values
-        if self.bias is not None:
-            destination[prefix + "bias"] = self.bias if keep_vars else self.bias.detach()
+        destination[prefix + "step.forward"] = step
 
     def _load_from_state_dict(
         self,
@@ -240,55 +268,48 @@ class AnalogTile(nn.Module):
         error_msgs: list[str],
     ) -> None:
         given = {name[len(prefix) :]: values for name, values in state_dict.items() if name.startswith(prefix)}
-        where, missing = prefix.rstrip(".") or "the tile", list[str]()
-        bias = None if self.bias is None else given.pop("bias", None)
-        if self.bias is not None and bias is None:
-            missing.append("bias")
-        elif bias is not None and bias.shape != (self.out_size,):
-            error_msgs.append(f"the bias of {where} has the shape {tuple(bias.shape)} instead of {(self.out_size,)}")
+        where, missing, errors = prefix.rstrip(".") or "the tile", list[str](), len(error_msgs)
+        write_periphery = self._load_periphery(given, where, missing, error_msgs)
+        if len(error_msgs) > errors:
             return
-        errors = len(error_msgs)
         tile = state.load(self.tile, given, where, missing, unexpected := list[str](), error_msgs)
-        if tile is not self.tile:
-            self.tile = tile
-            self.weight.attach_array(tile.weights)
-        self._changed()
-        if self.bias is not None and bias is not None and len(error_msgs) == errors:
-            with torch.no_grad():
-                self.bias.copy_(bias)
+        if len(error_msgs) == errors:
+            self._take(tile, given)
+            write_periphery()
         missing_keys += [prefix + name for name in missing]
         unexpected_keys += [prefix + name for name in unexpected]
 
+    def _take(self, tile: rpu_sim.Tile, given: Mapping[str, Tensor]) -> None:
+        if tile is not self.tile:
+            self.tile = tile
+            self.weight.attach_array(tile.weights)
+        if "step.forward" in given:
+            self.forward_step.copy_(given["step.forward"])
+        self.seed = tile.seed
+        self._describe_to_compiler()
+        self._changed()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "record"}
+        return {name: value for name, value in super().__getstate__().items() if name != "record"}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
-        super().__setstate__(attributes)  # type: ignore[no-untyped-call]
+        super().__setstate__(attributes)
+        if self.weight.is_shared():  # sent to another process: the array is where the sender has it
+            self.tile.hold_weights_in(Tensor.data.__get__(self.weight))  # type: ignore[attr-defined]
         self._link()
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AnalogTile:
-        probe = fn(torch.empty(0, dtype=torch.float32, device="cpu"))
-        if probe.dtype is not torch.float32:
-            raise DtypeError(
-                f"the {self.describe()} keeps its state in float32 and cannot become {probe.dtype}; convert the other "
-                "modules one by one, or use torch.autocast for mixed precision"
-            )
-        if probe.device.type != "cpu":
-            raise DeviceError(f"the {self.describe()} has no kernels for the device {probe.device}; keep it on the CPU")
-        if probe.is_shared():
-            raise DeviceError(f"the {self.describe()} cannot move to shared memory; send a copy to each process")
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the digital parts; the array itself stays float32, but may move to shared memory."""
+        gradient = self.weight_token.grad
+        super()._apply(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
+        if fn(torch.empty(1)).is_shared() and not self.weight.is_shared():
+            self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
+            self.weight.attach_array(self.tile.weights)
+        self._describe_to_compiler()
         return self
 
-    def describe(self) -> str:
-        """Return a few words for messages."""
-        return f"analog tile of {self.out_size} x {self.in_size}"
-
-    def extra_repr(self) -> str:
-        """Describe the tile in the representation of a model."""
-        device = type(self.rpu_config.device).__name__
-        bias = "analog" if self.analog_bias else "none" if self.bias is None else "digital"
-        return f"{self.out_size}, {self.in_size}, bias={bias}, {type(self.rpu_config).__name__}({device})"
+    def _describe_config(self) -> str:
+        return f"{type(self.rpu_config).__name__}({type(self.rpu_config.device).__name__})"
 
 
 class FloatingPointTile(AnalogTile):

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from aihw_torch import seeds
 from aihw_torch.config import SingleRPUConfig
 from aihw_torch.errors import ShapeError
-from aihw_torch.tiles.analog import AnalogTile
-from aihw_torch.tiles.mapping import split_sizes
+from aihw_torch.tiles.base import TileModule
+from aihw_torch.tiles.mapping import split_sizes, tile_class_of
 
 
 class TileModuleArray(nn.Module):
@@ -41,7 +41,7 @@ class TileModuleArray(nn.Module):
         self.out_size, self.in_size = out_size, in_size
         self.in_sizes = split_sizes(in_size, rpu_config.mapping.max_input_size)
         self.out_sizes = split_sizes(out_size, rpu_config.mapping.max_output_size)
-        tile_class = rpu_config.tile_class or AnalogTile
+        tile_class = tile_class_of(rpu_config)
         seed = seeds.torch_seed() if seed is None else seed
         self.array = nn.ModuleList(
             nn.ModuleList(
@@ -61,19 +61,21 @@ class TileModuleArray(nn.Module):
             partial = torch.cat([tile(part) for tile in tiles], dim=-1)
             y = partial if y is None else y + partial
         assert y is not None
-        return y if self.bias is None else y + self.bias
+        return y if self.bias is None else y + self.bias.to(y.dtype)
 
-    def _rows(self) -> list[list[AnalogTile]]:
+    def _rows(self) -> list[list[TileModule]]:
         return [list(row) for row in self.array]  # type: ignore[call-overload]
 
     @property
     def weight(self) -> Tensor:
         """The assembled matrix [out, in], a read-only copy; `array[i][j].weight` are the arrays themselves."""
-        rows = self._rows()
-        return torch.cat([torch.cat([tile.weight.logical_weight for tile in tiles]) for tiles in rows], dim=1)
+        return self.get_weights()[0]
 
-    def set_weights(self, weight: Any, bias: Any = None) -> None:
-        """Set the weights [out, in] as far as the bounds of the devices allow, and the bias [out] if it is given."""
+    def set_weights(self, weight: Any, bias: Any = None, **options: Any) -> None:
+        """Set the weights [out, in] as far as the bounds of the devices allow, and the bias [out] if it is given.
+
+        The options are those of `TileModule.set_weights`, for each tile: every tile has scales of its own.
+        """
         weight = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
         if weight.numel() != self.out_size * self.in_size:
             raise ShapeError(
@@ -88,14 +90,15 @@ class TileModuleArray(nn.Module):
         columns = weight.reshape(self.out_size, self.in_size).split(self.in_sizes, dim=1)
         for column, tiles in zip(columns, self._rows(), strict=True):
             for part, tile in zip(column.split(self.out_sizes, dim=0), tiles, strict=True):
-                tile.set_weights(part)
+                tile.set_weights(part, **options)
         if self.bias is not None and bias is not None:
             with torch.no_grad():
                 self.bias.copy_(bias)
 
-    def get_weights(self) -> tuple[Tensor, Tensor | None]:
-        """Return copies of the weights [out, in] and of the bias [out] or None, read without noise."""
-        return self.weight, None if self.bias is None else self.bias.detach().clone()
+    def get_weights(self, apply_weight_scaling: bool = True) -> tuple[Tensor, Tensor | None]:
+        """Return copies of the weights [out, in], logical or in units of the arrays, and of the bias [out] or None."""
+        columns = [torch.cat([tile.get_weights(apply_weight_scaling)[0] for tile in tiles]) for tiles in self._rows()]
+        return torch.cat(columns, dim=1), None if self.bias is None else self.bias.detach().clone()
 
     @property
     def analog_bias(self) -> bool:

@@ -1,41 +1,29 @@
-"""How a layer is mapped to tiles: whether it needs several, and where it is cut."""
+"""How a layer is mapped to tiles: which class of tile, whether it needs several, and where it is cut."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aihw_torch.config import RPUDataType
-from aihw_torch.errors import ConfigError
-
 if TYPE_CHECKING:
-    from aihw_torch.tiles import AnalogTile, TileModuleArray
+    from aihw_torch.tiles.array import TileModuleArray
+    from aihw_torch.tiles.base import TileModule
 
-# What a pulsed tile of this version does not have: group of the configuration, fields that must keep their defaults.
-_UNSUPPORTED = {
-    "mapping": (
-        "weight_scaling_omega",
-        "weight_scaling_columnwise",
-        "weight_scaling_lr_compensation",
-        "learn_out_scaling",
-        "out_scaling_columnwise",
-    ),
-}
+_TILE_CLASSES: dict[type, type[TileModule]] = {}
 
 
-def check_supported(rpu_config: Any) -> None:
-    """Raise `ConfigError` if a configuration asks for something that this version would ignore."""
-    for group, names in _UNSUPPORTED.items():
-        values = getattr(rpu_config, group)
-        defaults = type(values)()
-        for name in names:
-            if getattr(values, name) != getattr(defaults, name):
-                raise ConfigError(
-                    f"{group}.{name} is not available in this version; leave it at {getattr(defaults, name)}"
-                )
-    if rpu_config.pre_post.input_range.enable:
-        raise ConfigError("input ranges are not available in this version; leave pre_post.input_range.enable at False")
-    if rpu_config.runtime.data_type is not RPUDataType.FLOAT:
-        raise ConfigError("tiles compute in float32; leave runtime.data_type at RPUDataType.FLOAT")
+def register_tile_class(config_class: type, tile_class: type[TileModule]) -> None:
+    """Let layers with a configuration of `config_class`, or of a class derived from it, use tiles of `tile_class`."""
+    _TILE_CLASSES[config_class] = tile_class
+
+
+def tile_class_of(rpu_config: Any) -> type[TileModule]:
+    """Return the class of a single tile: the configuration's own `tile_class` if set, else the registered one."""
+    if rpu_config.tile_class is not None:
+        own: type[TileModule] = rpu_config.tile_class
+        return own
+    from aihw_torch.tiles.analog import AnalogTile
+
+    return next((_TILE_CLASSES[base] for base in type(rpu_config).__mro__ if base in _TILE_CLASSES), AnalogTile)
 
 
 def split_sizes(size: int, limit: int) -> list[int]:
@@ -48,14 +36,14 @@ def split_sizes(size: int, limit: int) -> list[int]:
     return [base + 1] * larger + [base] * (parts - larger)
 
 
-def default_tile_module_class(rpu_config: Any, out_size: int, in_size: int) -> type[AnalogTile] | type[TileModuleArray]:
+def default_tile_module_class(rpu_config: Any, out_size: int, in_size: int) -> type[TileModule] | type[TileModuleArray]:
     """Return the class of module that maps a matrix: one tile, or a grid of them where the limits ask for it.
 
     The configuration's own `tile_class` and `tile_array_class` are taken where they are set.
     """
-    from aihw_torch.tiles import AnalogTile, TileModuleArray
+    from aihw_torch.tiles.array import TileModuleArray
 
     mapping = rpu_config.mapping
     if len(split_sizes(in_size, mapping.max_input_size)) * len(split_sizes(out_size, mapping.max_output_size)) > 1:
         return rpu_config.tile_array_class or TileModuleArray
-    return rpu_config.tile_class or AnalogTile
+    return tile_class_of(rpu_config)

@@ -13,20 +13,24 @@ from torch import Tensor
 
 import rpu_sim
 from aihw_torch.errors import RpuError
-from aihw_torch.tiles.mapping import check_supported
 from rpu_sim.state import decode_meta
 
-_replace_configs: ContextVar[bool] = ContextVar("replace_configs", default=False)
+_replace_configs: ContextVar[bool | None] = ContextVar("replace_configs", default=None)
 
 
 @contextmanager
-def replacing_configs(replace: bool) -> Iterator[None]:
-    """Let the states that are loaded inside of the block bring their configurations, or not."""
+def replacing_configs(replace: bool | None) -> Iterator[None]:
+    """Let the states that are loaded inside of the block bring their configurations, or not; None is not, and warns."""
     token = _replace_configs.set(replace)
     try:
         yield
     finally:
         _replace_configs.reset(token)
+
+
+def replaces_configs() -> bool:
+    """Whether the states that are loaded now bring their configurations."""
+    return bool(_replace_configs.get())
 
 
 def load(
@@ -49,7 +53,7 @@ def load(
     own = tile.state_dict()
     other_config = "meta" in state and not torch.equal(state["meta"], own["meta"])
     try:
-        if other_config and _replace_configs.get():
+        if other_config and replaces_configs():
             return _with_stored_config(tile, state)
         if other_config and type(_stored_config(state).device) is not type(tile.rpu_config.device):
             errors.append(
@@ -66,17 +70,23 @@ def load(
         errors.append(f"the state of {where} does not fit: {error}")
         return tile
     if other_config:
-        warnings.warn(
-            f"{where} keeps its configuration, which is not the one its state was saved with; pass "
-            "load_rpu_config=True to load_state_dict() of the model to take the saved one",
-            stacklevel=2,
-        )
+        warn_of_other_config(where)
     return tile
+
+
+def warn_of_other_config(where: str) -> None:
+    """Say that a tile keeps its own configuration, unless that was asked for."""
+    if _replace_configs.get() is not None:
+        return
+    warnings.warn(
+        f"{where} keeps its configuration, which is not the one its state was saved with; pass "
+        "load_rpu_config=True to load_state_dict() of the model to take the saved one, or False to silence this",
+        stacklevel=3,
+    )
 
 
 def _with_stored_config(tile: rpu_sim.Tile, state: Mapping[str, Tensor]) -> rpu_sim.Tile:
     loaded = rpu_sim.Tile.from_state(dict(state), like=tile.weights)
-    check_supported(loaded.rpu_config)
     if (loaded.out_size, loaded.in_size) != (tile.out_size, tile.in_size):
         raise rpu_sim.errors.ShapeError(
             f"it has {loaded.out_size} x {loaded.in_size} cells and the tile {tile.out_size} x {tile.in_size}"

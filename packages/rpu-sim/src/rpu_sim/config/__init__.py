@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .base import ConfigBase
+from .build import build_config
 from .compounds import (
     BufferedTransferCompound,
     ChoppedTransferCompound,
@@ -122,6 +123,7 @@ __all__ = [
     "WeightRemapParameter",
     "WeightRemapType",
     "WriteNoiseDevice",
+    "build_config",
     "from_dict",
     "to_dict",
 ]

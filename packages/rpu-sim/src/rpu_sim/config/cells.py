@@ -73,6 +73,11 @@ def ideal_fields(device: Device) -> dict[str, NDArray[np.float32]]:
     return {name: np.full((1, 1), v, np.float32) for name, v in zip(BASE_FIELDS, values, strict=True)}
 
 
+def write_noise(device: Device) -> float:
+    """Standard deviation of the visible weight around the stored one; 0 where they are the same."""
+    return getattr(device, "write_noise_std", 0.0) * getattr(device, "dw_min", 0.0)
+
+
 def granularity(device: Device) -> float:
     """Nominal weight change of one pulse, which turns a requested change into a number of pulses; 0 without pulses."""
     if isinstance(device, (FloatingPointDevice, IdealDevice)):

@@ -194,8 +194,8 @@ class SoftBoundsPmaxDevice(SoftBoundsDevice):
     """Soft bounds described by a curve of ``p_max`` pulses from ``range_min`` towards ``range_max``.
 
     With B = (range_max - range_min) / (1 - exp(-p_max alpha)) it is a `SoftBoundsDevice` with ``w_min = range_min``,
-    ``w_max = range_min + B``, ``dw_min = B alpha`` and ``up_down = 1 + 2 range_min / B``. Because ``up_down`` shrinks one
-    direction only, ``p_max`` pulses end beyond ``range_max``; `SoftBoundsCurveDevice` meets both ends of the curve.
+    ``w_max = range_min + B``, ``dw_min = B alpha`` and ``up_down = 1 + 2 range_min / B``. Because ``up_down`` shrinks
+    one direction only, ``p_max`` pulses end elsewhere than at ``range_max``; `SoftBoundsCurveDevice` meets both ends.
     """
 
     w_max: Any = param(None, "Follows from the curve; leave it at None.")

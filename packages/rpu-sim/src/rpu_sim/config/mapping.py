@@ -39,8 +39,20 @@ class InputRangeParameter(ConfigBase):
     input_min_percentage: float = param(0.95, "Fraction of inputs that should lie inside the range.")
     manage_output_clipping: bool = param(False, "Also use the fraction of clipped outputs.")
     output_min_percentage: float = param(0.95, "Fraction of outputs that should not be clipped.")
-    gradient_scale: float = param(1.0, "Factor on the gradient of the range.")
-    gradient_relative: bool = param(True, "Make the gradient relative to the range.")
+    gradient_scale: float = param(1.0, "Factor on the gradient of the range (``legacy`` only).")
+    gradient_relative: bool = param(True, "Make the gradient relative to the range (``legacy`` only).")
+    gradient: str = param("exact", "``exact``: the chain rule; ``legacy``: a signed sum over the clipped inputs.")
+
+    def check(self) -> None:
+        super().check()
+        require(self.init_value > 0.0, self, "init_value must be positive")
+        require(self.gradient in ("exact", "legacy"), self, "gradient must be 'exact' or 'legacy'")
+        require(
+            self.gradient == "legacy" or self.gradient_scale == 1.0,
+            self,
+            "gradient_scale belongs to gradient='legacy'; leave it at 1 for the exact gradient",
+        )
+        require(not self.manage_output_clipping, self, "manage_output_clipping is not available; leave it at False")
 
 
 @dataclass

@@ -14,7 +14,6 @@ from ..errors import ConfigError
 from . import compounds, devices, io, mapping, rpu, update, weight_ops
 from .base import ConfigBase, changed_fields, field_types
 
-
 _registered: dict[str, type[ConfigBase]] = {}
 _to_plain: dict[type, Callable[[Any], dict[str, Any]]] = {}
 _from_plain_class: dict[str, Callable[[dict[str, Any]], Any]] = {}

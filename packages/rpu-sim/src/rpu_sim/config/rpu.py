@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .base import ConfigBase, param, require
-from .compounds import DigitalRankUpdateCell, OneSidedUnitCell, TransferCompound, UnitCell, VectorUnitCell
+from .compounds import (
+    DigitalRankUpdateCell,
+    MixedPrecisionCompound,
+    OneSidedUnitCell,
+    TransferCompound,
+    UnitCell,
+    VectorUnitCell,
+)
 from .devices import ConstantStepDevice, Device, FloatingPointDevice
 from .enums import PulseType
 from .io import IOParameters
@@ -70,7 +77,7 @@ class DigitalRankUpdateRPUConfig(RPUConfigBase):
     update: UpdateParameters = param(UpdateParameters, "How transfers become pulses.")
 
     def check(self) -> None:
-        concrete = type(self.device) is not DigitalRankUpdateCell
+        concrete = isinstance(self.device, MixedPrecisionCompound)
         require(concrete, self, "device must be set to a compound, such as MixedPrecisionCompound")
         super().check()
         _refuse_updates_without_pulses(self, self.update)

@@ -14,6 +14,7 @@ from ..streams import Stream
 from . import philox, trains
 from .devices import MOMENTS, PULSE, Cell, is_gaussian, prepare
 from .fmath import f32, normal2, rint
+from .write_noise import PULSED_WRITE, written
 
 Float32 = NDArray[np.float32]
 Pulses = list[NDArray[np.int8]]  # +1 up, -1 down, 0 none, for each slot of a chunk in order; [out, in] each
@@ -151,8 +152,12 @@ def update(
     key: int,
     step: int,
     first_sample: int = 0,
+    visible: Float32 | None = None,
 ) -> Pulsed:
-    """One update call with x [batch, in] and d [batch, out]."""
+    """One update call with x [batch, in] and d [batch, out].
+
+    With write noise the weights are the stored ones, and ``visible`` is what the array shows, changed in place.
+    """
     device = device.resolved()
     g = granularity(device)
     cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
@@ -167,6 +172,10 @@ def update(
         up += np.sum([slot > 0 for slot in pulses], axis=0)
         down += np.sum([slot < 0 for slot in pulses], axis=0)
         w = _update_chunk(w, pulses, cell, device, p.noise, chunk, step, key)
+        if visible is not None:
+            touched = np.any([slot != 0 for slot in pulses], axis=0)
+            shown = written(device, w, step, key, draw=PULSED_WRITE, chunk=chunk)
+            visible[...] = np.where(touched, shown, visible)
     return Pulsed(w, up, down)
 
 

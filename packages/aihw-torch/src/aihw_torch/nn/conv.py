@@ -1,0 +1,260 @@
+"""Analog convolutions: every position of the kernel is one product with the array."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aihw_torch.errors import ShapeError
+from aihw_torch.nn.layer import AnalogLayer
+
+
+def patches(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
+    """Return what each position of a kernel sees.
+
+    Args:
+        x: padded images, [samples, channels, *size].
+        kernel, stride, dilation: one number for each spatial dimension.
+
+    Returns:
+        [samples, *positions, channels * kernel elements], in the order of a flattened weight.
+    """
+    spatial = len(kernel)
+    for dim, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
+        if x.shape[dim] < d * (k - 1) + 1:
+            raise ShapeError(f"the padded image has {x.shape[dim]} pixels in a dimension where the kernel spans {d * (k - 1) + 1}")
+        x = x.unfold(dim, d * (k - 1) + 1, s)[..., ::d]
+    positions = range(2, 2 + spatial)
+    windows = x.permute(0, *positions, 1, *range(2 + spatial, 2 + 2 * spatial))
+    return windows.flatten(1 + spatial)
+
+
+class _AnalogConvNd(AnalogLayer):
+    """The convolutions of all numbers of dimensions; the matrix is [out_channels, in_channels / groups * kernel]."""
+
+    # Those of torch's layer.
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: str | tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+    _reversed_padding_repeated_twice: list[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        rpu_config: Any = None,
+        tile_module_class: Any = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        geometry = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        twin: Any = self.DIGITAL(*geometry, device="meta")
+        columns = twin.weight[0].numel()
+        self._build(twin, out_channels, columns, rpu_config, tile_module_class, seed, groups=groups)
+
+    def _geometry(self) -> tuple[Any, ...]:
+        head = (self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.dilation)
+        return *head, self.groups, self.use_bias, self.padding_mode
+
+    def _digital(self) -> nn.Module:
+        return self.DIGITAL(*self._geometry())
+
+    def _from_matrix(self, matrix: Tensor) -> Tensor:
+        return matrix.view(self.out_channels, -1, *self.kernel_size)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the outputs [samples, out_channels, *size], or without samples, of the inputs."""
+        spatial = len(self.kernel_size)
+        batched = input.ndim == spatial + 2
+        x = input if batched else input.unsqueeze(0)
+        if x.ndim != spatial + 2 or x.shape[1] != self.in_channels:
+            raise ShapeError(
+                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] with "
+                f"{spatial} spatial dimensions"
+            )
+        if any(self._reversed_padding_repeated_twice):
+            mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
+            x = F.pad(x, self._reversed_padding_repeated_twice, mode=mode)
+        y: Tensor = self.analog_module(patches(x, self.kernel_size, self.stride, self.dilation)).movedim(-1, 1)
+        return y if batched else y.squeeze(0)
+
+    @classmethod
+    def _like(cls, digital: Any, rpu_config: Any, tile_module_class: Any) -> Self:
+        return cls(*_geometry_of(digital), rpu_config, tile_module_class)
+
+
+def _geometry_of(digital: Any) -> tuple[Any, ...]:
+    head = (digital.in_channels, digital.out_channels, digital.kernel_size, digital.stride, digital.padding)
+    return *head, digital.dilation, digital.groups, digital.bias is not None, digital.padding_mode
+
+
+class AnalogConv1d(_AnalogConvNd, nn.Conv1d):
+    """`torch.nn.Conv1d` on tiles, with the arguments of `AnalogConv2d`."""
+
+    DIGITAL = nn.Conv1d
+
+
+class AnalogConv2d(_AnalogConvNd, nn.Conv2d):
+    """`torch.nn.Conv2d` on tiles.
+
+    Each group of channels is a matrix of its own, of out_channels / groups rows and in_channels / groups * kernel
+    elements columns; it is on one tile, or on a grid of tiles as `mapping.max_input_size` and `mapping.max_output_size`
+    say.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode: as in torch.
+        rpu_config: what is simulated, `SingleRPUConfig()` by default.
+        tile_module_class: the module that holds the matrix of each group, by default as its size needs.
+        use_indexed: accepted for ported scripts; there is one way of execution.
+        seed: of all randomness of the layer's tiles; by default it follows torch's random state.
+    """
+
+    DIGITAL = nn.Conv2d
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        rpu_config: Any = None,
+        tile_module_class: Any = None,
+        use_indexed: bool | None = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        geometry = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        super().__init__(*geometry, rpu_config, tile_module_class, seed=seed)
+
+
+class AnalogConv3d(_AnalogConvNd, nn.Conv3d):
+    """`torch.nn.Conv3d` on tiles, with the arguments of `AnalogConv2d`."""
+
+    DIGITAL = nn.Conv3d
+
+
+class _AnalogConvTransposeNd(AnalogLayer):
+    """The transposed convolutions: every input pixel is one product; the overlapping outputs are added digitally.
+
+    The matrix is [out_channels / groups * kernel elements, in_channels / groups] for each group. The bias is digital.
+    """
+
+    in_channels: int
+    out_channels: int
+    kernel_size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    output_padding: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    padding_mode: str
+    _adder: Tensor
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        output_padding: Any = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: Any = 1,
+        padding_mode: str = "zeros",
+        rpu_config: Any = None,
+        tile_module_class: Any = None,
+        *,
+        seed: int | None = None,
+    ) -> None:
+        geometry = (in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation)
+        twin: Any = self.DIGITAL(*geometry, padding_mode, device="meta")
+        elements = twin.weight[0, 0].numel()
+        rows = out_channels * elements
+        columns = in_channels // groups
+        options: dict[str, Any] = {"groups": groups, "bias_on_tiles": False}
+        self._build(twin, rows, columns, rpu_config, tile_module_class, seed, **options)
+        # One kernel per element that puts it where it belongs: the sum of the overlaps is a convolution of torch.
+        adder = torch.eye(elements).view(elements, 1, *twin.kernel_size).repeat(out_channels, 1, *[1] * len(twin.kernel_size))
+        self.register_buffer("_adder", adder, persistent=False)
+
+    def _digital(self) -> nn.Module:
+        head = (self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.output_padding)
+        return self.DIGITAL(*head, self.groups, self.use_bias, self.dilation, self.padding_mode)
+
+    def _to_matrix(self, weight: Tensor) -> Tensor:
+        # torch: [in_channels, out_channels / groups, *kernel]
+        blocks = weight.reshape(self.groups, self.in_channels // self.groups, -1)
+        return blocks.transpose(1, 2).reshape(-1, self.in_channels // self.groups)
+
+    def _from_matrix(self, matrix: Tensor) -> Tensor:
+        columns = self.in_channels // self.groups
+        blocks = matrix.view(self.groups, -1, columns).transpose(1, 2)
+        return blocks.reshape(self.in_channels, self.out_channels // self.groups, *self.kernel_size)
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Return the outputs [samples, out_channels, *size], or without samples; output_size is as in torch."""
+        spatial = len(self.kernel_size)
+        batched = input.ndim == spatial + 2
+        x = input if batched else input.unsqueeze(0)
+        if x.ndim != spatial + 2 or x.shape[1] != self.in_channels:
+            raise ShapeError(
+                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] with "
+                f"{spatial} spatial dimensions"
+            )
+        padding = self._output_padding(  # type: ignore[operator]
+            x, output_size, self.stride, self.padding, self.kernel_size, spatial, self.dilation
+        )
+        parts = self.analog_module(x.movedim(1, -1)).movedim(-1, 1)
+        add = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[spatial - 1]
+        kernel = self._adder.to(parts.dtype)
+        y = add(parts, kernel, self.bias, self.stride, self.padding, padding, self.out_channels, self.dilation)
+        return y if batched else y.squeeze(0)
+
+    @classmethod
+    def _like(cls, digital: Any, rpu_config: Any, tile_module_class: Any) -> Self:
+        head = (digital.in_channels, digital.out_channels, digital.kernel_size, digital.stride, digital.padding)
+        tail = (digital.output_padding, digital.groups, digital.bias is not None, digital.dilation, digital.padding_mode)
+        return cls(*head, *tail, rpu_config, tile_module_class)
+
+
+class AnalogConvTranspose1d(_AnalogConvTransposeNd, nn.ConvTranspose1d):
+    """`torch.nn.ConvTranspose1d` on tiles; see `AnalogConvTranspose2d`."""
+
+    DIGITAL = nn.ConvTranspose1d
+
+
+class AnalogConvTranspose2d(_AnalogConvTransposeNd, nn.ConvTranspose2d):
+    """`torch.nn.ConvTranspose2d` on tiles: arguments as in torch, then `rpu_config`, `tile_module_class` and `seed`.
+
+    Every input pixel is one product with a matrix of out_channels * kernel elements rows; where the results overlap they
+    are added digitally, and so is the bias.
+    """
+
+    DIGITAL = nn.ConvTranspose2d
+
+
+class AnalogConvTranspose3d(_AnalogConvTransposeNd, nn.ConvTranspose3d):
+    """`torch.nn.ConvTranspose3d` on tiles; see `AnalogConvTranspose2d`."""
+
+    DIGITAL = nn.ConvTranspose3d

@@ -1,0 +1,98 @@
+"""The input range of a tile: inputs are clipped to [-r, r] and divided by r; r follows the data, then its gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aihw_torch.config import InputRangeParameter
+
+
+@torch.no_grad()
+def follow_data(input_range: Tensor, index: Tensor, x: Tensor, parameters: InputRangeParameter) -> None:
+    """Let the first `init_from_data` batches with a spread set the range, in place.
+
+    Batch number i makes it the running mean |(r i + alpha std(x)) / (i + 1)|.
+
+    Args:
+        input_range: r, [1].
+        index: i, one int64, counted up.
+        x: the batch, of any shape.
+        parameters: `init_from_data` and alpha = `init_std_alpha`.
+    """
+    if x.numel() < 2:
+        return
+    spread = x.detach().to(input_range.dtype).std()
+    count = index.to(input_range.dtype)
+    mean = ((input_range * count + parameters.init_std_alpha * spread) / (count + 1.0)).abs()
+    used = (index < parameters.init_from_data) & (spread > 0.0)
+    input_range.copy_(torch.where(used, mean, input_range))
+    index.add_(used.to(index.dtype))
+
+
+def apply(x: Tensor, input_range: Tensor, parameters: InputRangeParameter) -> tuple[Tensor, Tensor]:
+    """Return (clip(x, -r, r) / r, the factor r of the outputs), with the gradients that `parameters.gradient` asks for.
+
+    `exact` is the chain rule through the clip, the division and the factor. `legacy` is the rule of the field's
+    established toolkit: inputs pass their gradients on also where they are clipped, and r gets the sum of the negative
+    ones above r minus the sum of the positive ones below -r, times `gradient_scale * r` if `gradient_relative`.
+    Both add `decay * r` to the gradient of r where more than `input_min_percentage` of the inputs are inside.
+    """
+    if parameters.gradient == "legacy":
+        scaled: Tensor = _LegacyRange.apply(x, input_range, parameters)  # type: ignore[no-untyped-call]
+        return scaled, input_range.detach().clone()
+    # A copy, because the range may change in place (from data) before the backward pass.
+    factor = input_range.clone()
+    if parameters.decay > 0.0 and input_range.requires_grad:
+        factor = _Decay.apply(factor, x.detach(), parameters.decay, parameters.input_min_percentage)  # type: ignore[no-untyped-call]
+    return torch.clamp(x, -factor, factor) / factor, factor
+
+
+def _decay(x: Tensor, input_range: Tensor, decay: float, wanted: float) -> Tensor:
+    inside = (x.abs() <= input_range).to(input_range.dtype).mean()
+    return torch.where(inside > wanted, decay * input_range, torch.zeros_like(input_range))
+
+
+class _Decay(torch.autograd.Function):
+    """The identity on r, whose gradient gets the decay in addition."""
+
+    @staticmethod
+    def forward(ctx: Any, input_range: Tensor, x: Tensor, decay: float, wanted: float) -> Tensor:
+        ctx.save_for_backward(input_range, x)
+        ctx.decay, ctx.wanted = decay, wanted
+        return input_range.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        input_range, x = ctx.saved_tensors
+        return gradient + _decay(x, input_range, ctx.decay, ctx.wanted), None, None, None
+
+
+class _LegacyRange(torch.autograd.Function):
+    """clip(x, -r, r) / r with the legacy rule for the gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, input_range: Tensor, parameters: InputRangeParameter) -> Tensor:
+        value = input_range.detach().clone()
+        ctx.save_for_backward(x, value)
+        ctx.parameters = parameters
+        return torch.clamp(x, -value, value) / value
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, None]:
+        x, value = ctx.saved_tensors
+        parameters: InputRangeParameter = ctx.parameters
+        dx = gradient / value
+        if not ctx.needs_input_grad[1]:
+            return dx, None, None
+        zero = torch.zeros_like(dx)
+        above = torch.where((x >= value) & (dx < 0.0), dx, zero).sum()
+        below = torch.where((x <= -value) & (dx > 0.0), dx, zero).sum()
+        dr = (above - below).expand_as(value)
+        if parameters.gradient_relative:
+            dr = dr * value * parameters.gradient_scale
+        if parameters.decay > 0.0:
+            dr = dr + _decay(x, value, parameters.decay, parameters.input_min_percentage)
+        return dx, dr, None

@@ -1,0 +1,27 @@
+#include "stored.hpp"
+
+#include "../cpu/dispatch.hpp"
+#include "../cpu/thread_pool.hpp"
+#include "row_blocks.hpp"
+
+namespace rpu {
+namespace {
+
+template <class Args> void over_rows(const Args& args, int64_t rows, int64_t cols, void (*kernel)(const Args&, Range)) {
+  const RowBlocks blocks(rows, cols);
+  parallel_for(blocks.count(), blocks.cells(), [&](int64_t i) { kernel(args, blocks[i]); });
+}
+
+}  // namespace
+
+void write(const WriteArgs& args) { over_rows(args, args.visible.rows, args.visible.cols, kernels().write.all); }
+
+void drift(const DriftArgs& args) { over_rows(args, args.weights.rows, args.weights.cols, kernels().drift.drift); }
+
+void follow_drift(const DriftArgs& args) { over_rows(args, args.weights.rows, args.weights.cols, kernels().drift.follow); }
+
+void draw_drift_exponents(const DriftArgs& args) {
+  over_rows(args, args.weights.rows, args.weights.cols, kernels().drift.draw_exponents);
+}
+
+}  // namespace rpu

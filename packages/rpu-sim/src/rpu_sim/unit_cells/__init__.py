@@ -1,0 +1,8 @@
+"""Cells of several devices per crosspoint, as graphs of arrays: read-out factors, update policies, transfers."""
+
+from __future__ import annotations
+
+from .build import make_cells
+from .protocol import Cells
+
+__all__ = ["Cells", "make_cells"]

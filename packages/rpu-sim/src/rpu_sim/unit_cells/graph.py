@@ -1,0 +1,461 @@
+"""A cell of several devices per crosspoint: arrays, their factors in the weight, and transfers between them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import _core, state
+from ..arrays import Float32
+from ..config import (
+    ChoppedTransferCompound,
+    OneSidedUnitCell,
+    ReferenceUnitCell,
+    TransferCompound,
+    UnitCell,
+    UpdateParameters,
+    VectorUnitCell,
+    VectorUnitCellUpdatePolicy,
+)
+from ..device_array import STEP_MASK, Drive, PulseRule, Trains
+from ..errors import ConfigError, StateError
+from ..seeds import derive_seed
+from ..streams import Stream
+from . import held
+from .build import make_cells
+from .one_sided import RefreshEdge, mirror, mirrored
+from .protocol import Arrays, Cells
+from .transfer import TransferEdge
+
+_SAMPLES, _CURRENT = range(2)  # the counters
+_MINUS, _PLUS = range(2)  # the devices of a one-sided cell
+
+
+def devices_of(cell: UnitCell) -> list[Any]:
+    """One device for each array of a cell: some cells repeat a device or leave one out."""
+    given: list[Any] = list(cell.unit_cell_devices)
+    if isinstance(cell, OneSidedUnitCell):
+        return [given[0], mirrored(given[0]) if cell.copy_inverted else given[0]]
+    if isinstance(cell, ReferenceUnitCell):
+        return (given * 2)[:2]
+    if isinstance(cell, TransferCompound):
+        return [given[0], *[given[1]] * (len(given) - 1)]
+    return given
+
+
+def factors_of(cell: UnitCell) -> list[float]:
+    """The factor of each array in the weight."""
+    n = len(devices_of(cell))
+    if isinstance(cell, OneSidedUnitCell):
+        return [-1.0, 1.0]
+    if isinstance(cell, TransferCompound):
+        return list(cell.gamma_vec) or [cell.gamma ** (n - 1 - j) if n - 1 - j else 1.0 for j in range(n)]
+    assert isinstance(cell, VectorUnitCell)
+    return list(cell.gamma_vec) or [1.0 / n] * n
+
+
+class CellGraph:
+    """The cells of any `UnitCell`.
+
+    Args:
+        cell: The configuration, checked.
+        update: Parameters of the pulses of the gradient.
+        weight: Float32 [out, in] that holds the weight, the weighted sum of the arrays.
+        seed: From which the keys of all arrays and transfers follow.
+        steps: Counters of update and lifecycle calls.
+
+    Attributes:
+        children: The arrays, or graphs of arrays.
+        factors: Their factors in the weight.
+        edges: What moves weight between them during an update.
+    """
+
+    def __init__(
+        self, cell: UnitCell, update: UpdateParameters, weight: Float32, seed: int, steps: dict[str, int]
+    ) -> None:
+        self.weight, self.steps = weight, steps
+        self.factors = factors_of(cell)
+        *others, last = self.factors
+        self._is_last = not any(others) and last == 1.0  # then the weight is the memory of the last array
+        devices = devices_of(cell)
+        memory = [np.zeros(weight.shape, np.float32) for _ in devices]
+        if self._is_last:
+            memory[-1] = weight
+        self.children: list[Cells] = [
+            make_cells(device, update, w, 0, {"update": 0, "lifecycle": 0})
+            for device, w in zip(devices, memory, strict=True)
+        ]
+        self._set_cell(cell, update)
+        self.set_seed(seed)
+
+    def _set_cell(self, cell: UnitCell, update: UpdateParameters) -> None:
+        self.cell, self._update = cell, update
+        self.held: Arrays = {"counters": np.zeros(2, np.int64)}
+        if isinstance(cell, ChoppedTransferCompound) and cell.auto_scale:
+            self.held["maxima"] = np.zeros(2, np.float32)
+        self._counters = self.held["counters"]
+        self._counters[_CURRENT] = getattr(cell, "first_update_idx", 0)
+        self.edges: list[TransferEdge | RefreshEdge] = []
+        if isinstance(cell, TransferCompound):
+            pairs = zip(self.children[:-1], self.children[1:], strict=True)
+            self.edges += [TransferEdge(cell, j, a, b, self.factors) for j, (a, b) in enumerate(pairs)]
+        elif isinstance(cell, OneSidedUnitCell) and cell.refresh_every > 0:
+            self.edges.append(RefreshEdge(cell, self.children[_MINUS], self.children[_PLUS]))
+
+    def set_seed(self, seed: int) -> None:
+        """Take the keys of another seed, without drawing anything."""
+        self.seed, self.key = seed, derive_seed(seed)
+        for k, child in enumerate(self.children):
+            child.set_seed(derive_seed(seed, "sub", k))
+        for j, edge in enumerate(self.edges):
+            edge.set_seed(derive_seed(seed, "transfer", j))
+
+    def draw(self, inherited_seed: int | None = None) -> None:
+        """Draw the device-to-device variation of all arrays and the constants of the converters between them."""
+        seed = self.cell.construction_seed or inherited_seed
+        for k, child in enumerate(self.children):
+            child.draw(derive_seed(seed, "sub", k) if seed else None)
+        if isinstance(self.cell, OneSidedUnitCell) and self.cell.copy_inverted:
+            mirror(self.children[_MINUS], self.children[_PLUS])
+        for edge in self.edges:
+            edge.draw()
+
+    def reconfigure(self, device: UnitCell) -> None:
+        """Take another cell of the same structure with the devices and buffers of the present one."""
+        devices = devices_of(device)
+        if type(device) is not type(self.cell) or len(devices) != len(self.children):
+            raise ConfigError("reconfigure keeps the drawn devices; make a new Tile for another cell")
+        same = [type(a) is type(b) for a, b in zip(devices, devices_of(self.cell), strict=True)]
+        shares = not any(factors_of(device)[:-1]) and factors_of(device)[-1] == 1.0
+        if not all(same) or shares != self._is_last:
+            raise ConfigError("reconfigure keeps the arrays of a cell; make a new Tile for other devices or factors")
+        for child, own in zip(self.children, devices, strict=True):
+            child.reconfigure(own)
+        self.factors = factors_of(device)
+        previous, edges = self.held, self.edges
+        self._set_cell(device, self._update)
+        held.keep(self.held, previous)
+        self.set_seed(self.seed)
+        for edge, before in zip(self.edges, edges, strict=False):
+            edge.draw()
+            held.keep(edge.held, before.held)
+        self._read_out()
+
+    @property
+    def granularity(self) -> float:
+        """Weight change that counts as one pulse of an update."""
+        if isinstance(self.cell, VectorUnitCell) and not isinstance(self.cell, ReferenceUnitCell):
+            return sum(child.granularity for child in self.children) / len(self.children)
+        return self.children[0].granularity
+
+    @property
+    def hides_state(self) -> bool:
+        """Whether the weight only shows what the arrays hold, so that writing into it would be lost."""
+        return not self._is_last or self.children[-1].hides_state
+
+    @property
+    def pulses(self) -> list[int]:
+        """Up and down pulses of all arrays."""
+        return [sum(child.pulses[side] for child in self.children) for side in (0, 1)]
+
+    # -- update ------------------------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        rule: PulseRule,
+        x: Float32,
+        d: Float32,
+        lr: float,
+        trains: Trains,
+        *,
+        granularity: float | None = None,
+        rates: Float32 | None = None,
+    ) -> None:
+        """Pulse the arrays that take the gradient, and transfer between arrays when it is time; see `DeviceArray`."""
+        state.check_samples(x, "x")
+        state.check_samples(d, "d")
+        g = self.granularity if granularity is None else granularity
+        if isinstance(self.cell, VectorUnitCell):
+            for child in self._chosen():
+                child.update(rule, x, d, lr, trains, granularity=g, rates=rates)
+        elif isinstance(self.cell, OneSidedUnitCell):
+            self._update_between_events(rule, x, d, lr, lr, trains, g, rates)
+        else:
+            fast, scale = self._fast_rates(lr, x, d)
+            if isinstance(self.cell, ChoppedTransferCompound):
+                edge = self.edges[0]
+                assert isinstance(edge, TransferEdge)
+                x, d = edge.chop(x, d)
+            if scale is not None and rates is not None:
+                scale = scale * rates
+            self._update_between_events(rule, x, d, lr, fast, trains, g, rates if scale is None else scale)
+        self.steps["update"] += 1
+        self._read_out()
+
+    def _chosen(self) -> list[Cells]:
+        """The arrays that this call of the update pulses."""
+        assert isinstance(self.cell, VectorUnitCell)
+        policy, n = self.cell.update_policy, len(self.children)
+        if policy is VectorUnitCellUpdatePolicy.ALL:
+            return self.children
+        current = int(self._counters[_CURRENT])
+        if policy is VectorUnitCellUpdatePolicy.SINGLE_SEQUENTIAL:
+            self._counters[_CURRENT] = (current + 1) % n
+        elif policy is VectorUnitCellUpdatePolicy.SINGLE_RANDOM:
+            draw = np.empty((1, 1), np.float32)
+            _core.uniform(draw, 0.0, 1.0, self.key, int(Stream.CELL_POLICY), self.steps["update"] & STEP_MASK)
+            current = min(int(draw[0, 0] * n), n - 1)
+            self._counters[_CURRENT] = current
+        return [self.children[current]]
+
+    def _fast_rates(self, lr: float, x: Float32, d: Float32) -> tuple[float, Float32 | None]:
+        """Learning rate of the fast array, and factors on it for each sample where it follows the size of x and d."""
+        cell = self.cell
+        assert isinstance(cell, TransferCompound)
+        if cell.fast_lr == 0.0:
+            return lr, None
+        rate = cell.fast_lr * (lr if cell.scale_fast_lr else math.copysign(1.0, lr))
+        if not (isinstance(cell, ChoppedTransferCompound) and cell.auto_scale):
+            return rate, None
+        rate *= self._update.desired_bl * self.granularity
+        decay = (1.0 - cell.auto_momentum) / len(x)
+        x_max, d_max = (float(m) for m in self.held["maxima"])
+        scale = []
+        for x_new, d_new in zip(np.abs(x).max(1).tolist(), np.abs(d).max(1).tolist(), strict=True):
+            x_max, d_max = follow(x_max, x_new, decay), follow(d_max, d_new, decay)
+            scale.append(1.0 / (x_max * d_max) if x_max > 0.0 and d_max > 0.0 else 1.0)
+        self.held["maxima"][...] = x_max, d_max
+        return rate, np.array(scale, np.float32)
+
+    def _update_between_events(
+        self,
+        rule: PulseRule,
+        x: Float32,
+        d: Float32,
+        lr: float,
+        fast: float,
+        trains: Trains,
+        granularity: float,
+        rates: Float32 | None,
+    ) -> None:
+        batch, start = len(x), 0
+        periods = [(edge, period) for edge in self.edges if (period := edge.period(batch)) > 0]
+        samples = int(self._counters[_SAMPLES])
+        while start < batch:
+            stop = min([batch, *(start + period - samples % period for _, period in periods)])
+            part = slice(start, stop)
+            at = trains._replace(first_sample=trains.first_sample + start)
+            part_rates = None if rates is None else rates[part]
+            self._pulse(rule, x[part], d[part], fast, at, granularity, part_rates)
+            samples += stop - start
+            last_rate = fast if rates is None else fast * float(rates[stop - 1])
+            for edge, period in periods:
+                if samples % period == 0:
+                    edge.transfer(lr, last_rate, period, x[stop:], d[stop:])
+            start = stop
+        self._counters[_SAMPLES] = samples
+
+    def _pulse(
+        self,
+        rule: PulseRule,
+        x: Float32,
+        d: Float32,
+        lr: float,
+        trains: Trains,
+        granularity: float,
+        rates: Float32 | None,
+    ) -> None:
+        if isinstance(self.cell, OneSidedUnitCell):
+            for k, drive in ((_PLUS, Drive.UP), (_MINUS, Drive.DOWN_AS_UP)):
+                options = {"granularity": granularity, "rates": rates, "drive": drive}
+                self.children[k].update(rule, x, d, lr, trains, **options)  # type: ignore[arg-type]
+        else:
+            self.children[0].update(rule, x, d, lr, trains, granularity=granularity, rates=rates)
+
+    def fire(self, counts: Any) -> None:
+        """Fire given numbers of pulses; see `DeviceArray`."""
+        if isinstance(self.cell, OneSidedUnitCell):
+            self.children[_PLUS].fire(np.maximum(counts, 0))
+            self.children[_MINUS].fire(np.maximum(-counts, 0))
+        elif isinstance(self.cell, VectorUnitCell):
+            for child in self._chosen():
+                child.fire(counts)
+        else:
+            raise ConfigError("a compound takes gradients, not given numbers of pulses; wrap a device or a vector cell")
+        self.steps["update"] += 1
+        self._read_out()
+
+    def _read_out(self) -> None:
+        """The weight from the arrays."""
+        if self._is_last:
+            return
+        edge = self.edges[0] if self.edges else None
+        for k, (child, factor) in enumerate(zip(self.children, self.factors, strict=True)):
+            part = np.float32(factor) * child.weight
+            if k == 0 and isinstance(edge, TransferEdge) and edge.chopped:
+                part *= edge.signs()
+            if k == 0:
+                self.weight[...] = part
+            else:
+                self.weight += part
+
+    # -- weights and devices -----------------------------------------------------------------------------------------
+
+    def set_weights(self, weights: Any) -> None:
+        """Distribute weights over the arrays so that their sum is the weight, as far as the bounds allow."""
+        weights = np.broadcast_to(np.asarray(weights, np.float32), self.weight.shape)
+        if isinstance(self.cell, OneSidedUnitCell):
+            self.children[_PLUS].set_weights(np.maximum(weights, 0.0))
+            self.children[_MINUS].set_weights(np.maximum(-weights, 0.0))
+        elif isinstance(self.cell, TransferCompound):
+            for child in self.children[:-1]:
+                child.set_weights(0.0)
+            self.children[-1].set_weights(weights / np.float32(self.factors[-1]))
+        else:
+            self._set_vector(weights)
+        self._counters[_SAMPLES] = 0
+        for edge in self.edges:
+            edge.restart()
+        self._read_out()
+
+    def _set_vector(self, weights: Float32) -> None:
+        cell = self.cell
+        assert isinstance(cell, VectorUnitCell)
+        if cell.update_policy is VectorUnitCellUpdatePolicy.SINGLE_FIXED:
+            current = int(self._counters[_CURRENT])
+            factor = np.float32(self.factors[current])
+            if current == cell.first_update_idx and factor != 0.0:
+                others = self._sum_without(current)
+                weights = (weights - others) / factor
+            self.children[current].set_weights(weights)
+            return
+        self._counters[_CURRENT] = cell.first_update_idx
+        total = np.float32(sum(self.factors))
+        square = np.float32(sum(f * f for f in self.factors))
+        for child, factor in zip(self.children, map(np.float32, self.factors), strict=True):
+            child.set_weights(weights / total if total != 0.0 else weights * (factor / square))
+
+    def _sum_without(self, left_out: int) -> Float32:
+        total = np.zeros(self.weight.shape, np.float32)
+        for k, (child, factor) in enumerate(zip(self.children, self.factors, strict=True)):
+            if k != left_out:
+                total += np.float32(factor) * child.weight
+        return total
+
+    @property
+    def update_index(self) -> int:
+        """The array that a single-device policy pulses next, and that `set_weights` writes with ``SINGLE_FIXED``."""
+        return int(self._counters[_CURRENT])
+
+    @update_index.setter
+    def update_index(self, index: int) -> None:
+        if not 0 <= index < len(self.children):
+            raise ConfigError(f"the index of a device must lie in 0..{len(self.children) - 1}, not {index}")
+        self._counters[_CURRENT] = index
+
+    def hidden_parameters(self) -> Arrays:
+        """Copies of the parameters and weights of all arrays, with the number of the array behind the name."""
+        found: Arrays = {}
+        for k, child in enumerate(self.children):
+            found |= {f"{name}_{k}": values for name, values in child.hidden_parameters().items()}
+            found[f"hidden_weights_{k}"] = child.weight.copy()
+        for edge in self.edges:
+            found |= edge.hidden_parameters()
+        return found
+
+    def set_hidden_parameters(self, parameters: Arrays) -> None:
+        """Replace checked parameters and weights by name."""
+        for k, child in enumerate(self.children):
+            suffix = f"_{k}"
+            own_names = child.hidden_parameters().keys()
+            own = {n[: -len(suffix)]: v for n, v in parameters.items() if n[: -len(suffix)] + suffix == n}
+            own = {name: values for name, values in own.items() if name in own_names}
+            child.set_hidden_parameters(own)
+            inner_given = any(name.startswith("hidden_weights") for name in own)
+            if (weight := parameters.get(f"hidden_weights{suffix}")) is not None and not inner_given:
+                child.set_weights(weight)
+        for edge in self.edges:
+            edge.set_hidden_parameters(parameters)
+        self._read_out()
+
+    # -- time --------------------------------------------------------------------------------------------------------
+
+    def decay(self, alpha: float) -> None:
+        """Let the weights of all arrays decay."""
+        for child in self.children:
+            child.decay(alpha)
+        self._end_lifecycle()
+
+    def diffuse(self) -> None:
+        """Let the weights of all arrays diffuse."""
+        for child in self.children:
+            child.diffuse()
+        self._end_lifecycle()
+
+    def drift_for(self, delta_t: float) -> None:
+        """Let the weights of all arrays drift."""
+        for child in self.children:
+            child.drift_for(delta_t)
+        self._end_lifecycle()
+
+    def reset(self, start_column: int, n_columns: int, prob: float) -> None:
+        """Reset a window of columns: of all arrays, or of the fast one in a compound."""
+        only_first = isinstance(self.cell, TransferCompound)
+        for child in self.children[:1] if only_first else self.children:
+            child.reset(start_column, n_columns, prob)
+        self._end_lifecycle()
+
+    def post_update_step(self) -> None:
+        """Diffusion and decay of the arrays whose devices have them."""
+        for child in self.children:
+            child.post_update_step()
+        self._read_out()
+
+    def _end_lifecycle(self) -> None:
+        self.steps["lifecycle"] += 1
+        self._read_out()
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def _parts(self) -> list[tuple[str, Arrays]]:
+        edges = [(f"transfer.{j}.", edge.held) for j, edge in enumerate(self.edges)]
+        return [("cell.", self.held), *edges]
+
+    def state(self) -> Arrays:
+        """The arrays that are saved, not copied; the weight follows from the others."""
+        saved: Arrays = {"weight": self.weight, **state.step_counters(self.steps)}
+        for k, child in enumerate(self.children):
+            saved |= {f"sub.{k}.{name}": values for name, values in child.state().items()}
+        for prefix, arrays in self._parts():
+            saved |= {prefix + name: values for name, values in arrays.items()}
+        return saved
+
+    def check_state(self, arrays: Arrays, prefix: str) -> None:
+        """Raise `StateError` unless the arrays of this prefix are sound."""
+        state.check_numbers(arrays[prefix + "weight"], self.weight.shape, prefix + "weight")
+        for name in state.step_counters(self.steps):
+            state.check_integers(arrays[prefix + name], (), prefix + name)
+        for k, child in enumerate(self.children):
+            child.check_state(arrays, f"{prefix}sub.{k}.")
+        for part, own in self._parts():
+            held.check(own, arrays, prefix + part)
+        if not 0 <= arrays[prefix + "cell.counters"][_CURRENT] < len(self.children):
+            raise StateError(f"{prefix}cell.counters in the state is damaged: there is no such device")
+
+    def restore(self, arrays: Arrays, prefix: str) -> None:
+        """Take checked arrays of this prefix verbatim."""
+        self.steps |= {kind: int(arrays[f"{prefix}step.{kind}"]) for kind in self.steps}
+        for k, child in enumerate(self.children):
+            child.restore(arrays, f"{prefix}sub.{k}.")
+        for part, own in self._parts():
+            held.restore(own, arrays, prefix + part)
+        self._read_out()
+
+
+def follow(running: float, value: float, decay: float) -> float:
+    """A running maximum after a new value; zeros leave it alone."""
+    if running <= 0.0:
+        return value
+    return (1.0 - decay) * running + decay * value if value > 0.0 else running

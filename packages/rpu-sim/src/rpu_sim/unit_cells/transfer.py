@@ -1,0 +1,311 @@
+"""The transfer between two arrays: slices of the source are read through its converters and written to the target.
+
+One edge serves the whole Tiki-Taka family. Without a buffer it writes what it reads (`TransferCompound`). With one it
+writes whole steps (`BufferedTransferCompound`); the choppers of `ChoppedTransferCompound` switch the sign of the lines,
+and `DynamicTransferCompound` measures the zero of the source in each phase of the chopper.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import _core, periphery
+from ..arrays import Float32
+from ..config import (
+    BoundManagementType,
+    BufferedTransferCompound,
+    ChoppedTransferCompound,
+    DynamicTransferCompound,
+    NoiseManagementType,
+    PulsedDevice,
+    PulseType,
+    TransferCompound,
+    UpdateParameters,
+)
+from ..device_array import STEP_MASK, PulseRule, Trains
+from ..errors import ConfigError
+from ..seeds import derive_seed
+from ..streams import Stream
+from . import held
+from .protocol import Arrays, Cells
+
+_SLICE, _SWEEP, _CALL = range(3)  # the counters
+
+
+class TransferEdge:
+    """From array ``index`` of a compound to the next one.
+
+    Attributes:
+        held: The state of the edge; a slice is a row of its matrices.
+    """
+
+    def __init__(self, config: TransferCompound, index: int, source: Cells, target: Cells, gains: list[float]) -> None:
+        self.config, self.index, self.source, self.target = config, index, source, target
+        out_size, in_size = source.weight.shape
+        self.columns = config.transfer_columns
+        self.n_slices, self.length = (in_size, out_size) if self.columns else (out_size, in_size)
+        self.n_reads = min(config.n_reads_per_transfer, self.n_slices)
+        self.rate = (config.transfer_lr_vec or [config.transfer_lr] * (index + 1))[index]
+        both = gains[index] > 0.0 and gains[index + 1] > 0.0
+        buffered = isinstance(config, (BufferedTransferCompound, ChoppedTransferCompound))
+        self.rate *= gains[index] / gains[index + 1] if both and buffered else 1.0
+        self.chopped = isinstance(config, ChoppedTransferCompound)
+        self.dynamic = isinstance(config, DynamicTransferCompound)
+        self._make_state(buffered)
+        self._make_product()
+        self._make_write()
+
+    def _make_state(self, buffered: bool) -> None:
+        matrix = (self.n_slices, self.length)
+        self.held: Arrays = {"counters": np.zeros(3, np.int64)}
+        if buffered:
+            self.held["buffered"] = np.zeros(matrix, np.float32)
+        if self.chopped:
+            self.held["in_chopper"] = np.ones(self.n_slices, np.float32)
+            self.held["out_chopper"] = np.ones(self.length, np.float32)
+        if self.dynamic:
+            self.held["running_mean"] = np.zeros(matrix, np.float32)
+            self.held["past_mean"] = np.zeros(matrix, np.float32)
+            self.held["switched"] = np.zeros(self.n_slices, np.int64)
+        self._counters = self.held["counters"]
+
+    def _make_product(self) -> None:
+        io = self.config.transfer_forward.mutable_copy()
+        io.noise_management = NoiseManagementType.NONE  # the one-hot input is the full range by itself
+        io.bound_management = BoundManagementType.NONE
+        direction = "forward" if self.columns else "backward"
+        for name, n in periphery.buffer_sizes(io, self.length).items():
+            self.held[f"buffer.{direction}_{name}"] = np.zeros(n, np.float32)
+        self._product = periphery.product(io, direction, self.source.weight, self.held)
+        self._one_hot = np.zeros((1, self.n_slices), np.float32)
+        self._read = np.zeros((1, self.length), np.float32)
+        self._draw = np.zeros((1, max(1, self.length)), np.float32)
+
+    def _make_write(self) -> None:
+        config = self.config
+        self._rule = PulseRule(config.transfer_update)
+        self.threshold = 0.0
+        if not isinstance(config, BufferedTransferCompound | ChoppedTransferCompound):
+            return
+        most, g = config.transfer_update.desired_bl, self.target.granularity
+        self._step_rule, self._step_share, self._step_rate = self._rule, 1.0, config.step * g
+        if config.step == 1.0:
+            # Exactly the wanted number of pulses: certain on the line of the slice, their share on the others.
+            whole = UpdateParameters(
+                desired_bl=most,
+                pulse_type=PulseType.DETERMINISTIC_IMPLICIT,
+                update_bl_management=False,
+                update_management=False,
+            )
+            self._step_rule, self._step_share, self._step_rate = PulseRule(whole), 1.0 / most, most * g
+        cap, weight, keeps = 0.0, 1.0, True
+        self.threshold, self.phase = 1.0, 1
+        if isinstance(config, BufferedTransferCompound):
+            self.threshold = config.thres_scale * g
+        elif config.in_chop_prob > 0.0:
+            self.phase = max(math.ceil(1.0 / config.in_chop_prob), 2)
+        if isinstance(config, DynamicTransferCompound):
+            cap = 0.0 if config.forget_buffer else most * config.buffer_cap
+            weight = min(config.tail_weightening / self.phase, 1.0)
+        elif isinstance(config, ChoppedTransferCompound):
+            keeps = not config.no_buffer
+        self._buffer = _core.TransferBuffer(
+            self.held["buffered"],
+            self.held.get("out_chopper", np.ones(self.length, np.float32)),
+            self.held.get("running_mean"),
+            self.held.get("past_mean"),
+            threshold=self.threshold,
+            most_steps=most,
+            kept=config.momentum,
+            forgets=config.forget_buffer,
+            keeps=keeps,
+            cap=cap,
+            mean_weight=weight,
+        )
+        self._steps = np.zeros((1, self.length), np.float32)
+
+    def draw(self) -> None:
+        """Draw the constants of the converters."""
+        self._product.draw_constants(self.key)
+
+    def set_seed(self, seed: int) -> None:
+        """Take the key of another seed."""
+        self.key = derive_seed(seed)
+
+    # -- schedule ----------------------------------------------------------------------------------------------------
+
+    def period(self, batch: int) -> int:
+        """Samples between two transfers, 0 for never, when an update call has ``batch`` samples."""
+        config = self.config
+        if config.transfer_every_vec:
+            every = config.transfer_every_vec[self.index]
+        else:  # a sweep of an array is one period of the next
+            every = config.transfer_every * (self.n_slices / self.n_reads) ** self.index
+        if every < 0.0:
+            return max(1, round_half_away(self._n_states() / self.n_slices * abs(every)))
+        return math.ceil(every * batch) if config.units_in_mbatch else round_half_away(every)
+
+    def _n_states(self) -> float:
+        device = self.config.unit_cell_devices[0]
+        if not isinstance(device, PulsedDevice):
+            raise ConfigError("an automatic period needs a fast device with bounds; set transfer_every to 0 or more")
+        return float(device.w_max - device.w_min) / self.source.granularity
+
+    def restart(self) -> None:
+        """Begin with the first slice again, as after setting weights."""
+        self._counters[_SLICE] = 0
+
+    # -- choppers ----------------------------------------------------------------------------------------------------
+
+    def chop(self, x: Float32, d: Float32) -> tuple[Float32, Float32]:
+        """Copies of x and d with the present signs of their lines."""
+        along, across = self.held["in_chopper"], self.held["out_chopper"]
+        return (x * along, d * across) if self.columns else (x * across, d * along)
+
+    def signs(self) -> Float32:
+        """The sign with which each cell of the source holds its weight, [out, in]."""
+        along, across = self.held["in_chopper"], self.held["out_chopper"]
+        signs: Float32 = np.outer(across, along) if self.columns else np.outer(along, across)
+        return signs
+
+    def _uniform(self, stream: Stream, n: int) -> Float32:
+        draw = self._draw[:, :n]
+        _core.uniform(draw, 0.0, 1.0, self.key, int(stream), int(self._counters[_CALL]) & STEP_MASK)
+        numbers: Float32 = draw[0]
+        return numbers
+
+    def _switch(self, at: int, x: Float32, d: Float32) -> None:
+        """Switch signs after a read, also in the samples that are still to come."""
+        config, sweep = self.config, int(self._counters[_SWEEP])
+        assert isinstance(config, ChoppedTransferCompound)
+        along, across = (x, d) if self.columns else (d, x)
+        if config.in_chop_prob > 0.0 and not config.in_chop_random:
+            switches = sweep % self.phase == self.phase - 1
+        else:
+            switches = config.in_chop_prob > 0.0 and self._uniform(Stream.IN_CHOPPER, 1)[0] < config.in_chop_prob
+        if switches:
+            self.held["in_chopper"][at] *= -1.0
+            along[:, at] *= -1.0
+            if self.dynamic:
+                self.held["switched"][at] = 1
+        if at == self.n_slices - 1:
+            if config.out_chop_prob > 0.0:
+                flips = np.where(self._uniform(Stream.OUT_CHOPPER, self.length) < config.out_chop_prob, -1.0, 1.0)
+                self.held["out_chopper"][...] *= flips
+                across *= flips.astype(np.float32)
+            self._counters[_SWEEP] = sweep + 1
+
+    # -- transfer ----------------------------------------------------------------------------------------------------
+
+    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32) -> None:
+        """Read and write the next slices.
+
+        Args:
+            lr: Learning rate of the tile.
+            fast_rate: Learning rate of the fast array at the last sample.
+            period: Samples between two transfers.
+            x: Inputs of this call that are still to come; choppers change their signs.
+            d: Likewise.
+        """
+        rate = self.rate * (abs(lr) if self.config.scale_transfer_lr else 1.0)
+        if rate == 0.0:
+            return
+        start = int(self._counters[_SLICE])
+        if self.config.random_selection:
+            start = min(int(self._uniform(Stream.TRANSFER_SLICE, 1)[0] * self.n_slices), self.n_slices - 1)
+        for at in ((start + i) % self.n_slices for i in range(self.n_reads)):
+            self._read_slice(at)
+            if self.config.with_reset_prob > 0.0 and self.threshold == 0.0:
+                self.source.reset(at, 1, self.config.with_reset_prob)
+            if self.threshold == 0.0:
+                self._write(at, self._unprotected(rate), self._rule, -rate)
+            else:
+                self._take_steps(at, abs(rate), fast_rate, period)
+            if self.chopped:
+                self._switch(at, x, d)
+            self._counters[_CALL] += 1
+        self._counters[_SLICE] = (start + self.n_reads) % self.n_slices
+
+    def _read_slice(self, at: int) -> None:
+        self._one_hot[0, at] = 1.0
+        self._product(self._one_hot, self._read, self.key, int(self._counters[_CALL]) & STEP_MASK, 0)
+        self._one_hot[0, at] = 0.0
+
+    def _unprotected(self, rate: float) -> Float32:
+        """What was read; of a row without the part that no train can carry.
+
+        Update management would scale a whole row down where it only cuts the large elements of a column.
+        """
+        if self.columns or not (self._rule.parameters.update_management or self._rule.parameters.update_bl_management):
+            return self._read
+        most = self._rule.parameters.desired_bl * self.target.granularity / abs(rate)
+        cut: Float32 = np.clip(self._read, -most, most, dtype=np.float32)
+        return cut
+
+    def _write(self, at: int, values: Float32, rule: PulseRule, rate: float) -> None:
+        self._one_hot[0, at] = 1.0
+        x, d = (self._one_hot, values) if self.columns else (values, self._one_hot)
+        self.target.update(rule, x, d, rate, Trains(self.key, int(self._counters[_CALL]), 0))
+        self._one_hot[0, at] = 0.0
+
+    def _take_steps(self, at: int, rate: float, fast_rate: float, period: int) -> None:
+        gain, starts_phase, writes = rate, False, True
+        if self.chopped:
+            gain = self._gain(rate, fast_rate, period) * float(self.held["in_chopper"][at])
+        if self.dynamic:
+            starts_phase = bool(self.held["switched"][at])
+            self.held["switched"][at] = 0
+            # Until every line has seen a whole phase its zero is not known, and steps are dropped.
+            writes = int(self._counters[_SWEEP]) > self.phase
+        if self._buffer(self._read, self._steps, at, gain, starts_phase) and writes:
+            self._write(at, self._steps * np.float32(self._step_share), self._step_rule, -self._step_rate)
+
+    def _gain(self, rate: float, fast_rate: float, period: int) -> float:
+        """What a read adds to the buffer, in steps per weight."""
+        config = self.config
+        assert isinstance(config, ChoppedTransferCompound)
+        fast = self.source.granularity
+        step = (config.buffer_granularity if config.buffer_granularity > 0.0 else 1.0) * fast
+        if config.auto_granularity > 0.0:
+            step *= config.auto_granularity / (self.n_slices * period)
+        if config.correct_gradient_magnitudes:
+            step *= abs(fast_rate) * self.target.granularity / fast
+        if isinstance(config, DynamicTransferCompound) and config.experimental_correct_accumulation:
+            step *= min(int(self._counters[_SWEEP]) % self.phase + 1, 1.0 / fast)
+        return rate / step
+
+    # -- state -------------------------------------------------------------------------------------------------------
+
+    def hidden(self) -> dict[str, str]:
+        """Established names of the matrices held."""
+        if self.dynamic:
+            return {
+                "buffered_FP_weight": "buffered",
+                "running_mean_weight": "running_mean",
+                "past_mean_weight": "past_mean",
+            }
+        return {f"buffered_FP_weight_{self.index}": "buffered"} if "buffered" in self.held else {}
+
+    def hidden_parameters(self) -> Arrays:
+        """Copies of the matrices held, [out, in] each."""
+        return {name: self._oriented(self.held[own]).copy() for name, own in self.hidden().items()}
+
+    def set_hidden_parameters(self, parameters: Arrays) -> None:
+        """Replace matrices by their established names."""
+        for name, own in self.hidden().items():
+            if name in parameters:
+                self._oriented(self.held[own])[...] = parameters[name]
+
+    def _oriented(self, values: Float32) -> Float32:
+        return values.T if self.columns else values
+
+    def keep(self, previous: TransferEdge) -> None:
+        """Continue where another edge stopped."""
+        held.keep(self.held, previous.held)
+
+
+def round_half_away(value: float) -> int:
+    """The nearest whole number, halves away from zero."""
+    return int(math.copysign(math.floor(abs(value) + 0.5), value))
