@@ -38,7 +38,7 @@ template <class Source> void write_pulsed_from(const WriteArgs& args, Range rows
 }
 
 void write_pulsed(const WriteArgs& args, Range rows) {
-  with_source_type(*args.pulses, [&](auto source) { write_pulsed_from<typename decltype(source)::type>(args, rows); });
+  for_source(*args.pulses, [&](auto tag) { write_pulsed_from<typename decltype(tag)::Source>(args, rows); });
 }
 
 void write(const WriteArgs& args, Range rows) {
