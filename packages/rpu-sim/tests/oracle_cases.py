@@ -31,14 +31,12 @@ KINDS = (
 )
 
 
-_MEAN_COUNT = "pulse type MEAN_COUNT is not part of this version"
-
 #: Cases that need a device or a feature that does not exist, with the reason.
 NOT_APPLICABLE: dict[str, dict[str, str]] = {
     "device_trace": {},
     "population": {},
     "pulse_response": {},
-    "update": {"mean_count_default": _MEAN_COUNT, "mean_count_noum": _MEAN_COUNT},
+    "update": {},
     "base_process": {},
     "modifier": {},
     "clip_remap": {},

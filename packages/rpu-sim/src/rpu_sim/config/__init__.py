@@ -42,6 +42,7 @@ from .devices import (
 from .enums import (
     AnalogMVType,
     BoundManagementType,
+    CycleNoiseType,
     NoiseManagementType,
     PulseType,
     RPUDataType,
@@ -73,6 +74,7 @@ __all__ = [
     "ChoppedTransferCompound",
     "ConfigBase",
     "ConstantStepDevice",
+    "CycleNoiseType",
     "Device",
     "DifferenceUnitCell",
     "DigitalRankUpdateCell",
