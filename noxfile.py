@@ -189,18 +189,14 @@ def oracle(session: nox.Session) -> None:
     session.run("python", "dev/oracle_table.py", *session.posargs)
 
 
-REPRODUCTIONS = {"training": "packages/rpu-sim/examples/weight_programming.py"}
-
-
 @nox.session(requires=["build"])
 def repro(session: nox.Session) -> None:
-    """Repeat published studies (docs/reproductions.md): `-- NAME [its arguments]`; all of them without a name."""
-    install_packages(session, "matplotlib")
-    name, *arguments = session.posargs or [""]
-    if name and name not in REPRODUCTIONS:
-        session.error(f"There is no study {name}; use one of {', '.join(REPRODUCTIONS)}")
-    for script in [REPRODUCTIONS[name]] if name else REPRODUCTIONS.values():
-        session.run("python", script, *arguments)
+    """Reproduce published results: `-- NAME [options]`, where NAME is a file of dev/repro."""
+    names = sorted(path.stem for path in (ROOT / "dev" / "repro").glob("*.py"))
+    if not session.posargs or session.posargs[0] not in names:
+        session.error(f"Name what to reproduce, one of {', '.join(names)}: nox -s repro -- {names[0]}")
+    install_packages(session, "matplotlib", "scikit-learn")
+    session.run("python", f"dev/repro/{session.posargs[0]}.py", *session.posargs[1:])
 
 
 @nox.session

@@ -40,6 +40,19 @@ RPU_FN F exp_(F x) {
   return bits_to_f(f_to_bits(y) + (as_u(n) << 23));
 }
 
+/// (e^x - 1) / x, without cancellation: near 0 as a quotient of two functions of the rounded exponential (W. Kahan).
+RPU_FN F expm1_ratio(F x) {
+  const F e = exp_(x);
+  const F by = select(abs_(x) < 1.0f, log_(e), x);
+  return select(e == 1.0f, broadcast(1.0f), (e - 1.0f) / by);
+}
+
+/// log(1 + x) / x, without cancellation; arguments below -1 count as -1.
+RPU_FN F log1p_ratio(F x) {
+  const F y = max_(1.0f + x, broadcast(1.17549435e-38f));
+  return select(y == 1.0f, broadcast(1.0f), log_(y) / (y - 1.0f));
+}
+
 /// Hyperbolic tangent: an odd polynomial below 0.625, then 1 - 2 / (exp(2 |x|) + 1).
 RPU_FN F tanh_(F x) {
   const F a = abs_(x), z = a * a;

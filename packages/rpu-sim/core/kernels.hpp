@@ -46,10 +46,12 @@ struct TrainArgs {
   Stream stream, rounding_stream;
 };
 
-/// Probabilities of all lines for deterministic implicit pulses: BL-free, in [-1, 1], sign of the value.
-struct ImplicitArgs {
+/// What a line contributes to the number of pulses of its cells, with the sign of its value: the probability of a pulse,
+/// or for MEAN_COUNT the mean number of slots in which it fires, rounded.
+struct LineValueArgs {
   ConstMatrix values;
-  const float* scale;
+  const float* scale;     // [batch]
+  const int32_t* length;  // [batch] slots of a sample for MEAN_COUNT; null gives probabilities
   float* out;             // [batch, line_stride]
   int64_t line_stride;
   float resolution;
@@ -67,9 +69,11 @@ struct Coincidences {
   // STOCHASTIC_COMPRESSED: bit words of TrainArgs
   const uint32_t *x_fired, *x_negative, *d_fired, *d_negative;
   int64_t n_words;
-  // DETERMINISTIC_IMPLICIT: values of ImplicitArgs; each sample has words_per_sample words of its own
+  // DETERMINISTIC_IMPLICIT, MEAN_COUNT and MEAN_FIELD: values of LineValueArgs; each sample has words_per_sample words of
+  // its own
   const float *x_value, *d_value;
   const int32_t* length;
+  int64_t n_samples;
   int64_t words_per_sample;
   // both
   int64_t x_stride, d_stride;
@@ -84,14 +88,25 @@ struct UpdateArgs {
   const void* params;
   Matrix weights;
   CellFields cells;
+  CellCounts counts;
   Coincidences pulses;
   bool flip;          // a negative learning rate turns every pulse around
   uint64_t seed;
   uint32_t step, chunk;
+  params::CycleNoiseType noise;
 };
 
 struct PulseTotals {
   int64_t up, down;
+};
+
+/// The exact change -lr d x^T, clipped to the bounds after every sample.
+struct BoundedRankArgs {
+  Matrix weights;
+  CellFields cells;
+  ConstMatrix x, d;
+  float lr;
+  const float* rates;  // factors on lr of the samples, or null
 };
 
 /// decay, diffuse, reset and clip work on the weights and the base fields of any device.
@@ -111,6 +126,7 @@ struct WriteArgs {
   Matrix visible;
   float sigma;
   const Coincidences* pulses;  // null: every cell is written
+  bool flip;                   // of UpdateArgs
   uint64_t seed;
   uint32_t step, chunk;
 };
@@ -148,8 +164,10 @@ struct UpdateKernels {
   /// Largest |value| of each sample into largest[sample]; infinite or NaN if the sample contains such a value.
   void (*row_abs_max)(const ConstMatrix& values, Range samples, float* largest);
   void (*trains)(const TrainArgs&, Range line_groups);
-  void (*implicit)(const ImplicitArgs&, Range samples);
+  void (*line_values)(const LineValueArgs&, Range samples);
   PulseTotals (*update[kDeviceKinds])(const UpdateArgs&, Range rows);
+  void (*mean_field[kDeviceKinds])(const UpdateArgs&, Range rows);
+  void (*bounded_rank_update)(const BoundedRankArgs&, Range rows);
 };
 
 struct WriteKernels {

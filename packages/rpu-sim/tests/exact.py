@@ -98,6 +98,11 @@ UPDATES = {
         d_res_implicit=40,
         sto_round=True,
     ),
+    "noise-per-update": c.UpdateParameters(noise=c.CycleNoiseType.PER_UPDATE),
+    "mean-count": c.UpdateParameters(pulse_type=c.PulseType.MEAN_COUNT),
+    "mean-count-long": c.UpdateParameters(
+        pulse_type=c.PulseType.MEAN_COUNT, update_bl_management=False, desired_bl=70, res=0.02, sto_round=True
+    ),
 }
 
 

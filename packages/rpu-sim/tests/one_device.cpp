@@ -17,6 +17,7 @@ namespace rpu {
 namespace RPU_LEVEL {
 void register_cells(CellKernels&);
 void register_update(UpdateKernels&);
+void register_flow(UpdateKernels&);
 }  // namespace RPU_LEVEL
 
 // In place of cpu/dispatch.cpp: this level only.
@@ -25,6 +26,7 @@ const Kernels& kernels() {
     Kernels k{};
     RPU_LEVEL::register_cells(k.cell);
     RPU_LEVEL::register_update(k.update);
+    RPU_LEVEL::register_flow(k.update);
     return k;
   }();
   return table;
@@ -85,10 +87,8 @@ extern "C" void one_device_update(const double* device, float* const* fields, co
   call.d = rpu::ConstMatrix{d, batch, rows, rows};
   call.lr = lr;
   call.granularity = granularity;
-  call.seed = seed;
-  call.step = step;
-  call.train_seed = seed;
-  call.train_step = step;
+  call.seed = call.train_seed = seed;
+  call.step = call.train_step = step;
   const rpu::PulseTotals totals = rpu::pulsed_update(call);
   pulses[0] = totals.up;
   pulses[1] = totals.down;

@@ -34,14 +34,12 @@ KINDS = (
 )
 
 
-_MEAN_COUNT = "pulse type MEAN_COUNT is not part of this version"
-
 #: Cases that need a device or a feature that does not exist, with the reason.
 NOT_APPLICABLE: dict[str, dict[str, str]] = {
     "device_trace": {},
     "population": {},
     "pulse_response": {},
-    "update": {"mean_count_default": _MEAN_COUNT, "mean_count_noum": _MEAN_COUNT},
+    "update": {},
     "compound_trace": {
         "transfer_two_reads_reset": (
             "T5: of two columns the reference resets the second before it is read; we reset a column after its read, "

@@ -107,7 +107,8 @@ def rows_of_exactness_test(tree: Path, config: Any) -> dict[str, Any]:
 
 
 def library(tree: Path, level: str) -> ctypes.CDLL:
-    sources = ["core/cpu/kernels_cells.cpp", "core/cpu/kernels_update.cpp", "core/ops/cells.cpp", "core/ops/update.cpp"]
+    kernels = [f"core/cpu/kernels_{name}.cpp" for name in ("cells", "update", "flow")]
+    sources = [*kernels, *(f"core/ops/{name}.cpp" for name in ("batch", "cells", "update"))]
     definitions = [f"RPU_LEVEL=isa_{level}", f"RPU_LANES={exact.LANES[level]}", f"RPU_DEVICE_UNDER_TEST={DEVICE}"]
     command = [compiler, *FLAGS, *MARCH[level], *(f"-D{d}" for d in definitions), "-I.", "-Icore"]
     output = tree / f"{level}.so"
@@ -142,7 +143,7 @@ def doubles(values: list[float]) -> Any:
 
 
 def check_device(core: ctypes.CDLL, changed: Any, device: Any, shape: tuple[int, int], what: str) -> None:
-    """Population and two updates equal the oracle bit for bit."""
+    """Population, two pulsed updates and two mean-field updates equal the oracle bit for bit."""
     cells, reference = changed("config.cells"), changed("reference")
     device.check()
     names = cells.cell_fields(device)
@@ -154,20 +155,26 @@ def check_device(core: ctypes.CDLL, changed: Any, device: Any, shape: tuple[int,
     for name, expected in reference.population.populate(device, *shape, key).items():
         exact.assert_same_bits(fields[name], expected.astype(np.float32), f"{name} {what}")
 
-    update = changed("config").UpdateParameters()
+    config = changed("config")
     weights = reference.cells.initial_weights(*shape, -0.1, 0.1, key)
-    for step in range(2):
+    for step in range(4):
         x, d = exact.batch(shape, 5, seed=step)
         granularity = cells.granularity(device)
-        expected, up, down = reference.update.update(weights, fields, device, update, x, d, 0.05, key=key, step=step)
+        update = config.UpdateParameters()
+        if step < 2:
+            expected = reference.update.update(weights, fields, device, update, x, d, 0.05, key=key, step=step)
+        else:
+            update.pulse_type = config.PulseType.MEAN_FIELD
+            unpulsed = reference.flow.mean_field(weights, fields, device, update, x, d, 0.05)
+            expected = reference.update.Pulsed(unpulsed, np.int64(0), np.int64(0))
         pulses = (ctypes.c_int64 * 2)()
         arrays = [ctypes.c_void_p(a.ctypes.data) for a in (weights, x, d)]
         call = [doubles(numbers(update)), arrays[0], *size, *arrays[1:], ctypes.c_int64(len(x))]
         rate = [ctypes.c_float(0.05), ctypes.c_float(granularity)]
         core.one_device_update(parameters, *views, *call, *rate, ctypes.c_uint64(key), ctypes.c_uint32(step), pulses)
-        exact.assert_same_bits(weights, expected, f"weights {what} after update {step}")
-        assert (up, down) == tuple(pulses)
-        assert up + down > 0 or shape == (1, 1)
+        exact.assert_same_bits(weights, expected.weights, f"weights {what} after update {step}")
+        assert (expected.up.sum(), expected.down.sum()) == tuple(pulses)
+        assert (sum(pulses) > 0) == (step < 2) or shape == (1, 1)
 
 
 @pytest.mark.parametrize("level", [level for level in MARCH if level in backends.isa_levels()])

@@ -143,7 +143,6 @@ def test_impossible_devices(what: str) -> None:
         c.UpdateParameters(desired_bl=10**6),
         c.UpdateParameters(um_grad_scale=0.0),
         c.UpdateParameters(pulse_type="StochasticCompressed"),
-        c.UpdateParameters(pulse_type=c.PulseType.MEAN_COUNT),
     ],
 )
 def test_impossible_updates(update: c.UpdateParameters) -> None:

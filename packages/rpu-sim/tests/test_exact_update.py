@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 
 import numpy as np
@@ -10,35 +11,48 @@ from exact import DEVICES, UPDATES, assert_same_bits, batch, shapes
 
 from rpu_sim import Tile, derive_seed, reference
 from rpu_sim import config as c
-
-Results = list[tuple[np.ndarray, int, int]]
+from rpu_sim.reference.update import Pulsed
 
 
 @functools.cache
-def oracle(shape: tuple[int, int], device: str, update: str, lr: float, samples: int) -> Results:
+def oracle(shape: tuple[int, int], device: str, update: str, lr: float, samples: int) -> list[Pulsed]:
     """Weights and pulses after each of two update calls; the same for every level and thread count."""
     tile = Tile(*shape, c.SingleRPUConfig(device=DEVICES[device], update=UPDATES[update]), seed=5)
     cells = {name.removeprefix("cell."): v for name, v in tile.state_dict().items() if name.startswith("cell.")}
     weights, results = tile.get_weights(), []
     for call in range(2):
         x, d = batch(shape, samples, seed=call)
-        weights, up, down = reference.update.update(
-            weights, cells, DEVICES[device], UPDATES[update], x, d, lr, key=derive_seed(5), step=call, first_sample=3
+        results.append(
+            reference.update.update(
+                weights,
+                cells,
+                DEVICES[device],
+                UPDATES[update],
+                x,
+                d,
+                lr,
+                key=derive_seed(5),
+                step=call,
+                first_sample=3,
+            )
         )
-        results.append((weights, up, down))
+        weights = results[-1].weights
     return results
 
 
 def check(shape: tuple[int, int], device: str, update: str, lr: float, samples: int) -> None:
-    tile = Tile(*shape, c.SingleRPUConfig(device=DEVICES[device], update=UPDATES[update]), seed=5)
-    fired = [0, 0]
+    counting = dataclasses.replace(DEVICES[device], count_pulses=shape[0] > 1)
+    tile = Tile(*shape, c.SingleRPUConfig(device=counting, update=UPDATES[update]), seed=5)
+    fired = np.zeros((2, *shape), np.int64)
     for call, (expected, up, down) in enumerate(oracle(shape, device, update, lr, samples)):
         x, d = batch(shape, samples, seed=call)
         tile.update(x, d, lr, sample_offset=3)
         assert_same_bits(tile.weights, expected, f"weights {shape} after call {call}")
-        fired = [fired[0] + up, fired[1] + down]
-        assert tile.pulse_counts == tuple(fired)
-    assert sum(fired) > 0 or shape == (1, 1)
+        fired += np.stack([up, down])
+        assert tile.pulse_counts == tuple(fired.sum(axis=(1, 2)))
+        if counting.count_pulses:
+            assert (np.stack(list(tile.cell_pulse_counts().values())) == fired).all()
+    assert fired.any() or shape == (1, 1)
 
 
 @pytest.mark.parametrize("name", DEVICES)
@@ -52,6 +66,12 @@ def test_devices(isa: str, threads: int, name: str) -> None:
 def test_pulse_types_and_management(isa: str, update: str, device: str) -> None:
     for shape in shapes(isa)[-3:]:
         check(shape, device, update, lr=0.04, samples=4)
+
+
+@pytest.mark.parametrize("device", ["linear", "linear-reversed", "soft", "exp", "exp-complex"])
+def test_noise_per_update(isa: str, threads: int, device: str) -> None:
+    for shape in shapes(isa):
+        check(shape, device, "noise-per-update", lr=0.05, samples=5)
 
 
 def test_negative_rate_turns_every_pulse_around(isa: str) -> None:

@@ -53,13 +53,14 @@ struct TrainSource {
   }
 };
 
-/// Deterministic implicit pulses: rint(BL |x| |d|) pulses of each sample, in its first slots.
-struct ImplicitSource {
+/// Deterministic pulses, in the first slots of each sample: rint(BL |x| |d|) for the probabilities x and d of
+/// DETERMINISTIC_IMPLICIT, rint(|x| |d| / BL) for the counts of MEAN_COUNT.
+struct DeterministicSource {
   const Coincidences& pulses;
   uint32_t flip;
   int64_t n_words, row = 0;
 
-  ImplicitSource(const Coincidences& p, bool negative_lr)
+  DeterministicSource(const Coincidences& p, bool negative_lr)
       : pulses(p), flip(negative_lr ? ~0u : 0u), n_words(p.n_words) {}
 
   void set_row(int64_t r) { row = r; }
@@ -69,7 +70,10 @@ struct ImplicitSource {
     const int first_slot = static_cast<int>(w % pulses.words_per_sample) * 32;
     const F x = load_values(pulses.x_value + sample * pulses.x_stride, columns);
     const F d = broadcast(pulses.d_value[sample * pulses.d_stride + row]);
-    const I n = to_i(rint_((static_cast<float>(pulses.length[sample]) * abs_(x)) * abs_(d))) - first_slot;
+    const float length = static_cast<float>(pulses.length[sample]);
+    const bool counted = pulses.kind == params::PulseType::MEAN_COUNT;
+    const F mean = counted ? (abs_(x) * abs_(d)) / (length > 0.0f ? length : 1.0f) : (length * abs_(x)) * abs_(d);
+    const I n = to_i(rint_(mean)) - first_slot;
     const I within = select(n > 31, I{} + 31, select(n < 0, I{}, n));
     fired = select(n > 31, U{} - 1, ((U{} + 1) << as_u(within)) - 1);
     const U product_negative = as_u(as_i(f_to_bits(x) ^ f_to_bits(d)) >> 31);
@@ -110,6 +114,17 @@ struct CountSource {
     up = select(given > 0, fired, U{});
   }
 };
+
+template <class S> struct SourceTag {
+  using Source = S;
+};
+
+/// Calls body with the tag of the source that these pulses come from.
+template <class Body> RPU_FN auto for_source(const Coincidences& pulses, Body&& body) {
+  if (pulses.counts != nullptr) return body(SourceTag<CountSource>{});
+  if (pulses.x_value != nullptr) return body(SourceTag<DeterministicSource>{});
+  return body(SourceTag<TrainSource>{});
+}
 
 template <class Source, class Columns> RPU_FN void count_pulses(const Source& source, Columns columns, U& ups, U& all) {
   ups = U{}, all = U{};

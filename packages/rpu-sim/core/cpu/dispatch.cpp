@@ -12,6 +12,7 @@ namespace rpu {
   namespace isa_##name {                        \
   void register_cells(CellKernels&);            \
   void register_update(UpdateKernels&);         \
+  void register_flow(UpdateKernels&);           \
   void register_mvm(MvmKernels&);               \
   void register_weights(WeightKernels&);        \
   void register_write(WriteKernels&);           \
@@ -46,6 +47,7 @@ const std::vector<Kernels>& tables() {
     Kernels k{#name, lanes, {}, {}, {}, {}, {}, {}}; \
     isa_##name::register_cells(k.cell);    \
     isa_##name::register_update(k.update); \
+    isa_##name::register_flow(k.update);   \
     isa_##name::register_mvm(k.mvm);       \
     isa_##name::register_weights(k.weights); \
     isa_##name::register_write(k.write);   \

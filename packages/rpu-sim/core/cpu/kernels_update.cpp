@@ -1,4 +1,6 @@
 // The pulsed update: trains of bit words, coincidence counts, and the pulses of every cell. Compiled once per level.
+#include <type_traits>
+
 #include "../kernels.hpp"
 #include "devices.gen.hpp"
 #include "../physics/pulse_train.hpp"
@@ -76,7 +78,7 @@ void trains(const TrainArgs& args, Range line_groups) {
     });
 }
 
-void implicit_values(const ImplicitArgs& args, Range samples) {
+void line_values(const LineValueArgs& args, Range samples) {
   const Key key = make_key(args.seed);
   for (int64_t sample = samples.begin; sample < samples.end; ++sample)
     for_each_quad(0, args.values.cols, [&](const Quad& quad) {
@@ -88,7 +90,8 @@ void implicit_values(const ImplicitArgs& args, Range samples) {
       for (int k = 0; k < 4; ++k) {
         const int64_t n = args.values.cols - quad.column(k);
         const F v = load(args.values.data + sample * args.values.stride + quad.column(k), n);
-        const F p = pulse_probability(v, args.scale[sample], args.resolution, rounding[k]);
+        F p = pulse_probability(v, args.scale[sample], args.resolution, rounding[k]);
+        if (args.length != nullptr) p = rint_(p * static_cast<float>(args.length[sample]));
         store(args.out + sample * args.line_stride + quad.column(k), copysign_(p, v), n);
       }
     });
@@ -148,7 +151,7 @@ RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c
 }
 
 /// Affine steps with additive noise: the weight stays Gaussian, so mean and variance are propagated in the order of the
-/// pulses and one normal is drawn at the end.
+/// pulses and one normal is drawn at the end. CycleNoiseType::PER_UPDATE does so wherever there are moments.
 template <class Device>
 RPU_FN F merged_moments(const Device& device, F w, const typename Device::Cell& c, const SignQueue& queue, F xi,
                         M& near_bound) {
@@ -169,6 +172,10 @@ RPU_FN F merged_moments(const Device& device, F w, const typename Device::Cell& 
   near_bound = ((high + margin) > c.b_max) | ((low - margin) < c.b_min);
   return mean + sqrt_(variance) * xi;
 }
+
+/// Whether a device knows mean and variance of a pulse also where the law of the weight is not Gaussian.
+template <class Device, class = void> struct HasMoments : std::false_type {};
+template <class Device> struct HasMoments<Device, std::void_t<decltype(Device::kMoments)>> : std::true_type {};
 
 /// The update of a range of rows, one row after the other.
 template <class Device, class Source> struct RowUpdate {
@@ -204,7 +211,7 @@ template <class Device, class Source> struct RowUpdate {
 
   RPU_FN bool merges() const {
     if constexpr (Device::kStateIndependent) return true;
-    else return device.gaussian();
+    else return device.gaussian() || (HasMoments<Device>::value && args.noise == params::CycleNoiseType::PER_UPDATE);
   }
 
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad) {
@@ -230,15 +237,25 @@ template <class Device, class Source> struct RowUpdate {
     if constexpr (Device::kStateIndependent) {
       U up, all;
       count_pulses(source, col, up, all);
-      ups += up, pulses += all;
+      count(row, col, n, up, all);
       return merged_counts(device, w, cell, up, all - up, xi, near_bound);
     } else {
       SignQueue queue;
       queue.fill(source, col, first_lanes(n));
-      ups += queue.ups, pulses += queue.count;
-      if (device.gaussian()) return merged_moments(device, w, cell, queue, xi, near_bound);
+      count(row, col, n, queue.ups, queue.count);
+      if (merges()) return merged_moments(device, w, cell, queue, xi, near_bound);
       const U index = lane_index() + static_cast<uint32_t>(row * args.weights.cols + col);
       return apply_pulses(device, w, cell, queue, index, args, key);
+    }
+  }
+
+  RPU_FN void count(int64_t row, int64_t col, int64_t n, U up, U all) {
+    ups += up, pulses += all;
+    if (args.counts.up == nullptr) return;
+    const int64_t first = row * args.weights.cols + col;
+    for (int i = 0; i < (n < kLanes ? n : kLanes); ++i) {
+      args.counts.up[first + i] += get(up, i);
+      args.counts.down[first + i] += get(all, i) - get(up, i);
     }
   }
 
@@ -278,9 +295,7 @@ template <class Device, class Source> struct RowUpdate {
 };
 
 template <class Device> PulseTotals update(const UpdateArgs& args, Range rows) {
-  if (args.pulses.counts != nullptr) return RowUpdate<Device, CountSource>(args).run(rows);
-  if (args.pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT) return RowUpdate<Device, ImplicitSource>(args).run(rows);
-  return RowUpdate<Device, TrainSource>(args).run(rows);
+  return for_source(args.pulses, [&](auto tag) { return RowUpdate<Device, typename decltype(tag)::Source>(args).run(rows); });
 }
 
 RPU_END
@@ -290,7 +305,7 @@ namespace rpu::RPU_LEVEL {
 void register_update(UpdateKernels& table) {
   table.row_abs_max = row_abs_max;
   table.trains = trains;
-  table.implicit = implicit_values;
+  table.line_values = line_values;
 #define RPU_DEVICE(name, header) table.update[static_cast<int>(DeviceKind::name)] = update<name>;
 #include "../devices.def"
 #undef RPU_DEVICE

@@ -22,7 +22,7 @@ template <class Body> RPU_FN void map_visible(const WriteArgs& args, int64_t row
 }
 
 template <class Source> void write_pulsed_from(const WriteArgs& args, Range rows) {
-  Source source(*args.pulses, false);
+  Source source(*args.pulses, args.flip);
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     source.set_row(row);
     map_visible(args, row, [&](int64_t col, int64_t, F shown, F anew) {
@@ -38,9 +38,7 @@ template <class Source> void write_pulsed_from(const WriteArgs& args, Range rows
 }
 
 void write_pulsed(const WriteArgs& args, Range rows) {
-  if (args.pulses->counts != nullptr) write_pulsed_from<CountSource>(args, rows);
-  else if (args.pulses->kind == params::PulseType::DETERMINISTIC_IMPLICIT) write_pulsed_from<ImplicitSource>(args, rows);
-  else write_pulsed_from<TrainSource>(args, rows);
+  for_source(*args.pulses, [&](auto tag) { write_pulsed_from<typename decltype(tag)::Source>(args, rows); });
 }
 
 void write(const WriteArgs& args, Range rows) {

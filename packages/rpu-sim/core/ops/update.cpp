@@ -35,22 +35,20 @@ int64_t samples_per_chunk(const PulsedUpdate& u) {
   return std::max<int64_t>(1, slots / longest_train(u.parameters, highest_rate(u), u.granularity));
 }
 
-std::vector<float> largest_values(const ConstMatrix& values, const char* name) {
+std::vector<float> largest_values(const Batch& values, const char* name) {
   std::vector<float> largest(static_cast<size_t>(values.rows));
   const auto kernel = kernels().update.row_abs_max;
   const int64_t per_task = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, values.cols));
   const int64_t tasks = (values.rows + per_task - 1) / per_task;
   parallel_for(tasks, values.rows * values.cols / 8, [&](int64_t i) {
-    kernel(values, {i * per_task, std::min(values.rows, (i + 1) * per_task)}, largest.data());
+    thread_local std::vector<float> buffer;
+    const Range part{i * per_task, std::min(values.rows, (i + 1) * per_task)};
+    kernel(values.part(part, buffer), {0, part.end - part.begin}, largest.data() + part.begin);
   });
   for (float v : largest)
     if (!std::isfinite(v))
       throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; the weights were left unchanged");
   return largest;
-}
-
-ConstMatrix rows_of(const ConstMatrix& m, int64_t first, int64_t count) {
-  return {m.data + first * m.stride, count, m.cols, m.stride};
 }
 
 /// Trains of one chunk of the batch.
@@ -76,7 +74,7 @@ struct Chunk {
 /// Buffers of an update, kept per calling thread so that repeated calls do not touch fresh memory.
 struct Workspace {
   std::vector<uint32_t> words;
-  std::vector<float> values;
+  std::vector<float> values, x, d;
 };
 
 Workspace& workspace() {
@@ -125,11 +123,12 @@ void draw_trains(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, Const
   });
 }
 
-/// Quantised probabilities of both sides for deterministic implicit pulses.
-void compute_implicit(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, ConstMatrix d, uint32_t first_sample,
-                      Coincidences& pulses) {
+/// What every line contributes to the deterministic counts of its cells.
+void compute_line_values(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, ConstMatrix d, uint32_t first_sample,
+                         Coincidences& pulses) {
   pulses.x_stride = padded(x.cols), pulses.d_stride = padded(d.cols);
   pulses.length = chunk.length.data();
+  pulses.n_samples = chunk.samples;
   const int32_t longest = *std::max_element(chunk.length.begin(), chunk.length.end());
   pulses.words_per_sample = (longest + 31) / 32;
   pulses.n_words = chunk.samples * pulses.words_per_sample;
@@ -139,19 +138,32 @@ void compute_implicit(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix x, 
   float* x_out = values.data();
   float* d_out = x_out + chunk.samples * pulses.x_stride;
   pulses.x_value = x_out, pulses.d_value = d_out;
+  const bool counted = pulses.kind == params::PulseType::MEAN_COUNT;
+  const int32_t* length = counted ? chunk.length.data() : nullptr;
+  const bool implicit = pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT;
+  const bool mean_of_rounding = pulses.kind == params::PulseType::MEAN_FIELD && u.parameters.sto_round;
+  const float res = mean_of_rounding ? 0.0f : u.parameters.res;  // the mean of stochastic rounding is no rounding
+  const float x_res = implicit ? u.parameters.x_res_implicit : res;
+  const float d_res = implicit ? u.parameters.d_res_implicit : res;
   const auto side = [&](ConstMatrix v, const std::vector<float>& scale, float* out, int64_t stride, float res, Stream s) {
-    const ImplicitArgs args{v, scale.data(), out, stride, res, u.parameters.sto_round, u.train_seed, u.train_step, first_sample, s};
-    kernels().update.implicit(args, {0, chunk.samples});
+    const LineValueArgs args{v, scale.data(), length, out, stride, res, u.parameters.sto_round, u.train_seed, u.train_step,
+                             first_sample, s};
+    kernels().update.line_values(args, {0, chunk.samples});
   };
-  side(x, chunk.x_scale, x_out, pulses.x_stride, u.parameters.x_res_implicit, Stream::X_ROUND);
-  side(d, chunk.d_scale, d_out, pulses.d_stride, u.parameters.d_res_implicit, Stream::D_ROUND);
+  side(x, chunk.x_scale, x_out, pulses.x_stride, x_res, Stream::X_ROUND);
+  side(d, chunk.d_scale, d_out, pulses.d_stride, d_res, Stream::D_ROUND);
+}
+
+bool is_stochastic(params::PulseType type) {
+  return type == params::PulseType::STOCHASTIC || type == params::PulseType::STOCHASTIC_COMPRESSED;
 }
 
 PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint32_t chunk) {
-  const UpdateArgs args{u.device_params, u.weights, u.cells, pulses, u.lr < 0.0f, u.seed, u.step, chunk};
+  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, chunk,
+                        u.parameters.noise};
   const auto kernel = kernels().update.update[static_cast<int>(u.device)];
   const ConstMatrix stored{u.weights.data, u.weights.rows, u.weights.cols, u.weights.stride};
-  const WriteArgs writes{stored, u.visible, u.write_noise, &pulses, u.seed, u.step, chunk};
+  const WriteArgs writes{stored, u.visible, u.write_noise, &pulses, u.lr < 0.0f, u.seed, u.step, chunk};
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   std::atomic<int64_t> up{0}, down{0};
   parallel_for(blocks.count(), blocks.cells() * (1 + pulses.n_words / 8), [&](int64_t i) {
@@ -163,12 +175,28 @@ PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint
   return {up.load(), down.load()};
 }
 
+void flow_cells(const PulsedUpdate& u, const Coincidences& pulses) {
+  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, 0, u.parameters.noise};
+  const auto kernel = kernels().update.mean_field[static_cast<int>(u.device)];
+  const RowBlocks blocks(u.weights.rows, u.weights.cols);
+  parallel_for(blocks.count(), blocks.cells() * pulses.n_samples, [&](int64_t i) { kernel(args, blocks[i]); });
+}
+
+void update_exactly(const PulsedUpdate& u, ConstMatrix x, ConstMatrix d, int64_t first) {
+  const BoundedRankArgs args{u.weights, u.cells, x, d, u.lr, u.rates == nullptr ? nullptr : u.rates + first};
+  const RowBlocks blocks(u.weights.rows, u.weights.cols);
+  parallel_for(blocks.count(), blocks.cells() * x.rows / 8,
+               [&](int64_t i) { kernels().update.bounded_rank_update(args, blocks[i]); });
+}
+
 }  // namespace
 
 PulseTotals pulsed_update(const PulsedUpdate& u) {
   PulseTotals totals{0, 0};
   if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
-  if (longest_train(u.parameters, highest_rate(u), u.granularity) > kMaxChunkSlots)
+  const bool fires = u.parameters.pulse_type != params::PulseType::MEAN_FIELD &&
+                     u.parameters.pulse_type != params::PulseType::NONE_WITH_DEVICE;
+  if (fires && longest_train(u.parameters, highest_rate(u), u.granularity) > kMaxChunkSlots)
     throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
                                        std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
   const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
@@ -176,15 +204,23 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
   uint32_t index = 0;
   for (int64_t first = 0; first < u.x.rows; first += per_chunk, ++index) {
     const int64_t n = std::min(per_chunk, u.x.rows - first);
+    const ConstMatrix x = u.x.part({first, first + n}, workspace().x), d = u.d.part({first, first + n}, workspace().d);
+    if (u.parameters.pulse_type == params::PulseType::NONE_WITH_DEVICE) {
+      update_exactly(u, x, d, first);
+      continue;
+    }
     const Chunk chunk(u, first, x_max.data(), d_max.data(), n);
     if (chunk.slots == 0) continue;
-    const ConstMatrix x = rows_of(u.x, first, n), d = rows_of(u.d, first, n);
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
     Coincidences pulses{};
     pulses.kind = u.parameters.pulse_type;
     pulses.drive = u.drive;
-    if (pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT) compute_implicit(u, chunk, x, d, first_sample, pulses);
-    else draw_trains(u, chunk, x, d, first_sample, pulses);
+    if (is_stochastic(pulses.kind)) draw_trains(u, chunk, x, d, first_sample, pulses);
+    else compute_line_values(u, chunk, x, d, first_sample, pulses);
+    if (!fires) {
+      flow_cells(u, pulses);
+      continue;
+    }
     const PulseTotals fired = update_cells(u, pulses, index);
     totals.up += fired.up, totals.down += fired.down;
   }

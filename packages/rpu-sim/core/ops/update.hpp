@@ -1,6 +1,7 @@
 // Host logic of the pulsed update: pulse management, chunks of the batch, trains, then the cells.
 #pragma once
 #include "../kernels.hpp"
+#include "batch.hpp"
 
 namespace rpu {
 
@@ -9,10 +10,11 @@ struct PulsedUpdate {
   const void* device_params;
   Matrix weights;
   CellFields cells;
+  CellCounts counts;
   Matrix visible;                       // what the array shows of the weights; no data: the weights themselves
   float write_noise;                    // standard deviation of the visible weight around the stored one
   params::UpdateParameters parameters;  // resolutions already normalised
-  ConstMatrix x, d;                     // [batch, in], [batch, out]
+  Batch x, d;                           // [batch, in], [batch, out]
   Drive drive;
   float lr;                             // may be negative
   const float* rates;                   // factor on lr of each sample, not negative; null: 1
@@ -24,6 +26,7 @@ struct PulsedUpdate {
 };
 
 /// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.
+/// NONE_WITH_DEVICE and MEAN_FIELD fire no pulses, and NONE is not for this function.
 PulseTotals pulsed_update(const PulsedUpdate& update);
 
 /// Fires counts[row * cols + col] pulses at every cell, positive ones up; at most kMaxChunkSlots at a cell.

@@ -26,6 +26,8 @@ struct ConstantStep {
     return bounded(w + step * (1.0f + sigma * xi), c);
   }
 
+  RPU_FN F flow(F w, M up, const Cell& c, F n) const { return bounded(w + select(up, c.s_up, -c.s_dn) * n, c); }
+
   template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}
 };
 

@@ -6,6 +6,9 @@
 //   w <- w + delta (1 + sigma xi)                                                       simple noise
 //   w <- w + delta + sigma (|delta| + dw_min_std_add + dw_min_std_slope |w|) xi         otherwise
 // clipped to [b_min, b_max]. Where y = 0 the pulse has no effect, noise included. Nothing moves if b_max <= b_min.
+//
+// The exponential term e = 1 - y follows a logistic law in the limit of many small pulses n:
+//   w <- w +- -log(e + (1 - e) exp(-q)) / r,   r = 2 a gamma / (b_max - b_min),   q = r s n
 #pragma once
 #include "cell.hpp"
 
@@ -18,6 +21,7 @@ struct ExpStep {
   };
   static constexpr int kExtraFields = 0;
   static constexpr bool kStateIndependent = false;
+  static constexpr bool kMoments = true;
 
   float sigma, add, slope;
   float A_up, A_down, gamma_up, gamma_down, a, b;
@@ -46,7 +50,31 @@ struct ExpStep {
     return select((y > 0.0f) & (c.b_max > c.b_min), moved, w);
   }
 
-  RPU_FN void moments(F&, F&, M, const Cell&) const {}
+  RPU_FN F flow(F w, M up, const Cell& c, F n) const {
+    const F gamma = select(up, broadcast(gamma_up), broadcast(gamma_down));
+    const F z = c.z_per_weight * w + b;
+    const F e = select(up, broadcast(A_up), broadcast(A_down)) * exp_(select(up, gamma, -gamma) * z);
+    const F rate = gamma * c.z_per_weight, way = select(up, c.s_up, c.s_dn) * n, q = rate * way;
+    const F grown = e * expm1_ratio(q);
+    const F near = way * (1.0f - grown * log1p_ratio(q * grown));  // the same, without cancellation for small q
+    const F far = -log_(max_(e + (1.0f - e) * exp_(-q), broadcast(1.17549435e-38f))) / rate;
+    const F moved = select(abs_(q) <= 1.0f, near, far);
+    return select((e < 1.0f) & (c.b_max > c.b_min), bounded(w + select(up, moved, -moved), c), w);
+  }
+
+  /// Mean and variance after one more pulse, with the step linearised around the mean.
+  RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const {
+    const F gamma = select(up, broadcast(gamma_up), broadcast(-gamma_down));
+    const F e = select(up, broadcast(A_up), broadcast(A_down)) * exp_(gamma * (c.z_per_weight * mean + b));
+    const F step = select(up, c.s_up, -c.s_dn);
+    const F change = (1.0f - e) * step, bend = -((gamma * c.z_per_weight) * e) * step;
+    const F gain = 1.0f + bend, bend_spread = bend * sigma;
+    const F amount = add == 0.0f && slope == 0.0f ? change : abs_(change) + (add + slope * abs_(mean));
+    const F spread = amount * sigma;
+    const M moves = (e < 1.0f) & (c.b_max > c.b_min);
+    variance = select(moves, (gain * gain + bend_spread * bend_spread) * variance + spread * spread, variance);
+    mean = select(moves, mean + change, mean);
+  }
 
   template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}
 };

@@ -9,6 +9,7 @@
 // with the references R_up = w_max, R_down = w_min (or the cell's own bounds).
 #pragma once
 #include "cell.hpp"
+#include "flow.hpp"
 #include "population.hpp"
 
 RPU_BEGIN
@@ -38,12 +39,18 @@ struct AffinePulse {
     return bounded(w + (mean + noise), c);
   }
 
-  /// Mean and variance after one more pulse, away from the bounds; exact when gaussian().
+  RPU_FN F flow(F w, M up, const LinearCell& c, F n) const {
+    return bounded(affine_flow(w, select(up, c.at_zero_up, -c.at_zero_down), select(up, c.slope_up, -c.slope_down), n), c);
+  }
+
+  /// Mean and variance after one more pulse, away from the bounds; exact, but the law is Gaussian only when gaussian().
   RPU_FN void moments(F& mean, F& variance, M up, const LinearCell& c) const {
     const F at_zero = select(up, c.at_zero_up, -c.at_zero_down), slope = select(up, c.slope_up, -c.slope_down);
-    const F gain = 1.0f + slope, spread = select(up, c.s_up, -c.s_dn) * sigma;
-    mean = mean + (at_zero + slope * mean);
-    variance = gain * gain * variance + spread * spread;
+    const F gain = 1.0f + slope, change = at_zero + slope * mean;
+    const F spread = (mult_noise ? change : select(up, c.s_up, -c.s_dn)) * sigma;
+    const F slope_spread = mult_noise ? slope * sigma : F{};
+    mean = mean + change;
+    variance = (gain * gain + slope_spread * slope_spread) * variance + spread * spread;
   }
 };
 
@@ -53,6 +60,7 @@ struct LinearStep {
   enum Extra { kSlopeUp = kBaseFields, kSlopeDown, kEnd };
   static constexpr int kExtraFields = kEnd - kBaseFields;
   static constexpr bool kStateIndependent = false;
+  static constexpr bool kMoments = true;
 
   AffinePulse affine;
 
@@ -67,6 +75,7 @@ struct LinearStep {
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }
+  RPU_FN F flow(F w, M up, const Cell& c, F n) const { return affine.flow(w, up, c, n); }
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const { affine.moments(mean, variance, up, c); }
 
   template <class Draws> RPU_FN void extra_fields(const Params& p, const F* base, const Draws& draw, F* out) const {

@@ -39,9 +39,9 @@ struct PiecewiseStep {
     return select(up, interpolated(up_nodes.data, at), interpolated(down_nodes.data, at));
   }
 
+  RPU_FN F mean_step(F w, M up, const Cell& c) const { return select(up, c.s_up, -c.s_dn) * factor(w, up, c); }
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const {
-    const F step = select(up, c.s_up, -c.s_dn) * factor(w, up, c);
-    return bounded(w + step * (1.0f + sigma * xi), c);
+    return bounded(w + mean_step(w, up, c) * (1.0f + sigma * xi), c);
   }
 
   RPU_FN void moments(F&, F&, M, const Cell&) const {}

@@ -22,11 +22,13 @@ struct PowerLawCell : Cell {
 struct PowerLawPulse {
   float sigma;
 
-  RPU_FN F operator()(F w, M up, const PowerLawCell& c, F xi) const {
+  RPU_FN F mean_step(F w, M up, const PowerLawCell& c) const {
     const F distance = select(up, c.b_max - w, w - c.b_min) / select(c.range > 0.0f, c.range, broadcast(1.0f));
     const F factor = pow_(clip(distance, broadcast(0.0f), broadcast(1.0f)), select(up, c.gamma_up, c.gamma_down));
-    const F step = select(up, c.s_up, -c.s_dn) * factor;
-    return select(c.range > 0.0f, bounded(w + step * (1.0f + sigma * xi), c), w);
+    return select(c.range > 0.0f, select(up, c.s_up, -c.s_dn) * factor, broadcast(0.0f));
+  }
+  RPU_FN F operator()(F w, M up, const PowerLawCell& c, F xi) const {
+    return select(c.range > 0.0f, bounded(w + mean_step(w, up, c) * (1.0f + sigma * xi), c), w);
   }
 };
 
@@ -58,6 +60,7 @@ struct PowStep {
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return power(w, up, c, xi); }
+  RPU_FN F mean_step(F w, M up, const Cell& c) const { return power.mean_step(w, up, c); }
   RPU_FN void moments(F&, F&, M, const Cell&) const {}
 
   template <class Draws> RPU_FN void extra_fields(const Params& p, const F*, const Draws& draw, F* out) const {

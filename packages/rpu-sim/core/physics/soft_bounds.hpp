@@ -14,6 +14,7 @@ struct SoftBounds {
   using Cell = LinearCell;
   static constexpr int kExtraFields = 0;
   static constexpr bool kStateIndependent = false;
+  static constexpr bool kMoments = true;
 
   AffinePulse affine;
   bool reverse_up, reverse_down;
@@ -36,6 +37,7 @@ struct SoftBounds {
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }
+  RPU_FN F flow(F w, M up, const Cell& c, F n) const { return affine.flow(w, up, c, n); }
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const { affine.moments(mean, variance, up, c); }
 
   template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}

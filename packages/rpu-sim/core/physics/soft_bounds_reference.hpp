@@ -28,6 +28,7 @@ struct SoftBoundsReference {
   enum Extra { kReference = kBaseFields, kEnd };
   static constexpr int kExtraFields = kEnd - kBaseFields;
   static constexpr bool kStateIndependent = false;
+  static constexpr bool kMoments = true;
 
   AffinePulse affine;
 
@@ -45,6 +46,7 @@ struct SoftBoundsReference {
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }
+  RPU_FN F flow(F w, M up, const Cell& c, F n) const { return affine.flow(w, up, c, n); }
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const { affine.moments(mean, variance, up, c); }
 
   template <class Draws> RPU_FN void extra_fields(const Params& p, F* base, const Draws& draw, F* out) const {

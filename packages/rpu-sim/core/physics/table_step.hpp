@@ -45,8 +45,24 @@ struct TableStep {
     return (1.0f - row.fraction) * low + row.fraction * high;
   }
 
+  RPU_FN NodePosition row_at(F w, const Cell& c) const {
+    return node_position((w - c.b_min) * c.rows_per_weight - 0.5f, rows);
+  }
+
+  /// Mean over u: the trapezoidal rule is exact, because T is linear between the quantiles.
+  RPU_FN F mean(const float* table, const NodePosition& row) const {
+    F sum{};
+    for (int32_t j = 0; j + 1 < columns; ++j) sum = sum + quantile(table, row, {I{} + j, broadcast(0.5f)});
+    return sum / static_cast<float>(columns - 1);
+  }
+
+  RPU_FN F mean_step(F w, M up, const Cell& c) const {
+    const NodePosition row = row_at(w, c);
+    return select(up, c.s_up * mean(up_table, row), c.s_dn * mean(down_table, row));
+  }
+
   RPU_FN F pulse(F w, M up, const Cell& c, F u) const {
-    const NodePosition row = node_position((w - c.b_min) * c.rows_per_weight - 0.5f, rows);
+    const NodePosition row = row_at(w, c);
     const NodePosition column = node_position(u * static_cast<float>(columns - 1), columns);
     const F rise = c.s_up * quantile(up_table, row, column), fall = c.s_dn * quantile(down_table, row, column);
     return bounded(w + select(up, rise, fall), c);

@@ -23,13 +23,15 @@ const void* Device::params() const {
 }
 
 Cells::Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Weights> visible,
-             float write_noise)
+             float write_noise, std::optional<Counts> counts)
     : weights_(std::move(weights)), fields_(std::move(fields)), reference_(reference), visible_(std::move(visible)),
-      write_noise_(write_noise) {
+      write_noise_(write_noise), counts_(std::move(counts)) {
   if (visible_ && (visible_->shape(0) != weights_.shape(0) || visible_->shape(1) != weights_.shape(1)))
     throw Error(ErrorKind::Shape, "stored and visible weights must have the same shape");
   if (reference < -1 || reference >= static_cast<int>(fields_.size()))
     throw Error(ErrorKind::Shape, "reference must be the number of a field, or -1");
+  if (counts_ && (counts_->shape(0) != 2 || counts_->shape(1) != weights_.shape(0) || counts_->shape(2) != weights_.shape(1)))
+    throw Error(ErrorKind::Shape, "pulse counts must have shape [2, out, in]");
   if (fields_.size() < kBaseFields || fields_.size() > kMaxFields)
     throw Error(ErrorKind::Shape, "a tile has between 7 and 12 arrays of cell parameters");
   for (const Weights& f : fields_) {
@@ -61,6 +63,11 @@ CellFields Cells::fields() const {
   return out;
 }
 
+CellCounts Cells::counts() const {
+  if (!counts_) return {nullptr, nullptr};
+  return {counts_->data(), counts_->data() + weights_.size()};
+}
+
 ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name) {
   if (static_cast<int64_t>(samples.shape(1)) != width)
     throw Error(ErrorKind::Shape, std::string(name) + " has " + std::to_string(samples.shape(1)) +
@@ -87,9 +94,10 @@ void bind_cells(nb::module_& m) {
   nb::class_<Device>(m, "Device", "Kind and parameters of a pulsed device.")
       .def(nb::init<nb::handle>(), nb::arg("dataclass"));
   nb::class_<Cells>(m, "Cells", "Borrowed view of the weights and per-cell parameters of a tile.")
-      .def(nb::init<Weights, std::vector<Weights>, int, std::optional<Weights>, float>(),
+      .def(nb::init<Weights, std::vector<Weights>, int, std::optional<Weights>, float, std::optional<Counts>>(),
            nb::arg("weights").noconvert(), nb::arg("fields").noconvert(), nb::arg("reference") = -1,
-           nb::arg("visible").noconvert() = nb::none(), nb::arg("write_noise") = 0.0f);
+           nb::arg("visible").noconvert() = nb::none(), nb::arg("write_noise") = 0.0f,
+           nb::arg("counts").noconvert() = nb::none());
 
   m.def("populate", [](const Device& device, const Cells& cells, uint64_t seed) {
     const nb::gil_scoped_release unlocked;

@@ -27,27 +27,52 @@ struct UpdateSpec {
   params::UpdateParameters parameters;
 };
 
-nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec, const Samples& x, const Samples& d,
-                 double lr, double granularity, uint64_t seed, uint32_t step, uint64_t train_seed, uint32_t train_step,
-                 uint32_t first_sample, const std::optional<Rates>& rates, int drive) {
+/// Samples of several axes: the leading ones count as many as `samples`, the others are the elements of a sample.
+Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
+  std::vector<int64_t> shape, strides;
+  for (size_t axis = 0; axis < x.ndim(); ++axis) {
+    shape.push_back(static_cast<int64_t>(x.shape(axis)));
+    strides.push_back(x.stride(axis));
+  }
+  int leading = 0;
+  for (int64_t counted = 1; counted < samples && leading < static_cast<int>(shape.size()); ++leading)
+    counted *= shape[static_cast<size_t>(leading)];
+  const Windows view(x.data(), static_cast<int>(shape.size()), leading, shape.data(), strides.data());
+  if (view.samples() != samples || view.elements() != width)
+    throw Error(ErrorKind::Shape, "x must have the leading shape of d and " + std::to_string(width) + " elements per sample");
+  return view;
+}
+
+/// An update of these cells, without its pulses.
+PulsedUpdate update_of(const Cells& cells, const Device& device, uint64_t seed, uint32_t step) {
   PulsedUpdate u{};
   u.device = device.kind();
   u.device_params = device.params();
   u.weights = cells.weights();
   u.cells = cells.fields();
+  u.counts = cells.counts();
   u.visible = cells.visible();
   u.write_noise = cells.write_noise();
+  u.seed = seed;
+  u.step = step;
+  return u;
+}
+
+nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec,
+                 const StridedSamples& x, const Samples& d, double lr, double granularity, uint64_t seed, uint32_t step,
+                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates, int drive) {
+  PulsedUpdate u = update_of(cells, device, seed, step);
   u.parameters = spec.parameters;
   u.drive = static_cast<Drive>(drive);
-  u.x = batch_view(x, u.weights.cols, "x");
   u.d = batch_view(d, u.weights.rows, "d");
+  std::optional<Windows> patches;
+  if (x.ndim() == 2) u.x = batch_view(Samples(x), u.weights.cols, "x");
+  else u.x = patches.emplace(windows(x, u.d.rows, u.weights.cols));
   if (u.x.rows != u.d.rows)
     throw Error(ErrorKind::Shape, "x has " + std::to_string(u.x.rows) + " samples but d has " + std::to_string(u.d.rows));
   const FloatEnvironment pinned;  // so that denormal numbers survive the conversion to float
   u.lr = static_cast<float>(lr);
   u.granularity = static_cast<float>(granularity);
-  u.seed = seed;
-  u.step = step;
   u.train_seed = train_seed;
   u.train_step = train_step;
   u.first_sample = first_sample;
@@ -63,15 +88,7 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
 }
 
 nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const Counts& counts, uint64_t seed, uint32_t step) {
-  PulsedUpdate u{};
-  u.device = device.kind();
-  u.device_params = device.params();
-  u.weights = cells.weights();
-  u.cells = cells.fields();
-  u.visible = cells.visible();
-  u.write_noise = cells.write_noise();
-  u.seed = seed;
-  u.step = step;
+  const PulsedUpdate u = update_of(cells, device, seed, step);
   if (static_cast<int64_t>(counts.shape(0)) != u.weights.rows || static_cast<int64_t>(counts.shape(1)) != u.weights.cols)
     throw Error(ErrorKind::Shape, "counts must have the shape of the weights");
   PulseTotals fired;

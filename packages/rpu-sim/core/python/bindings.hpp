@@ -16,6 +16,8 @@ namespace nb = nanobind;
 
 /// A matrix of float32 on the CPU with contiguous rows; never converted, so that writes reach the caller's array.
 using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Counts = nb::ndarray<int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
+using StridedSamples = nb::ndarray<const float, nb::device::cpu>;
 using Samples = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
 
 /// The device at each crosspoint: its kind and parameters, read once from the dataclass.
@@ -36,13 +38,15 @@ class Device {
   ListStorage lists_;
 };
 
-/// Borrowed view of the weights and per-cell parameters of a tile; keeps the caller's arrays alive. With write noise,
-/// the weights are the stored ones, and `visible` is what the array shows.
+/// Borrowed view of the weights, per-cell parameters and, if there are any, pulse counts [2, out, in] of a tile; keeps
+/// the caller's arrays alive. With write noise, the weights are the stored ones, and `visible` is what the array shows.
 class Cells {
  public:
-  Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Weights> visible, float write_noise);
+  Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Weights> visible, float write_noise,
+        std::optional<Counts> counts);
   Matrix weights() const;
   CellFields fields() const;
+  CellCounts counts() const;
   Matrix visible() const;
   bool has_write_noise() const { return visible_.has_value(); }
   float write_noise() const { return write_noise_; }
@@ -53,6 +57,7 @@ class Cells {
   int reference_;
   std::optional<Weights> visible_;
   float write_noise_;
+  std::optional<Counts> counts_;
 };
 
 /// Arguments of a write of all cells; the cells must have write noise.

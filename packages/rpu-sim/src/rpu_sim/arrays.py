@@ -6,8 +6,9 @@ returned in the framework of the input.
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,39 @@ def samples(array: Array, width: int, name: str) -> tuple[Float32, tuple[int, ..
     if width > 1 and (view.strides[1] != 4 or view.strides[0] % 4):
         view = np.ascontiguousarray(view)
     return view, leading
+
+
+def samples_or_windows(array: Array, width: int, leading: tuple[int, ...], name: str) -> Float32:
+    """``array`` as a float32 matrix [batch, width], or as it is where its samples are windows of a larger array.
+
+    Args:
+        array: float32 [*leading, width], or [*leading, *window] with ``width`` elements in a window.
+        width: Elements of a sample.
+        leading: Shape of the batch.
+        name: How messages call it.
+    """
+    view = array if type(array) is np.ndarray else as_numpy(array, name)
+    window = view.shape[len(leading) :]
+    if view.shape[: len(leading)] != leading or (len(window) > 1 and math.prod(window) != width):
+        raise ShapeError(
+            f"{name} has shape {tuple(view.shape)} but d has leading shape {leading}; give one d per {name}, "
+            f"with {width} elements"
+        )
+    if len(window) > 1:
+        whole_elements = view.dtype == np.float32 and not any(stride % 4 for stride in view.strides)
+        if not view.flags.c_contiguous and whole_elements and view.size:
+            return view
+        array = view.reshape(*leading, width)
+    return samples(array, width, name)[0]
+
+
+def blocks(windows: Float32, errors: Float32) -> Iterator[tuple[Float32, Float32]]:
+    """Windows [n, ...] with their errors [batch, out], copied to matrices for one index of the first axis at a time."""
+    if len(errors) % len(windows):  # a single sample, whose window has this axis
+        windows = windows[None]
+    per_block = len(errors) // len(windows)
+    for i, block in enumerate(windows):
+        yield block.reshape(per_block, -1), errors[i * per_block : (i + 1) * per_block]
 
 
 def returner(array: Array) -> Callable[[Float32], Array]:

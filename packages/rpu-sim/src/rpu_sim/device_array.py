@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, state
-from .arrays import Float32
+from .arrays import Float32, blocks
 from .config import Device, FloatingPointDevice, IdealDevice, PulsedDevice, PulseType, UpdateParameters
 from .config.cells import BASE_FIELDS, cell_fields, ideal_fields, write_noise
 from .config.cells import granularity as nominal_step
@@ -60,12 +60,14 @@ class DeviceArray:
         drift: Drift of the stored weights; None without.
         granularity: Nominal weight change of one pulse, 0 without pulses.
         pulses: Up and down pulses fired so far.
+        counts: Those of every crosspoint, int64 [2, out, in], if the device counts them.
     """
 
     def __init__(self, device: Device, weight: Float32, seed: int, steps: dict[str, int]) -> None:
         self.weight = weight
         self.steps = steps
         self.pulses = [0, 0]
+        self.counts: NDArray[np.int64] | None = None
         self.set_seed(seed)
         self._set_device(device)
         self.stored: Float32 = np.empty_like(weight) if self.write_noise > 0.0 else weight
@@ -90,8 +92,12 @@ class DeviceArray:
         self.fields = fields
         names = list(fields)
         reference = names.index("reference") if "reference" in names else -1
+        if not (isinstance(self.device, PulsedDevice) and self.device.count_pulses):
+            self.counts = None
+        elif self.counts is None:
+            self.counts = np.zeros((2, *self.weight.shape), np.int64)
         shown = self.weight if self.hides_state else None
-        self.cells = _core.Cells(self.stored, list(fields.values()), reference, shown, self.write_noise)
+        self.cells = _core.Cells(self.stored, list(fields.values()), reference, shown, self.write_noise, self.counts)
 
     @property
     def hides_state(self) -> bool:
@@ -146,7 +152,7 @@ class DeviceArray:
 
         Args:
             rule: How the change becomes pulses.
-            x: float32 [batch, in].
+            x: float32 [batch, in], or windows of a larger array: [..., *window] with as many elements.
             d: float32 [batch, out].
             lr: Learning rate; negative ascends.
             trains: Address of the pulse trains.
@@ -155,8 +161,8 @@ class DeviceArray:
             drive: Which pulses reach the devices.
         """
         kind = rule.parameters.pulse_type
-        if self.core_device is None or kind in (PulseType.NONE, PulseType.NONE_WITH_DEVICE):
-            self._update_without_pulses(x, d if rates is None else d * rates[:, None], lr, kind)
+        if self.core_device is None or kind is PulseType.NONE:
+            self._update_exactly(x, d if rates is None else d * rates[:, None], lr)
         else:
             up, down = _core.update(
                 self.cells,
@@ -176,6 +182,10 @@ class DeviceArray:
             )
             self.pulses[0] += up
             self.pulses[1] += down
+            if kind is PulseType.NONE_WITH_DEVICE:
+                self._show()
+            elif kind is PulseType.MEAN_FIELD and self.hides_state:
+                self.weight[...] = self.stored  # the mean of what write noise shows
         self.steps["update"] += 1
 
     def fire(self, counts: NDArray[Any]) -> None:
@@ -187,16 +197,14 @@ class DeviceArray:
         self.pulses[1] += down
         self.steps["update"] += 1
 
-    def _update_without_pulses(self, x: Float32, d: Float32, lr: float, kind: PulseType) -> None:
-        if self.core_device is None or kind is PulseType.NONE:
+    def _update_exactly(self, x: Float32, d: Float32, lr: float) -> None:
+        if x.ndim == 2:
             _core.rank_update(self.stored, x, d, lr)
             return
         state.check_samples(x, "x")
         state.check_samples(d, "d")
-        for sample in range(len(x)):  # the bounds act after every sample, as they do on pulses
-            _core.rank_update(self.stored, x[sample : sample + 1], d[sample : sample + 1], lr)
-            _core.clip(self.cells)
-        self._show()
+        for windows, errors in blocks(x, d):
+            _core.rank_update(self.stored, windows, errors, lr)
 
     # -- weights and devices -----------------------------------------------------------------------------------------
 
@@ -305,6 +313,8 @@ class DeviceArray:
         """The arrays that are saved, not copied."""
         fields = {f"cell.{name}": values for name, values in (self.fields | self._memory()).items()}
         counts = {"pulses": np.array(self.pulses, np.int64)}
+        if self.counts is not None:
+            counts[state.COUNTS] = self.counts
         return {"weight": self.weight, **fields, **state.step_counters(self.steps), **counts}
 
     def _memory(self) -> dict[str, NDArray[Any]]:
@@ -319,6 +329,8 @@ class DeviceArray:
             where = prefix + name
             if name == "pulses":
                 state.check_integers(arrays[where], (2,), where)
+            elif name == state.COUNTS:
+                state.check_integers(arrays[where], (2, *shape), where)
             elif name.startswith("step."):
                 state.check_integers(arrays[where], (), where)
             else:
@@ -337,6 +349,8 @@ class DeviceArray:
         self._borrow({name: held[name] for name in self.fields})
         self.steps |= {kind: int(arrays[f"{prefix}step.{kind}"]) for kind in self.steps}
         self.pulses = [int(n) for n in arrays[prefix + "pulses"]]
+        if self.counts is not None:
+            self.counts[...] = arrays[prefix + state.COUNTS]
 
 
 def device_below(device: Any, update: UpdateParameters) -> Any:

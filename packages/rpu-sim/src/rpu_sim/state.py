@@ -9,34 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import PulseType, RPUConfigBase, from_dict, to_dict
-from .config.base import walk
-from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+from .config import RPUConfigBase, from_dict, to_dict
+from .errors import DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
 FORMAT = "rpu_sim.tile"
 VERSION = 1
-PULSE_TYPES = (
-    PulseType.NONE,
-    PulseType.NONE_WITH_DEVICE,
-    PulseType.STOCHASTIC_COMPRESSED,
-    PulseType.STOCHASTIC,
-    PulseType.DETERMINISTIC_IMPLICIT,
-)
-
-
-def check_supported(config: Any) -> None:
-    """Refuse what the configuration can say but this version does not simulate."""
-    for part in walk(config.device):
-        _check_device(part)
-    update = getattr(config, "update", None)
-    if update is not None and update.pulse_type not in PULSE_TYPES:
-        known = ", ".join(p.name for p in PULSE_TYPES)
-        raise ConfigError(f"pulse type {update.pulse_type.name} is not available in this version; use one of {known}")
-
-
-def _check_device(device: Any) -> None:
-    if getattr(device, "count_pulses", False):
-        raise ConfigError("pulses are counted per tile (Tile.pulse_counts), not per device; set count_pulses to False")
+COUNTS = "pulses.cell"  # up and down pulses of every crosspoint, int64 [2, out, in]
 
 
 def check_finite(value: float, name: str) -> None:
@@ -60,8 +38,8 @@ def check_array(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None
 
 
 def check_samples(values: NDArray[Any], name: str) -> None:
-    """Raise unless every element of a batch is finite."""
-    if not np.isfinite(values).all():
+    """Raise unless every element of a batch, which may be windows of a smaller array, is finite."""
+    if not all(np.isfinite(part).all() for part in (values if values.ndim > 2 else [values])):
         raise NonFiniteError(f"{name} contains NaN or infinity; the weights were left unchanged")
 
 

@@ -12,9 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, periphery, programming, state
-from .arrays import Array, Float32, as_numpy, framework_of, mark_written, returner, samples, state_array
+from .arrays import (
+    Array,
+    Float32,
+    as_numpy,
+    framework_of,
+    mark_written,
+    returner,
+    samples,
+    samples_or_windows,
+    state_array,
+)
 from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
-from .device_array import STEP_MASK, PulseRule, Trains, device_below
+from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_below
 from .errors import ConfigError, RpuError, ShapeError, StateError
 from .seeds import derive_seed
 from .streams import Stream
@@ -82,7 +92,6 @@ class Tile:
             raise ConfigError(f"a tile needs an RPU configuration such as SingleRPUConfig, not {type(config).__name__}")
         frozen = config.frozen_copy()
         frozen.check()
-        state.check_supported(frozen)
         self.rpu_config: Any = frozen
         self._rule = PulseRule(getattr(frozen, "update", UpdateParameters()))
         self._io = {"forward": periphery.io_of(frozen, "forward"), "backward": periphery.io_of(frozen, "backward")}
@@ -156,6 +165,23 @@ class Tile:
         """Pulses fired since the tile was made, summed over all crosspoints."""
         return PulseCounts(*self._cells.pulses)
 
+    def cell_pulse_counts(self) -> dict[str, Array]:
+        """Pulses that each crosspoint got since the tile was made: ``"up"`` and ``"down"``, int64 [out_size, in_size].
+
+        For cells of several devices, a pair for each device that counts, below the name it has in `state_dict`.
+
+        Raises:
+            ConfigError: unless the device was made with ``count_pulses=True``.
+        """
+        held = self._cells.state()
+        counts = {}
+        for name in (name for name in held if name.endswith(state.COUNTS)):
+            for direction, values in zip(("up", "down"), held[name].copy(), strict=True):
+                counts[name.removesuffix(state.COUNTS) + direction] = state_array(values, self._framework)
+        if not counts:
+            raise ConfigError("pulses of single crosspoints are not counted; make the device with count_pulses=True")
+        return counts
+
     def __repr__(self) -> str:
         return f"Tile({self.out_size}, {self.in_size}, {self.rpu_config}, seed={self.seed})"
 
@@ -207,7 +233,9 @@ class Tile:
         """Change the weights in place towards W - lr * sum over samples of d x^T, by pulses of the devices.
 
         Args:
-            x: float32 [..., in_size].
+            x: float32 [..., in_size], or [..., *window] with in_size elements in a window: a strided view, such as that
+                of ``numpy.lib.stride_tricks.sliding_window_view`` or ``torch.Tensor.unfold``, is read in place, so
+                that the overlapping patches of a convolution are never copied as a whole.
             d: float32 [..., out_size] with the same leading shape.
             lr: Learning rate; negative ascends, 0 does nothing.
             sample_offset: Global index of the first sample.
@@ -215,10 +243,10 @@ class Tile:
         Raises:
             NonFiniteError: if ``x``, ``d`` or ``lr`` is not finite; the weights are unchanged then.
         """
-        x_view, x_leading = samples(x, self.in_size, "x")
-        d_view, d_leading = samples(d, self.out_size, "d")
-        if x_leading != d_leading:
-            raise ShapeError(f"x has leading shape {x_leading} but d has {d_leading}; give one d per x")
+        d_view, leading = samples(d, self.out_size, "d")
+        x_view = samples_or_windows(x, self.in_size, leading, "x")
+        if x_view.ndim > 2 and not isinstance(self._cells, DeviceArray):  # cells cut a batch where they transfer
+            x_view = np.ascontiguousarray(x_view).reshape(-1, self.in_size)
         state.check_finite(lr, "lr")
         if lr == 0.0:
             return
@@ -265,7 +293,7 @@ class Tile:
 
         Returns:
             float32 [out_size, in_size] in the framework of the tile. The call counts as one forward call and leaves no
-            other trace.
+            other trace. NumPy's LAPACK solves the fit, so other machines may round it differently.
 
         Raises:
             ShapeError: if ``x_values`` does not span the inputs.
@@ -412,8 +440,8 @@ class Tile:
     def state_dict(self) -> dict[str, Array]:
         """A copy of the whole state as named arrays; a tile made from it continues bit for bit.
 
-        Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, and ``meta`` (JSON
-        as uint8).
+        Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, ``meta`` (JSON as
+        uint8) and, with ``count_pulses``, ``pulses.cell``.
         """
         arrays = {name: values.copy() for name, values in (self._cells.state() | self._buffers).items()}
         arrays |= {"seed": state.signed(self.seed), "meta": state.encode_meta(self.rpu_config)}

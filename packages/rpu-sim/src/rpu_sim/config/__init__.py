@@ -42,6 +42,7 @@ from .devices import (
 from .enums import (
     AnalogMVType,
     BoundManagementType,
+    CycleNoiseType,
     NoiseManagementType,
     PulseType,
     RPUDataType,
@@ -74,6 +75,7 @@ __all__ = [
     "ChoppedTransferCompound",
     "ConfigBase",
     "ConstantStepDevice",
+    "CycleNoiseType",
     "Device",
     "DifferenceUnitCell",
     "DigitalRankUpdateCell",

@@ -22,6 +22,14 @@ class PulseType(IndexedEnum):
     NONE_WITH_DEVICE = "NoneWithDevice"
     MEAN_COUNT = "MeanCount"
     DETERMINISTIC_IMPLICIT = "DeterministicImplicit"
+    MEAN_FIELD = "MeanField"
+
+
+class CycleNoiseType(IndexedEnum):
+    """How the cycle-to-cycle noise of the pulses of one update is drawn."""
+
+    PER_PULSE = "PerPulse"
+    PER_UPDATE = "PerUpdate"
 
 
 class NoiseManagementType(IndexedEnum):

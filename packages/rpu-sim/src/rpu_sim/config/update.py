@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .base import ConfigBase, param, require
-from .enums import PulseType
+from .enums import CycleNoiseType, PulseType
 
 
 @dataclass
@@ -22,6 +22,10 @@ class UpdateParameters(ConfigBase):
     sto_round: bool = param(False, "Round probabilities stochastically when a resolution is set.")
     update_bl_management: bool = param(True, "Shorten the train of each sample to what its update needs.")
     update_management: bool = param(True, "Balance the pulse probabilities of x and d.")
+    noise: CycleNoiseType = param(
+        CycleNoiseType.PER_PULSE,
+        "Draw cycle noise for every pulse, or approximately for all pulses of an update from their mean and variance.",
+    )
     um_grad_scale: float = param(1.0, "Factor on the largest ``|d|`` used by the balance.")
 
     def check(self) -> None:

@@ -6,12 +6,27 @@ bit. Use it to read what the simulator does, and to test a new kernel.
 
 from __future__ import annotations
 
-from . import array, cells, devices, fmath, mvm, philox, population, time_slices, trains, transfer, update, weight_ops
+from . import (
+    array,
+    cells,
+    devices,
+    flow,
+    fmath,
+    mvm,
+    philox,
+    population,
+    time_slices,
+    trains,
+    transfer,
+    update,
+    weight_ops,
+)
 
 __all__ = [
     "array",
     "cells",
     "devices",
+    "flow",
     "fmath",
     "mvm",
     "philox",

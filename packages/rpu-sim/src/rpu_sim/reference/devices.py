@@ -82,11 +82,13 @@ def affine_step(p: Any, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32
     return bounded(w + (mean + noise), cell)
 
 
-def affine_moments(p: PulsedDevice, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
-    """Mean and variance of the weight after one more pulse with additive noise, away from the bounds."""
-    gain = f32(1) + signed(up, cell["slope_up"], cell["slope_down"])
-    spread = signed(up, cell["dwmin_up"], cell["dwmin_down"]) * f32(p.dw_min_std)
-    return mean + affine_mean_step(mean, up, cell), gain * gain * variance + spread * spread
+def affine_moments(p: Any, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
+    """Mean and variance of the weight after one more pulse, away from the bounds."""
+    step, slope_ = (signed(up, cell[f"{name}_up"], cell[f"{name}_down"]) for name in ("dwmin", "slope"))
+    gain, change = f32(1) + slope_, affine_mean_step(mean, up, cell)
+    spread = (change if p.mult_noise else step) * f32(p.dw_min_std)
+    slope_spread = slope_ * f32(p.dw_min_std) if p.mult_noise else f32(0)
+    return mean + change, (gain * gain + slope_spread * slope_spread) * variance + spread * spread
 
 
 def exp_step(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
@@ -106,13 +108,36 @@ def exp_step(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> 
     return np.where((y > 0) & (cell["max_bound"] > cell["min_bound"]), moved, w)
 
 
-def power_law_step(p: PowerLawStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
-    """A step that is a power of the distance to the bound."""
+def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
+    """Mean and variance of the weight after one more pulse, linearised around the mean."""
+    range_ = cell["max_bound"] - cell["min_bound"]
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        z_per_weight = np.where(range_ > 0, f32(2) * f32(p.a) / range_, f32(0))
+        gamma = np.where(up, f32(p.gamma_up), -f32(p.gamma_down))
+        e = np.where(up, f32(p.A_up), f32(p.A_down)) * exp(gamma * (z_per_weight * mean + f32(p.b)))
+        step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
+        change, bend = (f32(1) - e) * step, -((gamma * z_per_weight) * e) * step
+        amount = change
+        if p.dw_min_std_add != 0 or p.dw_min_std_slope != 0:
+            amount = np.abs(change) + (f32(p.dw_min_std_add) + f32(p.dw_min_std_slope) * np.abs(mean))
+        gain, bend_spread, spread = f32(1) + bend, bend * f32(p.dw_min_std), amount * f32(p.dw_min_std)
+        grown = (gain * gain + bend_spread * bend_spread) * variance + spread * spread
+    moves = (e < 1) & (range_ > 0)
+    return np.where(moves, mean + change, mean), np.where(moves, grown, variance)
+
+
+def power_law_mean_step(w: Float32, up: Any, cell: Cell) -> Float32:
+    """The mean step at weight ``w``."""
     range_ = cell["max_bound"] - cell["min_bound"]
     distance = np.where(up, cell["max_bound"] - w, w - cell["min_bound"]) / np.where(range_ > 0, range_, f32(1))
     factor = power(np.clip(distance, f32(0), f32(1)), np.where(up, cell["gamma_up"], cell["gamma_down"]))
-    step = signed(up, cell["dwmin_up"], cell["dwmin_down"]) * factor
-    return np.where(range_ > 0, bounded(w + step * (f32(1) + f32(p.dw_min_std) * xi), cell), w)
+    return np.where(range_ > 0, signed(up, cell["dwmin_up"], cell["dwmin_down"]) * factor, f32(0))
+
+
+def power_law_step(p: PowerLawStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    """A step that is a power of the distance to the bound."""
+    moved = bounded(w + power_law_mean_step(w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
+    return np.where(cell["max_bound"] - cell["min_bound"] > 0, moved, w)
 
 
 def node_position(t: Float32, nodes: int) -> tuple[NDArray[np.int32], Float32]:
@@ -122,8 +147,8 @@ def node_position(t: Float32, nodes: int) -> tuple[NDArray[np.int32], Float32]:
     return index, inside - index.astype(f32)
 
 
-def piecewise_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
-    """A step interpolated between nodes from bound to bound."""
+def piecewise_mean_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell) -> Float32:
+    """The mean step at weight ``w``."""
     nodes = [np.array(values, f32) for values in (p.piecewise_up, p.piecewise_down)]
     factors = [np.broadcast_to(values[0], w.shape) for values in nodes]
     if len(nodes[0]) > 1:
@@ -132,28 +157,50 @@ def piecewise_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell, xi: 
             t_per_weight = np.where(range_ > 0, f32(len(nodes[0]) - 1) / range_, f32(0))
         i, f = node_position((w - cell["min_bound"]) * t_per_weight, len(nodes[0]))
         factors = [(f32(1) - f) * values[i] + f * values[i + 1] for values in nodes]
-    step = signed(up, cell["dwmin_up"], cell["dwmin_down"]) * np.where(up, *factors)
-    return bounded(w + step * (f32(1) + f32(p.dw_min_std) * xi), cell)
+    return signed(up, cell["dwmin_up"], cell["dwmin_down"]) * np.where(up, *factors)
+
+
+def piecewise_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
+    """A step interpolated between nodes from bound to bound."""
+    return bounded(w + piecewise_mean_step(p, w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
+
+
+def table_quantile(table: Float32, i: Any, f: Float32, j: Any, h: Any) -> Float32:
+    """The quantile at position ``h`` behind column ``j``, between row ``i`` and the next."""
+    low = (f32(1) - h) * table[i, j] + h * table[i, j + 1]
+    if len(table) == 1:
+        return low  # type: ignore[no-any-return]
+    high = (f32(1) - h) * table[i + 1, j] + h * table[i + 1, j + 1]
+    return (f32(1) - f) * low + f * high  # type: ignore[no-any-return]
+
+
+def table_row(rows: int, w: Float32, cell: Cell) -> tuple[NDArray[np.int32], Float32]:
+    """The position of a weight between the rows of a table."""
+    range_ = cell["max_bound"] - cell["min_bound"]
+    with np.errstate(divide="ignore"):
+        rows_per_weight = np.where(range_ > 0, f32(rows) / range_, f32(0))
+    return node_position((w - cell["min_bound"]) * rows_per_weight - f32(0.5), rows)
+
+
+def table_mean_step(p: TableStepDevice, w: Float32, up: Any, cell: Cell) -> Float32:
+    """Mean of the steps of a table."""
+    means = []
+    for table in (np.array(p.step_up, f32), np.array(p.step_down, f32)):
+        i, f = table_row(len(table), w, cell)
+        total = np.zeros_like(w)
+        for j in range(table.shape[1] - 1):
+            total = total + table_quantile(table, i, f, j, f32(0.5))
+        means.append(total / f32(table.shape[1] - 1))
+    return np.where(up, cell["dwmin_up"] * means[0], cell["dwmin_down"] * means[1])
 
 
 def table_step(p: TableStepDevice, w: Float32, up: Any, cell: Cell, u: Float32) -> Float32:
     """A step drawn from a table of quantiles by the uniform number ``u``."""
     tables = [np.array(table, f32) for table in (p.step_up, p.step_down)]
-    rows, columns = tables[0].shape
-    range_ = cell["max_bound"] - cell["min_bound"]
-    with np.errstate(divide="ignore"):
-        rows_per_weight = np.where(range_ > 0, f32(rows) / range_, f32(0))
-    i, f = node_position((w - cell["min_bound"]) * rows_per_weight - f32(0.5), rows)
-    j, h = node_position(u * f32(columns - 1), columns)
-
-    def quantile(table: Float32) -> Float32:
-        low = (f32(1) - h) * table[i, j] + h * table[i, j + 1]
-        if rows == 1:
-            return low
-        high = (f32(1) - h) * table[i + 1, j] + h * table[i + 1, j + 1]
-        return (f32(1) - f) * low + f * high
-
-    rise, fall = cell["dwmin_up"] * quantile(tables[0]), cell["dwmin_down"] * quantile(tables[1])
+    i, f = table_row(len(tables[0]), w, cell)
+    j, h = node_position(u * f32(tables[0].shape[1] - 1), tables[0].shape[1])
+    rise = cell["dwmin_up"] * table_quantile(tables[0], i, f, j, h)
+    fall = cell["dwmin_down"] * table_quantile(tables[1], i, f, j, h)
     return bounded(w + np.where(up, rise, fall), cell)
 
 
@@ -186,4 +233,12 @@ PULSE: dict[type[PulsedDevice], Any] = {
     PowStepReferenceDevice: power_law_step,
     PiecewiseStepDevice: piecewise_step,
     TableStepDevice: table_step,
+}
+
+#: Devices whose moments also serve for ``CycleNoiseType.PER_UPDATE``.
+MOMENTS: dict[type[PulsedDevice], Any] = {
+    LinearStepDevice: affine_moments,
+    SoftBoundsDevice: affine_moments,
+    SoftBoundsReferenceDevice: affine_moments,
+    ExpStepDevice: exp_moments,
 }

@@ -45,6 +45,20 @@ def exp(x: Float32) -> Float32:
     return scaled.view(f32)
 
 
+def expm1_ratio(x: Float32) -> Float32:
+    """(e^x - 1) / x, without cancellation."""
+    e = exp(x)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(e == 1, f32(1), (e - f32(1)) / np.where(np.abs(x) < 1, log(e), x))
+
+
+def log1p_ratio(x: Float32) -> Float32:
+    """log(1 + x) / x, without cancellation; arguments below -1 count as -1."""
+    y = np.maximum(f32(1) + x, f32(1.17549435e-38))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(y == 1, f32(1), log(y) / (y - f32(1)))
+
+
 def tanh(x: Float32) -> Float32:
     """Hyperbolic tangent: a polynomial up to 0.625, then 1 - 2 / (exp(2 |x|) + 1)."""
     a = np.abs(x)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..config import (
-    AffineStepDevice,
     ConstantStepDevice,
+    CycleNoiseType,
     PulsedDevice,
     PulseType,
     TableStepDevice,
@@ -18,7 +19,7 @@ from ..config import (
 from ..config.cells import granularity as nominal_step
 from ..streams import Stream
 from . import philox, trains
-from .devices import PULSE, Cell, affine_moments, is_gaussian, is_noisy, prepare
+from .devices import MOMENTS, PULSE, Cell, is_gaussian, is_noisy, prepare
 from .fmath import f32, normal2, rint
 from .write_noise import PULSED_WRITE, written
 
@@ -51,8 +52,8 @@ def sample_pulses(
     direction = np.where(np.signbit(d)[:, None] ^ np.signbit(x)[None, :] ^ (lr < 0), 1, -1).astype(np.int8)
     if plan.length == 0:
         return []
-    if p.pulse_type is PulseType.DETERMINISTIC_IMPLICIT:
-        counts = implicit_counts(p, plan, x, d, sample, step, key)
+    if p.pulse_type in (PulseType.DETERMINISTIC_IMPLICIT, PulseType.MEAN_COUNT):
+        counts = deterministic_counts(p, plan, x, d, sample, step, key)
         return [np.where(counts > slot, direction, 0).astype(np.int8) for slot in range(plan.length)]
     res = trains.normalised(p.res)
     sides = []
@@ -66,16 +67,21 @@ def sample_pulses(
     return [np.where(df[:, None] & xf[None, :], direction, 0).astype(np.int8) for xf, df in zip(*sides, strict=True)]
 
 
-def implicit_counts(
+def deterministic_counts(
     p: UpdateParameters, plan: trains.Plan, x: Float32, d: Float32, sample: int, step: int, key: int
 ) -> NDArray[np.int64]:
-    """Pulses of each cell for deterministic implicit pulses."""
-    x_res, d_res = trains.normalised(p.x_res_implicit), trains.normalised(p.d_res_implicit)
+    """Pulses of each cell for the pulse types without trains."""
+    counted = p.pulse_type is PulseType.MEAN_COUNT
+    x_res = trains.normalised(p.res if counted else p.x_res_implicit)
+    d_res = trains.normalised(p.res if counted else p.d_res_implicit)
     x_round = trains.rounding_of(p, x_res, x.size, sample, step, Stream.X_ROUND, key)
     d_round = trains.rounding_of(p, d_res, d.size, sample, step, Stream.D_ROUND, key)
-    px = trains.probability(x, plan.x_scale, x_res, x_round)
-    pd = trains.probability(d, plan.d_scale, d_res, d_round)
-    return rint((f32(plan.length) * px)[None, :] * pd[:, None]).astype(np.int64)
+    px = trains.probability(x, plan.x_scale, x_res, x_round)[None, :]
+    pd = trains.probability(d, plan.d_scale, d_res, d_round)[:, None]
+    length = f32(plan.length)
+    if counted:
+        return rint(rint(px * length) * rint(pd * length) / length).astype(np.int64)
+    return rint((length * px) * pd).astype(np.int64)
 
 
 def cycle_noise(
@@ -122,19 +128,27 @@ def merged_counts(
 
 
 def merged_moments(
-    device: AffineStepDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
+    device: PulsedDevice, w: Float32, pulses: Pulses, cell: Cell, xi: Float32
 ) -> tuple[Float32, NDArray[np.bool_]]:
     """Mean and variance pulse by pulse, one draw at the end, and which cells are near a bound."""
     mean, variance = w, np.zeros_like(w)
     high, low, widest = mean, mean, variance
     for slot in pulses:
-        m, v = affine_moments(device, mean, variance, slot > 0, cell)
+        m, v = MOMENTS[type(device)](device, mean, variance, slot > 0, cell)
         mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
         high, low, widest = np.maximum(high, mean), np.minimum(low, mean), np.maximum(widest, variance)
     margin = BOUND_MARGIN * np.sqrt(widest)
     near = ((high + margin) > cell["max_bound"]) | ((low - margin) < cell["min_bound"])
     spread: Float32 = np.sqrt(variance)
     return mean + spread * xi, near
+
+
+class Pulsed(NamedTuple):
+    """New weights, and the pulses [out, in] that every cell got, up and down."""
+
+    weights: Float32
+    up: NDArray[np.int64]
+    down: NDArray[np.int64]
 
 
 def update(
@@ -155,8 +169,8 @@ def update(
     granularity: float | None = None,
     rates: Float32 | None = None,
     drive: int = 0,
-) -> tuple[Float32, int, int]:
-    """New weights, and the numbers of up and down pulses, of one update call with x [batch, in] and d [batch, out].
+) -> Pulsed:
+    """One update call with x [batch, in] and d [batch, out].
 
     With write noise the weights are the stored ones, and ``visible`` is what the array shows, changed in place. An
     array of a cell takes its trains from another key and step; ``rates`` are factors on the learning rate of each
@@ -169,7 +183,7 @@ def update(
     address = (step if train_step is None else train_step, key if train_key is None else train_key)
     cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
     per_chunk = samples_per_chunk(p, max((abs(v) for v in lrs), default=0.0), g, *w.shape)
-    up = down = 0
+    up, down = np.zeros(w.shape, np.int64), np.zeros(w.shape, np.int64)
     for chunk, first in enumerate(range(0, len(x), per_chunk)):
         pulses: Pulses = []
         for b in range(first, min(first + per_chunk, len(x))):
@@ -178,31 +192,29 @@ def update(
             pulses = [(slot == (1 if drive == 1 else -1)).astype(np.int8) for slot in pulses]
         if not pulses:
             continue
-        up += sum(int((slot > 0).sum()) for slot in pulses)
-        down += sum(int((slot < 0).sum()) for slot in pulses)
-        w = _update_chunk(w, pulses, cell, device, chunk, step, key)
+        up += np.sum([slot > 0 for slot in pulses], axis=0)
+        down += np.sum([slot < 0 for slot in pulses], axis=0)
+        w = _update_chunk(w, pulses, cell, device, p.noise, chunk, step, key)
         if visible is not None:
             touched = np.any([slot != 0 for slot in pulses], axis=0)
             shown = written(device, w, step, key, draw=PULSED_WRITE, chunk=chunk)
             visible[...] = np.where(touched, shown, visible)
-    return w, up, down
+    return Pulsed(w, up, down)
 
 
-def fire(
-    w: Float32, cells: Cell, device: PulsedDevice, counts: NDArray[np.int32], *, key: int, step: int
-) -> tuple[Float32, int, int]:
-    """New weights, and the numbers of up and down pulses, after ``counts`` pulses of each cell, positive ones up."""
+def fire(w: Float32, cells: Cell, device: PulsedDevice, counts: NDArray[np.int32], *, key: int, step: int) -> Pulsed:
+    """``counts`` pulses of each cell, positive ones up."""
     device = device.resolved()
     cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
     slots = np.abs(counts).max(initial=0)
     pulses = [np.where(np.abs(counts) > slot, np.sign(counts), 0).astype(np.int8) for slot in range(slots)]
     if pulses:
-        w = _update_chunk(w, pulses, cell, device, 0, step, key)
-    return w, int(counts[counts > 0].sum()), int(-counts[counts < 0].sum())
+        w = _update_chunk(w, pulses, cell, device, CycleNoiseType.PER_PULSE, 0, step, key)
+    return Pulsed(w, np.maximum(counts, 0).astype(np.int64), np.maximum(-counts, 0).astype(np.int64))
 
 
 def _update_chunk(
-    w: Float32, pulses: Pulses, cell: Cell, device: PulsedDevice, chunk: int, step: int, key: int
+    w: Float32, pulses: Pulses, cell: Cell, device: PulsedDevice, noise: CycleNoiseType, chunk: int, step: int, key: int
 ) -> Float32:
     rows, columns = w.shape
     xi = np.zeros_like(w)
@@ -210,7 +222,7 @@ def _update_chunk(
         xi = philox.normals(rows, columns, step, Stream.CYCLE_MERGED, 0, key, sample=chunk)
     if isinstance(device, ConstantStepDevice):
         merged, near = merged_counts(device, w, pulses, cell, xi)
-    elif is_gaussian(device):
+    elif is_gaussian(device) or (noise is CycleNoiseType.PER_UPDATE and type(device) in MOMENTS):
         merged, near = merged_moments(device, w, pulses, cell, xi)
     else:
         return one_by_one(device, w, pulses, cell, chunk, step, key)

@@ -1,6 +1,6 @@
 """Learning algorithms program a 20 x 20 layer: the study of figure 4 of Rasch, Carta, Fagbohungbe and Gokmen.
 
-    python weight_programming.py --help
+`nox -s repro -- training` prints the table and writes it with a figure.
 
 A layer W on simulated devices learns the layer W* from inputs x ~ N(0, 1) by stochastic gradient descent on
 |W x - W* x|^2 / (2 n). Fast devices have about 20 states, and each has a reference that misses its symmetry point by

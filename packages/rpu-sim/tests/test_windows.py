@@ -1,0 +1,110 @@
+"""Updates with windows of larger arrays, as in a convolution: the same bits as with copied patches."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from exact import DEVICES, assert_same_bits
+from numpy.lib.stride_tricks import sliding_window_view
+
+from rpu_sim import Tile
+from rpu_sim import config as c
+from rpu_sim.errors import NonFiniteError, ShapeError
+
+CHANNELS, KERNEL, OUT = 3, (3, 2), 5
+IN = CHANNELS * KERNEL[0] * KERNEL[1]
+
+
+def patches(stride: int = 1, images: int = 2, seed: int = 0) -> np.ndarray:
+    """Windows [images, rows, columns, channels, *KERNEL] of padded images, nothing copied."""
+    image = np.random.default_rng(seed).standard_normal((images, CHANNELS, 8, 7)).astype(np.float32)
+    padded = np.pad(image, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    found = sliding_window_view(padded, KERNEL, axis=(2, 3))[:, :, ::stride, ::stride]
+    return found.transpose(0, 2, 3, 1, 4, 5)
+
+
+def errors(x: np.ndarray, seed: int = 1) -> np.ndarray:
+    return (0.2 * np.random.default_rng(seed).standard_normal((*x.shape[:3], OUT))).astype(np.float32)
+
+
+def both(config: c.SingleRPUConfig, x: np.ndarray) -> tuple[Tile, Tile]:
+    """A tile updated with windows, one with copied patches."""
+    tiles = Tile(OUT, IN, config, seed=3), Tile(OUT, IN, config, seed=3)
+    tiles[0].update(x, errors(x), 0.03)
+    tiles[1].update(np.ascontiguousarray(x).reshape(*x.shape[:3], IN), errors(x), 0.03)
+    return tiles
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("pulse_type", c.PulseType)
+def test_windows_are_the_patches(isa: str, threads: int, pulse_type: c.PulseType, stride: int) -> None:
+    update = c.UpdateParameters(pulse_type=pulse_type, desired_bl=200)  # several chunks of samples
+    in_place, copied = both(c.SingleRPUConfig(device=DEVICES["soft"], update=update), patches(stride))
+    assert_same_bits(in_place.weights, copied.weights, "weights")
+    assert in_place.pulse_counts == copied.pulse_counts
+    assert (in_place.weights != Tile(OUT, IN, in_place.rpu_config.mutable_copy(), seed=3).weights).any()
+
+
+def test_floating_point() -> None:
+    in_place, copied = both(c.FloatingPointRPUConfig(), patches())
+    assert_same_bits(in_place.weights, copied.weights, "weights")
+
+
+def test_one_window_is_one_sample() -> None:
+    x, d = patches()[0, 0, 0], np.linspace(-1, 1, OUT, dtype=np.float32)
+    for config in (c.SingleRPUConfig(), c.FloatingPointRPUConfig()):
+        in_place, copied = Tile(OUT, IN, config, seed=3), Tile(OUT, IN, config, seed=3)
+        in_place.update(x, d, 0.03)
+        copied.update(x.reshape(IN), d, 0.03)
+        assert_same_bits(in_place.weights, copied.weights, "weights")
+
+
+def test_dilated_and_flipped_windows() -> None:
+    x = patches()[:, ::-1, :, :, :, ::-1]
+    in_place, copied = both(c.SingleRPUConfig(), x)
+    assert_same_bits(in_place.weights, copied.weights, "weights")
+
+
+def test_torch_unfold() -> None:
+    torch = pytest.importorskip("torch", reason="needs torch")
+    image = torch.randn(2, CHANNELS, 8, 7, generator=torch.Generator().manual_seed(0))
+    x = image.unfold(2, KERNEL[0], 1).unfold(3, KERNEL[1], 1).permute(0, 2, 3, 1, 4, 5)
+    d = torch.randn(*x.shape[:3], OUT, generator=torch.Generator().manual_seed(1))
+    unfolded = torch.nn.functional.unfold(image, KERNEL).transpose(1, 2).contiguous()
+    in_place, copied = (Tile(OUT, IN, seed=3, like=image) for _ in range(2))
+    in_place.update(x, d, 0.03)
+    copied.update(unfolded, d.reshape(2, -1, OUT), 0.03)
+    assert torch.equal(in_place.weights, copied.weights)
+
+
+@pytest.mark.parametrize("config", [c.SingleRPUConfig(), c.FloatingPointRPUConfig()], ids=["pulsed", "exact"])
+def test_bad_windows_change_nothing(config: c.RPUConfig) -> None:
+    tile = Tile(OUT, IN, config, seed=3)
+    before = tile.get_weights()
+    x = patches()
+    with pytest.raises(ShapeError, match="one d per x"):
+        tile.update(x, errors(x)[:1], 0.03)
+    with pytest.raises(ShapeError):
+        tile.update(x[..., :1], errors(x), 0.03)
+    broken = x.copy().transpose(0, 1, 2, 3, 5, 4)[..., ::-1].transpose(0, 1, 2, 3, 5, 4)
+    broken[-1, -1, -1, 0, 0, 0] = np.nan
+    with pytest.raises(NonFiniteError, match="x contains"):
+        tile.update(broken, errors(x), 0.03)
+    assert (tile.weights == before).all()
+    assert tile.steps["update"] == 0
+
+
+def test_patches_are_not_copied_as_a_whole() -> None:
+    """A copy of the patches would take 81 MB; NumPy's allocations are traced, the core's buffers hold one chunk."""
+    image = np.zeros((1, 32, 202, 352), np.float32)
+    x = sliding_window_view(image, (3, 3), axis=(2, 3)).transpose(0, 2, 3, 1, 4, 5)
+    d = np.zeros((*x.shape[:3], 1), np.float32)
+    tile = Tile(1, 288)
+    tracemalloc.start()
+    tile.update(x, d, 0.1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert x.size * 4 > 80e6
+    assert peak < 1e6
