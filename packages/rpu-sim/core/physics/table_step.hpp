@@ -39,9 +39,9 @@ struct TableStep {
   }
 
   RPU_FN F quantile(const float* table, const NodePosition& row, const NodePosition& column) const {
-    const F low = interpolated(table, {row.index * columns + column.index, column.fraction});
+    const F low = interpolated(table, rows * columns, {row.index * columns + column.index, column.fraction});
     if (rows == 1) return low;
-    const F high = interpolated(table, {(row.index + 1) * columns + column.index, column.fraction});
+    const F high = interpolated(table, rows * columns, {(row.index + 1) * columns + column.index, column.fraction});
     return (1.0f - row.fraction) * low + row.fraction * high;
   }
 

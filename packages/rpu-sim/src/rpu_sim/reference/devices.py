@@ -129,15 +129,16 @@ def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cel
 def power_law_mean_step(w: Float32, up: Any, cell: Cell) -> Float32:
     """The mean step at weight ``w``."""
     range_ = cell["max_bound"] - cell["min_bound"]
-    distance = np.where(up, cell["max_bound"] - w, w - cell["min_bound"]) / np.where(range_ > 0, range_, f32(1))
+    with np.errstate(divide="ignore"):
+        per_range = np.where(range_ > 0, f32(1) / range_, f32(0))
+    distance = np.where(up, cell["max_bound"] - w, w - cell["min_bound"]) * per_range
     factor = power(np.clip(distance, f32(0), f32(1)), np.where(up, cell["gamma_up"], cell["gamma_down"]))
-    return np.where(range_ > 0, signed(up, cell["dwmin_up"], cell["dwmin_down"]) * factor, f32(0))
+    return signed(up, cell["dwmin_up"], cell["dwmin_down"]) * factor
 
 
 def power_law_step(p: PowerLawStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
     """A step that is a power of the distance to the bound."""
-    moved = bounded(w + power_law_mean_step(w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
-    return np.where(cell["max_bound"] - cell["min_bound"] > 0, moved, w)
+    return bounded(w + power_law_mean_step(w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
 
 
 def node_position(t: Float32, nodes: int) -> tuple[NDArray[np.int32], Float32]:
