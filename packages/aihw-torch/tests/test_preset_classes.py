@@ -87,7 +87,9 @@ def test_a_preset_is_an_ordinary_configuration() -> None:
     plain = to_dict(preset)
     assert (plain["class"], plain["device"]["dw_min"]) == ("SingleRPUConfig", 0.5)
     loaded = from_dict(json.loads(json.dumps(plain)))
-    assert all(getattr(loaded, f.name) == getattr(preset, f.name) for f in dataclasses.fields(loaded) if f.name != "device")
+    assert all(
+        getattr(loaded, f.name) == getattr(preset, f.name) for f in dataclasses.fields(loaded) if f.name != "device"
+    )
     assert presets.EcRamPresetDevice(dw_min=0.1).dw_min == 0.1
     assert presets.EcRamPreset is presets.preset_class("EcRamPreset")
 
