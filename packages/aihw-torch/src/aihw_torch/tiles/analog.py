@@ -126,9 +126,7 @@ class AnalogTile(TileModule):
         """Return s W x with the noise of the forward call number `step`."""
         threads.follow_torch()
         try:
-            y: Tensor = self.tile.forward(
-                x, step=step, sample_offset=self.sample_offset(x), evaluate=not self.training
-            )
+            y: Tensor = self.tile.forward(x, step=step, sample_offset=self.sample_offset(x), evaluate=not self.training)
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
