@@ -1,4 +1,4 @@
-"""Programming, one drift and a read of 11 M weights in a fresh process: `python -m benchmarks.programming LIBRARY GENERATOR`.
+"""Programming, one drift and a read of 11 M weights: `python -m benchmarks.programming LIBRARY GENERATOR`.
 
 Prints JSON: seconds of the clock given, and memory in units of the weights: what the state adds, and the most that
 programming and reading ever add.

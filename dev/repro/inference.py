@@ -166,7 +166,12 @@ def main() -> None:
     """Print everything, write the figure, and exit with an error if hardware-aware training does not win."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--chips", type=int, default=25, help="number of chips (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=40, help="of the digital training; twice as many hardware-aware (default: %(default)s)")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=40,
+        help="of the digital training; twice as many hardware-aware (default: %(default)s)",
+    )
     figure = Path(__file__).parents[2] / "docs" / "figures" / "drift_of_digits.svg"
     parser.add_argument("--figure", type=Path, default=figure, help="where to write the figure")
     arguments = parser.parse_args()

@@ -87,7 +87,9 @@ def test_a_preset_is_an_ordinary_configuration() -> None:
     plain = to_dict(preset)
     assert (plain["class"], plain["device"]["dw_min"]) == ("SingleRPUConfig", 0.5)
     loaded = from_dict(json.loads(json.dumps(plain)))
-    assert all(getattr(loaded, f.name) == getattr(preset, f.name) for f in dataclasses.fields(loaded) if f.name != "device")
+    assert all(
+        getattr(loaded, f.name) == getattr(preset, f.name) for f in dataclasses.fields(loaded) if f.name != "device"
+    )
     assert presets.EcRamPresetDevice(dw_min=0.1).dw_min == 0.1
     assert presets.EcRamPreset is presets.preset_class("EcRamPreset")
 
@@ -121,7 +123,7 @@ def test_noise_models_have_the_values_of_the_classes() -> None:
 
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(AttributeError, match="did you mean EcRamPreset"):
-        presets.EcRamPrest
+        _ = presets.EcRamPrest
     with pytest.raises(PresetError, match="did you mean TikiTakaEcRamPreset"):
         presets.preset_class("TikitakaEcramPreset")
     with pytest.raises(PresetError, match="is of the kind 'noise'"):

@@ -51,7 +51,10 @@ def test_summary_counts():
     tiles = info.tiles_summary_dict()
     assert tiles["0.analog_module"]["utilization"] == pytest.approx(100 * 18 * 4 / (32 * 16))
     assert tiles["4.analog_module.array.0.0"]["is_mapped"]
-    assert (tiles["4.analog_module.array.0.0"]["log_in_size"], tiles["4.analog_module.array.0.0"]["phy_in_size"]) == (18, 32)
+    assert (tiles["4.analog_module.array.0.0"]["log_in_size"], tiles["4.analog_module.array.0.0"]["phy_in_size"]) == (
+        18,
+        32,
+    )
     text = str(info)
     assert "2 analog layers on 5 tiles" in text
     assert "5x2x5x5" in text
@@ -153,9 +156,9 @@ def test_expected_pulses():
 
 def test_gradients_that_cannot_move_a_device_warn():
     layer = AnalogLinear(2, 1, False, SingleRPUConfig(device=ConstantStepDevice(dw_min=0.1)))
-    with pytest.warns(UserWarning, match=r"no device of analog_module gets more than 0\.02 pulses.*learning rate"):
-        with explain(layer, lr=0.001):
-            layer(torch.tensor([[2.0, 1.0]])).sum().backward()
+    sentence = r"no device of analog_module gets more than 0\.02 pulses.*learning rate"
+    with pytest.warns(UserWarning, match=sentence), explain(layer, lr=0.001):
+        layer(torch.tensor([[2.0, 1.0]])).sum().backward()
 
 
 def test_explain_removes_its_hooks_and_changes_nothing():

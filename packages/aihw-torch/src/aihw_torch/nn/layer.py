@@ -124,19 +124,21 @@ class AnalogLayer(AnalogLayerBase):
         own = self._parameters.get("bias")
         return self._from_matrix(weight), bias if own is None else own.detach().clone()
 
-    @property
-    def weight(self) -> Any:
+    def _weight(self) -> Any:
         """The weight of the tile, a parameter (see `PulsedWeight`); of several tiles, the assembled matrix, a copy."""
         return self.analog_module.weight
 
-    @property
-    def bias(self) -> Any:
+    def _bias(self) -> Any:
         """The digital bias, a parameter; the column of an analog bias, a view without gradient; or None."""
         if "bias" in self._parameters:
             return self._parameters["bias"]
         if self.analog_module.analog_bias:
             return self.get_weights()[1]
         return self.analog_module.bias
+
+    # In the layers of torch these are attributes that can be set.
+    weight: Any = property(_weight)
+    bias: Any = property(_bias)
 
     # ---- conversion
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
+from aihw_torch.tiles import AnalogTile
 
 N_TRAIN = 1400  # of the 1797 samples; the rest is the test set
 
@@ -72,7 +73,7 @@ def train(
         result.seconds += (time.perf_counter() - start) / epochs
         result.accuracies.append(accuracy(model, images[N_TRAIN:], labels[N_TRAIN:]))
         bar.set_postfix(loss=f"{result.losses[-1]:.3f}", accuracy=f"{result.accuracies[-1]:.1%}")
-    result.pulses = sum(sum(tile.pulse_counts) for tile in model.analog_tiles())
+    result.pulses = sum(sum(tile.pulse_counts) for tile in model.analog_tiles() if isinstance(tile, AnalogTile))
     return result
 
 

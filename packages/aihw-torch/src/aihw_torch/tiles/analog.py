@@ -126,9 +126,7 @@ class AnalogTile(TileModule):
         """Return s W x with the noise of the forward call number `step`."""
         threads.follow_torch()
         try:
-            y: Tensor = self.tile.forward(
-                x, step=step, sample_offset=self.sample_offset(x), evaluate=not self.training
-            )
+            y: Tensor = self.tile.forward(x, step=step, sample_offset=self.sample_offset(x), evaluate=not self.training)
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
@@ -306,7 +304,7 @@ class AnalogTile(TileModule):
     def __getstate__(self) -> dict[str, Any]:
         left = ("record", "_array")
         attributes = {name: value for name, value in super().__getstate__().items() if name not in left}
-        if self.weight.is_shared():
+        if _is_shared(self.weight):
             # Sent to another process in bytes: torch sends tensors by handles, which must outlive the sending.
             attributes["tile"] = pickle.dumps(self.tile)
         return attributes
@@ -315,7 +313,7 @@ class AnalogTile(TileModule):
         super().__setstate__(attributes)
         if isinstance(self.tile, bytes):
             self.tile = pickle.loads(self.tile)
-            if self.weight.is_shared():  # the array stays where the sender has it
+            if _is_shared(self.weight):  # the array stays where the sender has it
                 self.tile.hold_weights_in(Tensor.data.__get__(self.weight))  # type: ignore[attr-defined]
         self._link()
 
@@ -323,7 +321,7 @@ class AnalogTile(TileModule):
         """Move or convert the digital parts; the array itself stays float32, but may move to shared memory."""
         gradient = self.weight_token.grad
         super()._apply(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
-        if fn(torch.empty(1)).is_shared() and not self.weight.is_shared():
+        if _is_shared(fn(torch.empty(1))) and not _is_shared(self.weight):
             self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
             self.weight.attach_array(self.tile.weights)
         self._describe_to_compiler()
@@ -331,6 +329,11 @@ class AnalogTile(TileModule):
 
     def _describe_config(self) -> str:
         return f"{type(self.rpu_config).__name__}({type(self.rpu_config.device).__name__})"
+
+
+def _is_shared(values: Tensor) -> bool:
+    """Whether a tensor is in shared memory."""
+    return bool(values.untyped_storage().is_shared())
 
 
 class FloatingPointTile(AnalogTile):

@@ -272,15 +272,15 @@ class TileModule(nn.Module):
         self.set_weights(*self.get_weights(), weight_scaling_omega=weight_scaling_omega)
 
     def _checked_weight(self, weight: Any) -> Tensor:
-        weight = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
-        if weight.numel() != self.out_size * self.in_size:
+        values: Tensor = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
+        if values.numel() != self.out_size * self.in_size:
             raise ShapeError(
                 f"the {self.describe()} takes weights of the shape {(self.out_size, self.in_size)}, "
-                f"not {tuple(weight.shape)}"
+                f"not {tuple(values.shape)}"
             )
-        if not torch.isfinite(weight).all():
+        if not torch.isfinite(values).all():
             raise NonFiniteError("the weights contain NaN or infinity and nothing was set")
-        return weight.reshape(self.out_size, self.in_size)
+        return values.reshape(self.out_size, self.in_size)
 
     def _checked_bias(self, bias: Any) -> Any:
         if bias is None:
@@ -375,7 +375,7 @@ class TileModule(nn.Module):
         """Take what belongs to the periphery out of `given`; return the function that writes it, if all of it fits."""
         found: dict[str, Tensor] = {}
         for name in ("bias", "mapping_scales", "out_scaling_alpha", "input_range", "input_range_update_idx"):
-            own = getattr(self, name, None)
+            own: Any = getattr(self, name, None)
             if own is None and name != "mapping_scales":
                 continue  # left in `given`, where it is unexpected
             values = given.pop(name, None)

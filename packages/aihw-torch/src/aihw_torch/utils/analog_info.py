@@ -94,7 +94,9 @@ class AnalogInfo:
         return {tile.name: asdict(tile) for layer in self.layer_summary for tile in layer.tiles_info}
 
     def __str__(self) -> str:
-        rows = [("layer", "class", "in", "out", "tiles", "products", "used %", "analog", "digital", "pulses")]
+        rows: list[tuple[str, ...]] = [
+            ("layer", "class", "in", "out", "tiles", "products", "used %", "analog", "digital", "pulses")
+        ]
         rows += [_row(layer) for layer in self.layer_summary]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -142,8 +144,10 @@ def _layers(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _describe(name: str, module: nn.Module) -> LayerInfo:
-    tiles = [_describe_tile(f"{name}.{own}" if name and own else name or own, t) for own, t in named_analog_tiles(module)]
-    analog = {id(p) for tile in analog_tiles(module) for p in [tile.weight]}
+    tiles = [
+        _describe_tile(f"{name}.{own}" if name and own else name or own, t) for own, t in named_analog_tiles(module)
+    ]
+    analog = {id(tile.weight) for tile in analog_tiles(module)}
     tokens = {id(tile.weight_token) for tile in analog_tiles(module) if isinstance(tile, AnalogTile)}
     recurse = bool(tiles)
     digital = sum(p.numel() for p in module.parameters(recurse) if id(p) not in analog | tokens)
@@ -153,7 +157,7 @@ def _describe(name: str, module: nn.Module) -> LayerInfo:
         type(module).__name__,
         bool(tiles),
         len(tiles),
-        sum(tile.weight.numel() for tile in analog_tiles(module)),
+        sum(tile.out_size * (tile.in_size + tile.analog_bias) for tile in analog_tiles(module)),
         digital,
         kernel_size=kernel if isinstance(kernel, tuple) else None,
         tiles_info=tiles,
@@ -161,14 +165,16 @@ def _describe(name: str, module: nn.Module) -> LayerInfo:
 
 
 def _describe_tile(name: str, tile: TileModule) -> TileInfo:
-    rows, columns = tile.weight.shape
+    rows, columns = tile.out_size, tile.in_size + tile.analog_bias
     mapping = tile.rpu_config.mapping
     # An analog bias is a column more than the limit counts.
     height = mapping.max_output_size or rows
     width = (mapping.max_input_size or tile.in_size) + tile.analog_bias
     is_mapped = ".array." in f".{name}"
     pulses = tile.pulse_counts if isinstance(tile, AnalogTile) else None
-    return TileInfo(name, columns, rows, width, height, is_mapped, 100.0 * rows * columns / (height * width), pulses=pulses)
+    return TileInfo(
+        name, columns, rows, width, height, is_mapped, 100.0 * rows * columns / (height * width), pulses=pulses
+    )
 
 
 def _inputs(given: Any) -> tuple[Any, ...]:

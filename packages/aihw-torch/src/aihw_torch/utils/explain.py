@@ -93,8 +93,8 @@ class Explanation:
             if report.update is not None:
                 u = report.update
                 lines.append(
-                    f"  update    {u.mean_pulses:.3g} pulses per device and step (at most {u.max_pulses:.3g}), one pulse "
-                    f"is {u.granularity:.3g}; {100 * u.beyond_trains:.1f} % beyond the trains"
+                    f"  update    {u.mean_pulses:.3g} pulses per device and step (at most {u.max_pulses:.3g}), "
+                    f"one pulse is {u.granularity:.3g}; {100 * u.beyond_trains:.1f} % beyond the trains"
                 )
         return "\n".join(lines)
 
@@ -256,9 +256,7 @@ def _expected_pulses(tile: AnalogTile, lr: float) -> UpdateReport | None:
         change = change / tile.mapping_scales.view(-1, 1)
     pulses = change / step
     available = update.desired_bl * len(x)
-    return UpdateReport(
-        step, pulses.mean().item(), pulses.max().item(), (pulses > available).float().mean().item()
-    )
+    return UpdateReport(step, pulses.mean().item(), pulses.max().item(), (pulses > available).float().mean().item())
 
 
 def _warn_of_few(name: str, report: UpdateReport | None) -> None:
