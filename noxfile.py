@@ -189,6 +189,16 @@ def oracle(session: nox.Session) -> None:
     session.run("python", "dev/oracle_table.py", *session.posargs)
 
 
+@nox.session(requires=["build"])
+def repro(session: nox.Session) -> None:
+    """Reproduce published results: `-- NAME [options]`, where NAME is a file of dev/repro."""
+    names = sorted(path.stem for path in (ROOT / "dev" / "repro").glob("*.py"))
+    if not session.posargs or session.posargs[0] not in names:
+        session.error(f"Name what to reproduce, one of {', '.join(names)}: nox -s repro -- {names[0]}")
+    install_packages(session, "matplotlib", "scikit-learn")
+    session.run("python", f"dev/repro/{session.posargs[0]}.py", *session.posargs[1:])
+
+
 @nox.session
 def sanitize(session: nox.Session) -> None:
     """Run the tests of rpu-sim with the address and undefined-behaviour sanitizers (GCC or Clang on Linux)."""

@@ -109,7 +109,7 @@ def test_compensation_acts_on_channels_of_convolutions() -> None:
 
 
 def test_the_baseline_sees_the_converters() -> None:
-    """With an output noise of 10 the readout of the baseline is mostly noise: 10 sqrt(2 / pi), +-5 sigma of 600 reads."""
+    """With an output noise of 10 the readout of the baseline is noise: 10 sqrt(2 / pi), +-5 sigma of 600 reads."""
     config = hwa_config(perfect=False)
     config.forward = IOParameters(out_noise=10.0, out_res=-1.0, inp_res=-1.0, out_bound=0.0)
     layer = layer_of(config, out=20, inputs=30, bias=False).eval()

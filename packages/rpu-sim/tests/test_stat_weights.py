@@ -329,6 +329,20 @@ def test_prepared_modifier() -> None:
         WeightModifier(WeightModifierParameter(pdrop=2.0))
 
 
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_empty_matrices(shape: tuple[int, int]) -> None:
+    w = np.empty(shape, np.float32)
+    for type_ in T:
+        modifier = WeightModifierParameter(type=type_, std_dev=0.1, copy_last_column=True, pdrop=0.1)
+        assert modify_weights(w, modifier, seed=0).shape == shape
+    for clip in WeightClipType:
+        assert clip_weights(w, WeightClipParameter(type=clip, fixed_value=0.5)).shape == shape
+    for remap in WeightRemapType:
+        new_w, scales = remap_weights(w, np.ones(1, np.float32), WeightRemapParameter(type=remap))
+        assert new_w.shape == shape
+        assert (scales == np.ones(shape[0])).all()
+
+
 def test_tiny_weights_count_as_zeros() -> None:
     w = np.full((3, 70), 1e-42, np.float32)
     for type_ in T:
@@ -342,6 +356,9 @@ def test_bad_arguments() -> None:
         modify_weights(w.astype(np.float64), modifier, seed=0)
     with pytest.raises(ShapeError, match=r"matrix \[out, in\]"):
         clip_weights(w[0], WeightClipParameter())
+    for samples in (0, -1, True, 1.5):
+        with pytest.raises(ShapeError, match="samples must be a positive integer"):
+            modify_weights(w, modifier, seed=0, samples=samples)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="scales has shape"):
         remap_weights(w, np.ones(3, np.float32), WeightRemapParameter())
     with pytest.raises(NonFiniteError, match="scales"):

@@ -273,7 +273,7 @@ class Tile:
 
         Returns:
             float32 [out_size, in_size] in the framework of the tile. The call counts as one forward call and leaves no
-            other trace.
+            other trace. NumPy's LAPACK solves the fit, so other machines may round it differently.
 
         Raises:
             ShapeError: if ``x_values`` does not span the inputs.

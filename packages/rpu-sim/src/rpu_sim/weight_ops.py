@@ -42,6 +42,8 @@ class WeightModifier:
     ) -> Array:
         """A modified copy; see `modify_weights`."""
         view = _matrix(w, "w")
+        if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
+            raise ShapeError(f"samples must be a positive integer or None, not {samples!r}")
         copies = np.empty((1 if samples is None else samples, *view.shape), np.float32)
         numbers = (derive_seed(seed), step & _STEP_MASK, sample_offset & _STEP_MASK)
         _core.modify_weights(self._spec, view, copies, *numbers)

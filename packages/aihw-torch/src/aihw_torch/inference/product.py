@@ -66,13 +66,14 @@ def modifies(modifier: WeightModifierParameter) -> bool:
     return not plain or modifier.pdrop > 0.0
 
 
-def constants_of(io: IOParameters, out_size: int, seed: int) -> dict[str, Tensor]:
+def constants_of(io: IOParameters, shape: tuple[int, int], seed: int) -> dict[str, Tensor]:
     """The arrays that a forward chain keeps for a tile of `seed`, by the name that `periphery` gives them."""
     drawn = {
-        f"buffer.forward_{name}": np.zeros(n, np.float32) for name, n in periphery.buffer_sizes(io, out_size).items()
+        f"buffer.forward_{name}": np.zeros(size, np.float32)
+        for name, size in periphery.buffer_shapes(io, "forward", shape).items()
     }
     if drawn:
-        weights = np.zeros((out_size, 1), np.float32)
+        weights = np.zeros(shape, np.float32)
         periphery.product(io, "forward", weights, drawn).draw_constants(rpu_sim.derive_seed(seed))
     return {name.removeprefix("buffer."): torch.from_numpy(values) for name, values in drawn.items()}
 

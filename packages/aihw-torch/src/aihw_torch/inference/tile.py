@@ -60,7 +60,8 @@ class InferenceTile(WeightTile):
             if part is not None:
                 register_part(type(part))
         self._clip_text, self._remap_text = json.dumps(to_dict(config.clip)), json.dumps(to_dict(config.remap))
-        self._constants = products.constants_of(config.forward, self.out_size, self.seed)
+        out_size, in_size = self.weight.shape
+        self._constants = products.constants_of(config.forward, (out_size, in_size), self.seed)
         modifier = config.modifier if products.modifies(config.modifier) else None
         self._read_in_training = products.Reading(config.forward, self._constants, modifier)
         tested = modifier if modifier is not None and modifier.enable_during_test else None
