@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from aihw_torch import config as c
+from aihw_torch.errors import StateError
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
 
@@ -93,3 +94,33 @@ def test_checkpoints_and_copies_continue_bit_for_bit(kind: str) -> None:
         train(model, 4, seed=1)
         for name, values in straight.state_dict().items():
             assert torch.equal(model.state_dict()[name], values), name
+
+
+@pytest.mark.parametrize("kind", ["vector", "one-sided"])
+def test_writing_into_a_weight_that_follows_from_others_is_an_error(kind: str) -> None:
+    model = make(kind)
+    with torch.no_grad():
+        model[0].weight.fill_(0.1)
+    with pytest.raises(StateError, match="set_weights"):
+        model(torch.randn(2, 6))
+    model[0].set_weights(torch.full((8, 6), 0.1))
+    model(torch.randn(2, 6))
+
+
+def test_writing_into_the_last_array_of_a_compound_writes_the_array() -> None:
+    """The visible weight of Tiki-Taka is the memory of its slow array."""
+    model = make("ttv1")
+    with torch.no_grad():
+        model[0].weight.fill_(0.1)
+    assert torch.equal(model[0].analog_module.get_hidden_parameters()["hidden_weights_1"], torch.full((8, 6), 0.1))
+    train(model, 2)
+
+
+def test_reference_devices_are_programmed_by_index() -> None:
+    tile = make("reference")[0].analog_module
+    tile.set_hidden_update_index(1)
+    tile.set_weights(torch.full((8, 6), 0.05))
+    tile.set_hidden_update_index(0)
+    tile.set_weights(torch.full((8, 6), 0.1))
+    assert tile.get_hidden_update_index() == 0
+    torch.testing.assert_close(tile.get_hidden_parameters()["hidden_weights_0"], torch.full((8, 6), 0.15))

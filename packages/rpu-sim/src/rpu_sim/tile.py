@@ -128,6 +128,11 @@ class Tile:
         return self._weight_array
 
     @property
+    def hides_state(self) -> bool:
+        """Whether the weights only show what the devices hold, so that a value written into them would be lost."""
+        return self._cells.hides_state
+
+    @property
     def out_size(self) -> int:
         return int(self._weight.shape[0])
 

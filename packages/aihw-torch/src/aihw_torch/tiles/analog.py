@@ -67,6 +67,7 @@ class AnalogTile(TileModule):
         self._describe_to_compiler()
 
     def _describe_to_compiler(self) -> None:
+        self._written = self.weight._version
         self._io, self._constants = ops.describe_periphery(self.tile)
         # Tensors, because a number that differs between tiles would make the compiler compile each of them.
         self._seed_tensor = torch.tensor(self.signed_seed)
@@ -142,6 +143,11 @@ class AnalogTile(TileModule):
                 "torch.func transforms do not go through a pulsed array, which every call reads with new noise; use "
                 "autograd"
             )
+        if self.weight._version != self._written and self.tile.hides_state:
+            raise StateError(
+                f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, and "
+                "the change would be lost; write with set_weights()"
+            )
         if torch._C._is_tracing():
             raise StateError(
                 "torch.jit.trace would freeze the noise and lose the pulses of an analog tile; use torch.export on the "
@@ -215,8 +221,17 @@ class AnalogTile(TileModule):
     def _changed(self) -> None:
         """Tell autograd that the array was written to behind its back."""
         torch.autograd.graph.increment_version(self.weight)
+        self._written = self.weight._version
 
     # ---- weights and devices
+
+    def get_hidden_update_index(self) -> int:
+        """Return the device of a vector or reference cell that is pulsed and written; see `rpu_sim.Tile`."""
+        return self.tile.hidden_update_index
+
+    def set_hidden_update_index(self, index: int) -> None:
+        """Choose the device of a vector or reference cell that is pulsed and written, for example a reference."""
+        self.tile.hidden_update_index = index
 
     @property
     def logical_weight(self) -> Tensor:
