@@ -59,6 +59,14 @@ def weight_operation(case: Json, procedure: Json) -> Json:
     return operation | (rewritten.fields if rewritten else {})
 
 
+def mvm_procedure(procedure: Json) -> Json:
+    """Sizes and amplitudes; the formulas are in ``oracle_mvm.py``."""
+    sizes = {name: procedure["weights"][name] for name in ("out", "in")}
+    counts = {name: procedure[name] for name in ("tiles", "repeats_per_tile") if name in procedure}
+    backward = procedure["direction"].startswith("backward")
+    return sizes | {"amplitudes": procedure["x"]["amp"], "backward": backward} | counts
+
+
 def compact(case: Json) -> Json:
     """One case without prose and with only what is compared."""
     kind = case["kind"]
@@ -80,6 +88,8 @@ def compact(case: Json) -> Json:
         if case["rpu_config"].get("device", {}).get("class") in ("SoftBoundsDevice", "SoftBoundsPmaxDevice"):
             tolerances = {"stderr": 0, "exact": True, "atol": 1e-9, "rtol": 2e-6}
             stats |= {name: {"value": given[name], **tolerances} for name in ("slope_up", "slope_down")}
+    if kind == "mvm":
+        procedure = mvm_procedure(procedure)
     if kind in ("modifier", "clip_remap"):
         config = weight_operation(case, procedure)
     else:

@@ -18,7 +18,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "packages" / "rpu-sim" / "tests"))
 
-from oracle_cases import BY_DESIGN, KINDS, NOT_APPLICABLE, PARTIAL, REWRITTEN, ByDesign, all_ids, cases  # noqa: E402
+from oracle_cases import (  # noqa: E402
+    BY_DESIGN,
+    DIFFERS,
+    KINDS,
+    NOT_APPLICABLE,
+    PARTIAL,
+    REWRITTEN,
+    ByDesign,
+    all_ids,
+    cases,
+)
 from oracle_comparison import comparisons  # noqa: E402
 
 TITLES = {
@@ -29,6 +39,7 @@ TITLES = {
     "base_process": "Decay, diffusion, drift, reset and write noise",
     "modifier": "Modified copies of weights",
     "clip_remap": "Clipping, mapping and remapping of weights, exact",
+    "mvm": "One matrix-vector product",
 }
 
 PAGE = """\
@@ -46,7 +57,8 @@ repeated with `rpu_sim.Tile` and every entry is compared:
   Entries of a case share their samples, so their z values are correlated and one chance deviation shows in many.
 
 Some defects of the reference are corrected here. Where a case shows one it "differs by design": the statistics named in
-the note are compared with the corrected values, exactly, and all others with the reference.
+the note are compared with the corrected values, exactly, and all others with the reference; or, where it names a law,
+all are compared with that law.
 
 The tests of `rpu-sim` run the same comparison. Cases that need a device or a feature of a later version are listed with
 the reason, so none is left out silently.
@@ -85,7 +97,8 @@ def rows(kind: str) -> list[Row]:
         exact = [float(np.max(c.ratio)) for c in found if applicable[name].stats[c.name].exact]
         note = PARTIAL.get(kind, {}).get(name) or REWRITTEN.get(kind, {}).get(name)
         design = BY_DESIGN.get(kind, {}).get(name)
-        agrees = "differs by design" if design or name in REWRITTEN.get(kind, {}) else "agrees"
+        law = DIFFERS.get(kind, {}).get(name)
+        agrees = "differs by design" if design or law or name in REWRITTEN.get(kind, {}) else "agrees"
         table.append(
             Row(
                 name,
@@ -94,7 +107,7 @@ def rows(kind: str) -> list[Row]:
                 f"{100 * max(exact):.0f} %" if exact else "",
                 f"{z.max():.1f}" if z.size else "",
                 f"{np.mean(z**2):.2f}" if z.size else "",
-                "; ".join(text for text in (note and note.reason, design and expectation(design)) if text),
+                "; ".join(text for text in (note and note.reason, design and expectation(design), law) if text),
             )
         )
     return table

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from layer_examples import exact_config
 from torch import nn
 
 from aihw_torch.nn import AnalogLinear
-from layer_examples import exact_config
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def attention(query=5, key=5):
     return lambda: (torch.randn(3, query, 8), torch.randn(3, key, 8), torch.randn(3, key, 8))
 
 
-def sequences(features=3, time=4, batch=2):
+def sequences(features=3, time=2, batch=3):
     return lambda: (torch.randn(time, batch, features),)
 
 
@@ -54,9 +54,7 @@ EXAMPLES = {
         lambda c: ann.AnalogConv1d(4, 6, 3, 2, 2, 2, 2, False, "circular", c), images(4, 11, samples=3)
     ),
     "conv2d": Example(lambda c: ann.AnalogConv2d(2, 3, (3, 2), padding=1, rpu_config=c), images(2, 6, 5)),
-    "conv2d_groups": Example(
-        lambda c: ann.AnalogConv2d(4, 6, 3, 2, 1, 2, 2, True, "reflect", c), images(4, 9, 8)
-    ),
+    "conv2d_groups": Example(lambda c: ann.AnalogConv2d(4, 6, 3, 2, 1, 2, 2, True, "reflect", c), images(4, 9, 8)),
     "conv2d_depthwise": Example(
         lambda c: ann.AnalogConv2d(3, 6, 3, padding="same", groups=3, padding_mode="replicate", rpu_config=c),
         images(3, 5, 5),
@@ -77,7 +75,7 @@ EXAMPLES = {
     "attention": Example(lambda c: ann.AnalogMultiheadAttention(8, 2, batch_first=True, rpu_config=c), attention()),
     "cross_attention": Example(lambda c: ann.AnalogMultiheadAttention(8, 2, bias=False, rpu_config=c), attention(3, 3)),
     "rnn": Example(lambda c: ann.AnalogVanillaRNN(3, 5, rpu_config=c), sequences()),
-    "lstm": Example(lambda c: ann.AnalogLSTM(3, 5, 2, bidirectional=True, rpu_config=c), sequences()),
+    "lstm": Example(lambda c: ann.AnalogLSTM(3, 5, bidirectional=True, rpu_config=c), sequences()),
     "lstm_no_bias": Example(lambda c: ann.AnalogLSTM(3, 5, bias=False, batch_first=True, rpu_config=c), sequences()),
     "gru": Example(lambda c: ann.AnalogGRU(3, 5, 2, rpu_config=c), sequences()),
     "gru_bidirectional": Example(lambda c: ann.AnalogGRU(3, 5, bidirectional=True, rpu_config=c), sequences()),

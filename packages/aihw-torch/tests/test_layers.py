@@ -6,6 +6,7 @@ import warnings
 
 import pytest
 import torch
+from layer_examples import EXAMPLES, exact_config, packed, tensors, tiled
 from torch import nn
 
 from aihw_torch import nn as ann
@@ -15,7 +16,6 @@ from aihw_torch.nn import AnalogLinear
 from aihw_torch.nn.conversion import CONVERSION_MAP
 from aihw_torch.nn.rnn import LSTMState
 from aihw_torch.optim import AnalogSGD
-from layer_examples import EXAMPLES, exact_config, packed, tensors, tiled
 
 every_layer = pytest.mark.parametrize("name", EXAMPLES)
 in_tiles = pytest.mark.parametrize("tiles", [1, "several"])

@@ -6,9 +6,8 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
-from aihw_torch.config import RPUDataType, SingleRPUConfig
+from aihw_torch.config import SingleRPUConfig
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 

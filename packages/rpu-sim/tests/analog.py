@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from rpu_sim import _core, reference
-from rpu_sim.config import BoundManagementType, IOParameters, NoiseManagementType
+from rpu_sim import _core, periphery, reference
+from rpu_sim.config import BoundManagementType, IOParameters, MappingParameter, NoiseManagementType
 
 KEY = 0x1234567890ABCDEF
 
@@ -31,16 +31,23 @@ def clean(**fields: Any) -> IOParameters:
 class Product:
     """The compiled product of one direction, with its constants."""
 
-    def __init__(self, io: IOParameters, weights: np.ndarray, *, backward: bool = False, key: int = KEY) -> None:
+    def __init__(
+        self, io: IOParameters, weights: np.ndarray, *, backward: bool = False, key: int = KEY, physical: int = 0
+    ) -> None:
         self.io, self.backward, self.key = io, backward, key
         self.weights = np.ascontiguousarray(weights, np.float32)
+        direction = "backward" if backward else "forward"
         self.outputs = self.weights.shape[1] if backward else self.weights.shape[0]
-        self.constants: dict[str, np.ndarray] = {}
-        if not io.is_perfect and io.out_noise_std > 0:
-            self.constants["out_noise"] = np.zeros(self.outputs, np.float32)
-        if not io.is_perfect and io.noise_management is NoiseManagementType.AVERAGE_ABS_MAX:
-            self.constants["running_mean"] = np.zeros(1, np.float32)
-        self.compiled = _core.AnalogProduct(io, backward, self.weights, **self.constants)
+        shapes = periphery.buffer_shapes(io, direction, (self.weights.shape[0], self.weights.shape[1]))
+        self.constants = {name: np.zeros(shape, np.float32) for name, shape in shapes.items()}
+        around = MappingParameter(max_input_size=physical, max_output_size=physical)
+        self.compiled = _core.AnalogProduct(
+            io,
+            backward,
+            self.weights,
+            physical_inputs=periphery.physical_inputs(io, direction, around),
+            **self.constants,
+        )
         self.compiled.draw_constants(key)
 
     def __call__(self, x: np.ndarray, *, step: int = 0, first: int = 0, freeze: bool = False) -> np.ndarray:
@@ -52,17 +59,17 @@ class Product:
 class OracleProduct:
     """The same from the NumPy oracle."""
 
-    def __init__(self, io: IOParameters, weights: np.ndarray, *, backward: bool = False, key: int = KEY) -> None:
-        self.io, self.weights, self.backward, self.key = io, weights, backward, key
-        outputs = weights.shape[1] if backward else weights.shape[0]
-        self.constants: dict[str, np.ndarray] = {}
-        if not io.is_perfect and io.out_noise_std > 0:
-            self.constants["out_noise"] = reference.mvm.out_noise_constants(io, outputs, key, backward=backward)
+    def __init__(
+        self, io: IOParameters, weights: np.ndarray, *, backward: bool = False, key: int = KEY, physical: int = 0
+    ) -> None:
+        self.io, self.weights, self.backward, self.key, self.physical = io, weights, backward, key, physical
+        shape = (weights.shape[0], weights.shape[1])
+        self.constants = reference.array.constants(io, shape, key, backward=backward)
         if not io.is_perfect and io.noise_management is NoiseManagementType.AVERAGE_ABS_MAX:
             self.constants["running_mean"] = np.zeros(1, np.float32)
 
     def __call__(self, x: np.ndarray, *, step: int = 0, first: int = 0, freeze: bool = False) -> np.ndarray:
         return reference.mvm.mvm(
             self.weights, x, self.io, key=self.key, step=step, first_sample=first, backward=self.backward,
-            freeze_mean=freeze, **self.constants,
+            freeze_mean=freeze, physical_inputs=self.physical, **self.constants,
         )  # fmt: skip

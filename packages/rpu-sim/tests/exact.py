@@ -69,6 +69,14 @@ DEVICES = {
     "piecewise-one-node": c.PiecewiseStepDevice(
         piecewise_up=[0.7], piecewise_down=[0.9], dw_min_std=0.0, corrupt_devices_prob=0.2
     ),
+    "table": c.TableStepDevice(
+        step_up=[[-0.5, 0.8, 2.0], [0.1, 0.5, 0.6], [-0.3, 0.0, 0.2]],
+        step_down=[[-0.1, -0.05, 0.0], [-0.9, -0.4, 0.2], [-2.5, -1.0, -0.5]],
+        dw_min_dtod=0.3,
+        w_max_dtod=0.2,
+        corrupt_devices_prob=0.1,
+    ),
+    "table-one-row": c.TableStepDevice(step_up=[[0.2, 0.5, 1.0, 3.0]], step_down=[[-3.0, -1.0, -0.5, -0.4]]),
     "exp-complex": c.ExpStepDevice(dw_min_std_add=0.01, dw_min_std_slope=0.1, A_up=-2.0, gamma_up=2.5, up_down=0.2),
 }
 

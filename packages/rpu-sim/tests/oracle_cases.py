@@ -19,7 +19,16 @@ from numpy.typing import NDArray
 from rpu_sim import config as c
 
 DATA = Path(__file__).parent / "data"
-KINDS = ("device_trace", "population", "pulse_response", "update", "base_process", "modifier", "clip_remap")
+KINDS = (
+    "device_trace",
+    "population",
+    "pulse_response",
+    "update",
+    "base_process",
+    "modifier",
+    "clip_remap",
+    "mvm",
+)
 
 
 #: Cases that need a device or a feature that does not exist, with the reason.
@@ -31,6 +40,7 @@ NOT_APPLICABLE: dict[str, dict[str, str]] = {
     "base_process": {},
     "modifier": {},
     "clip_remap": {},
+    "mvm": {},
 }
 
 
@@ -57,6 +67,11 @@ _ALIASED = Partial(
 PARTIAL: dict[str, dict[str, Partial]] = {
     "population": {"softbounds_default": _SLOPES, "softboundspmax_default": _SLOPES},
     "clip_remap": {"remap_layer": _ALIASED, "remap_channel": _ALIASED, "remap_channel_range": _ALIASED},
+    "mvm": {
+        "w_read_asymmetry_onepass_inactive": Partial(
+            ("w_read_asymmetry_dtod",), (), "refused with one pass, where it has no effect: compared without it"
+        ),
+    },
 }
 
 
@@ -109,6 +124,11 @@ REWRITTEN: dict[str, dict[str, Rewritten]] = {
             "differs by design: our default has 0.0786 = 1.965 / 25; compared with the coefficient of the reference",
         ),
     }
+}
+
+#: Cases in which a whole law differs by design; `oracle_corrected` has the one that is expected.
+DIFFERS: dict[str, dict[str, str]] = {
+    "mvm": {"v_offset": "the law of offsets is the rectified normal, as documented; the reference has either sign"},
 }
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from oracle_cases import Case, Statistic
+from oracle_corrected import expected
 from oracle_runs import RUN, Measured
 from oracle_weight_runs import WEIGHT_RUN
 
@@ -43,4 +44,4 @@ def compare(name: str, expected: Statistic, found: Measured) -> Comparison:
 def comparisons(case: Case) -> list[Comparison]:
     """Run a case (once per process) and compare every statistic of it."""
     found: dict[str, Any] = (RUN | WEIGHT_RUN)[case.kind](case)
-    return [compare(name, expected, found[name]) for name, expected in case.stats.items()]
+    return [compare(name, statistic, found[name]) for name, statistic in expected(case).items()]

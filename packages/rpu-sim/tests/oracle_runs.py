@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from oracle_cases import Case
+from oracle_mvm import run_mvm
 
 from rpu_sim import Tile, derive_seed
 from rpu_sim.config import SoftBoundsDevice
@@ -223,4 +224,5 @@ RUN: dict[str, Callable[[Case], Measurement]] = {
     "pulse_response": run_pulse_response,
     "update": run_update,
     "base_process": run_base_process,
+    "mvm": lambda case: {name: Measured(*found) for name, found in run_mvm(case).items()},
 }

@@ -10,9 +10,16 @@ from analog import OracleProduct, Product
 from exact import assert_same_bits, shapes
 
 from rpu_sim import _core, reference
-from rpu_sim.config import AnalogMVType, BoundManagementType, IOParameters, NoiseManagementType
+from rpu_sim.config import (
+    AnalogMVType,
+    BoundManagementType,
+    IOParameters,
+    IOParametersIRDropT,
+    NoiseManagementType,
+    WeightNoiseType,
+)
 
-NM, BM = NoiseManagementType, BoundManagementType
+NM, BM, MV, WN = NoiseManagementType, BoundManagementType, AnalogMVType, WeightNoiseType
 IO = {
     "default": IOParameters(),
     "perfect": IOParameters(is_perfect=True, out_scale=0.7),
@@ -46,7 +53,45 @@ IO = {
     "worst-case-np-sum": IOParameters(
         out_bound=0.1, bound_management=BM.ITERATIVE_WORST_CASE, noise_management=NM.ABS_MAX_NP_SUM
     ),
-}
+    "ir-drop": IOParameters(ir_drop=1.3, ir_drop_g_ratio=200.0, out_bound=0.5),
+    "read-noise": IOParameters(w_noise=0.05, w_noise_type=WN.ADDITIVE_CONSTANT, out_bound=0.5),
+    "pcm-read-noise": IOParameters(w_noise=0.05, w_noise_type=WN.PCM_READ, out_bound=0.5),
+    "offset": IOParameters(v_offset_std=0.1, out_bound=0.5),
+    "series": IOParameters(r_series=0.1, slope_calibration=0.3, v_offset_w_min=-0.7, out_bound=0.5),
+    "nonlinearity": IOParameters(out_nonlinearity=0.4, out_nonlinearity_std=0.5, out_bound=0.5),
+    "nonlinearity-unbounded": IOParameters(out_nonlinearity=0.4, slope_calibration=0.5, out_bound=-1.0),
+    "pos-neg": IOParameters(mv_type=MV.POS_NEG_SEPARATE, w_read_asymmetry_dtod=0.1, out_bound=0.5),
+    "pos-neg-digital": IOParameters(
+        mv_type=MV.POS_NEG_SEPARATE_DIGITAL_SUM, inp_noise=0.1, out_bound=0.3, out_sto_round=True, out_asymmetry=0.1
+    ),
+    "split": IOParameters(mv_type=MV.SPLIT_MODE, inp_noise=0.01, inp_sto_round=True, out_bound=0.3),
+    "bits": IOParameters(mv_type=MV.BIT_WISE, inp_res=1 / 30, out_bound=0.3, out_sto_round=True),
+    "one-bit": IOParameters(mv_type=MV.BIT_WISE, inp_res=0.5),
+    "time-slices": IOParametersIRDropT(ir_drop=20.0, out_bound=2.0),
+    "time-slices-finer": IOParametersIRDropT(
+        ir_drop=20.0, ir_drop_segments=5, ir_drop_time_step_resolution_scale=2.5, ir_drop_g_min=1.0, inp_noise=0.02,
+        ir_drop_integration_sum=False, adc_frequency=2.0, w_noise=0.05, w_noise_type=WN.PCM_READ, v_offset_std=0.1,
+    ),
+    "time-slices-coarse": IOParametersIRDropT(
+        ir_drop_time_step_resolution_scale=0.1, adc_quantization=False, noise_management=NM.NONE, inp_bound=0.7
+    ),
+    "time-slices-noise": IOParametersIRDropT(
+        ir_drop=20.0, apply_xdep_pcm_read_noise=True, xdep_pcm_read_noise_scale=2.0, w_noise=0.02,
+        w_noise_type=WN.PCM_READ, mv_type=MV.SPLIT_MODE,
+    ),
+    "time-slices-split": IOParametersIRDropT(mv_type=MV.SPLIT_MODE, ir_drop=20.0, ir_drop_integration_sum=False),
+    "time-slices-bits": IOParametersIRDropT(mv_type=MV.BIT_WISE, inp_res=0.03, inp_sto_round=True),
+    "everything": IOParameters(
+        mv_type=MV.POS_NEG_SEPARATE_DIGITAL_SUM, w_read_asymmetry_dtod=0.2, ir_drop=1.0, ir_drop_g_ratio=300.0,
+        w_noise=0.02, w_noise_type=WN.PCM_READ, v_offset_std=0.05, v_offset_w_min=-0.5, r_series=0.02,
+        out_nonlinearity=0.3, out_nonlinearity_std=0.3, slope_calibration=0.4, inp_noise=0.05, inp_asymmetry=0.02,
+        out_asymmetry=0.03, out_noise_std=0.2, inp_sto_round=True, out_sto_round=True, out_bound=0.5,
+        bound_management=BM.ITERATIVE_WORST_CASE, noise_management=NM.AVERAGE_ABS_MAX,
+    ),
+}  # fmt: skip
+
+
+PHYSICAL = 50  # inputs of the array around a tile
 
 
 def matrix(shape: tuple[int, int], seed: int = 0) -> np.ndarray:
@@ -68,14 +113,14 @@ def inputs(samples: int, width: int, seed: int) -> np.ndarray:
 @functools.cache
 def expected(name: str, shape: tuple[int, int], samples: int, backward: bool) -> list[np.ndarray]:
     """Two calls of the oracle, the second with a frozen running mean, and the constants; slow, so levels share it."""
-    oracle = OracleProduct(IO[name], matrix(shape), backward=backward)
+    oracle = OracleProduct(IO[name], matrix(shape), backward=backward, physical=PHYSICAL)
     width = shape[0] if backward else shape[1]
     first = oracle(inputs(samples, width, seed=samples), step=3, first=11)
     return [first, oracle(inputs(samples, width, seed=samples + 1), step=4, freeze=True), *oracle.constants.values()]
 
 
 def check(name: str, shape: tuple[int, int], samples: int, backward: bool) -> None:
-    product = Product(IO[name], matrix(shape), backward=backward)
+    product = Product(IO[name], matrix(shape), backward=backward, physical=PHYSICAL)
     width = shape[0] if backward else shape[1]
     first = product(inputs(samples, width, seed=samples), step=3, first=11)
     actual = [
@@ -103,29 +148,25 @@ def test_batches(isa: str, samples: int, backward: bool) -> None:
     """Every height of a register tile, and packed as well as unpacked weights."""
     for shape in [(5, 3), (37, 100), (128, 70)]:
         check("bound", shape, samples, backward)
+        check("everything", shape, samples, backward)
 
 
 @DIRECTIONS
 def test_threads(isa: str, threads: int, backward: bool) -> None:
     """Several panels of samples, blocks of outputs and chunks of inputs, so that threads have something to share."""
     check("bound-stochastic", (130, 300) if not backward else (300, 130), 300, backward)
+    check("everything", (70, 20) if not backward else (20, 70), 260, backward)
 
 
 @DIRECTIONS
-def test_samples_do_not_depend_on_the_rest_of_their_batch(isa: str, backward: bool) -> None:
+@pytest.mark.parametrize("name", IO)
+def test_samples_do_not_depend_on_the_rest_of_their_batch(name: str, backward: bool) -> None:
     """Results are addressed by the global sample, also when other samples are repeated by bound management."""
-    product = Product(IO["bound-stochastic"], matrix((70, 40)), backward=backward)
+    product, parts = (Product(IO[name], matrix((70, 40)), backward=backward) for _ in range(2))
     x = inputs(20, 70 if backward else 40, seed=1)
     whole = product(x, step=9, first=5)
     for first, last in [(0, 1), (1, 8), (8, 20)]:
-        assert_same_bits(product(x[first:last], step=9, first=5 + first), whole[first:last], "part of a batch")
-
-
-def test_running_mean_does_not_depend_on_the_split() -> None:
-    x = inputs(20, 40, seed=1)
-    whole, halves = (Product(IO["average"], matrix((70, 40))) for _ in range(2))
-    parts = [halves(x[:7]), halves(x[7:], first=7)]
-    assert_same_bits(np.concatenate(parts), whole(x), "outputs")
+        assert_same_bits(parts(x[first:last], step=9, first=5 + first), whole[first:last], "part of a batch")
 
 
 def test_sample_index_wraps_around() -> None:

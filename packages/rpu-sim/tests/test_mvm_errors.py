@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from analog import Product
 
-from rpu_sim import _core
-from rpu_sim.config import AnalogMVType, BoundManagementType, IOParameters, NoiseManagementType, WeightNoiseType
+from rpu_sim import Tile, _core
+from rpu_sim.config import AnalogMVType, BoundManagementType, IOParameters, NoiseManagementType, SingleRPUConfig
 from rpu_sim.errors import ConfigError, NonFiniteError, ShapeError
 
 
@@ -52,6 +52,13 @@ def test_wrong_shapes() -> None:
         _core.rank_update(w, np.ones((2, 5), np.float32), np.ones((3, 4), np.float32), 0.1)
     with pytest.raises(ShapeError, match="out_noise must have 4 values"):
         _core.AnalogProduct(IOParameters(out_noise_std=0.1), False, w)
+    with pytest.raises(ShapeError, match="nonlinearity must have 4 values"):
+        _core.AnalogProduct(IOParameters(out_nonlinearity=0.1), False, w, nonlinearity=np.zeros(5, np.float32))
+    with pytest.raises(ShapeError, match="voltage_offset must have 5 values"):
+        _core.AnalogProduct(IOParameters(v_offset_std=0.1), True, w)
+    two_passes = IOParameters(mv_type=AnalogMVType.POS_NEG_SEPARATE, w_read_asymmetry_dtod=0.1)
+    with pytest.raises(ShapeError, match="read_asymmetry must have the shape of the weights"):
+        _core.AnalogProduct(two_passes, False, w, read_asymmetry=np.zeros((5, 4), np.float32))
     with pytest.raises(ShapeError, match="running_mean must have 1 values"):
         _core.AnalogProduct(IOParameters(noise_management=NoiseManagementType.AVERAGE_ABS_MAX), False, w)
 
@@ -83,26 +90,45 @@ def test_huge_inputs_stay_finite_in_the_chain() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"bound_management": BoundManagementType.SHIFT}, "SHIFT"),
-        ({"mv_type": AnalogMVType.SPLIT_MODE}, "SPLIT_MODE"),
-        ({"mv_type": AnalogMVType.BIT_WISE}, "BIT_WISE"),
-        ({"mv_type": AnalogMVType.POS_NEG_SEPARATE}, "POS_NEG_SEPARATE"),
-        ({"w_noise": 0.1, "w_noise_type": WeightNoiseType.PCM_READ}, "w_noise"),
-        ({"ir_drop": 1.0}, "ir_drop"),
-        ({"out_nonlinearity": 0.1}, "out_nonlinearity"),
-        ({"v_offset_std": 0.1}, "v_offset_std"),
-        ({"r_series": 0.1}, "r_series"),
+        ({"bound_management": BoundManagementType.SHIFT}, "SHIFT has no definition"),
+        ({"mv_type": AnalogMVType.SPLIT_MODE, "inp_res": -1.0}, "SPLIT_MODE needs codes"),
+        ({"mv_type": AnalogMVType.SPLIT_MODE, "split_mode_bit_shift": 6}, "split_mode_bit_shift must lie in 1..5"),
+        ({"mv_type": AnalogMVType.BIT_WISE, "inp_res": 1e-6}, "BIT_WISE needs codes of 1 to 16 bits"),
+        ({"w_noise": 0.1}, "w_noise needs a law"),
+        ({"w_read_asymmetry_dtod": 0.1}, "mv_type to POS_NEG_SEPARATE"),
+        ({"ir_drop": -1.0}, "ir_drop must lie in"),
+        ({"ir_drop_g_ratio": 0.0}, "ir_drop_g_ratio"),
+        ({"out_nonlinearity": 1e300}, "out_nonlinearity"),
+        ({"slope_calibration": -0.1}, "slope_calibration"),
+        ({"v_offset_std": -0.1}, "v_offset_std"),
+        ({"v_offset_w_min": float("-inf")}, "v_offset_w_min"),
+        ({"r_series": -0.1}, "r_series"),
         ({"inp_bound": 0.5}, "inp_bound must be 1"),
+        ({"out_bound": 1e-30}, "out_bound must lie in"),
+        ({"out_res": 1e-30}, "out_res must be at least"),
         ({"out_noise": -0.1}, "out_noise"),
         ({"inp_noise": float("inf")}, "inp_noise"),
         ({"max_bm_factor": 0}, "max_bm_factor"),
+        ({"max_bm_factor": 2**40}, "max_bm_factor"),
         ({"max_bm_res": float("inf")}, "max_bm_res"),
         ({"out_scale": 0.0}, "out_scale"),
         ({"inp_res": float("inf")}, "inp_res"),
         ({"inp_asymmetry": float("inf")}, "inp_asymmetry"),
     ],
 )
-def test_impossible_or_missing_parameters(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        IOParameters(**fields).check()
-    IOParameters(is_perfect=True, **fields).check() if "out_scale" not in fields else None
+def test_impossible_parameters(fields: dict[str, Any], message: str) -> None:
+    """One sentence, no tile, and a tile that should change stays as it was."""
+    io = IOParameters(**fields)
+    with pytest.raises(ConfigError, match=message) as caught:
+        io.check()
+    assert "\n" not in str(caught.value)
+    tile, x = Tile(4, 5, seed=1), np.ones((2, 5), np.float32)
+    expected = tile.forward(x, step=0)
+    for direction in ("forward", "backward"):
+        with pytest.raises(ConfigError, match=message):
+            Tile(4, 5, SingleRPUConfig(**{direction: io}))
+        with pytest.raises(ConfigError, match=message):
+            tile.reconfigure(**{direction: io})
+    np.testing.assert_array_equal(tile.forward(x, step=0), expected)
+    if "out_scale" not in fields:
+        IOParameters(is_perfect=True, **fields).check()

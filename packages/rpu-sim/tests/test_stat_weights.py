@@ -6,15 +6,19 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sampling import check_correlation, check_fraction, check_law, check_mean, check_std
 from scipy import stats
 
-from rpu_sim import clip_weights, modify_weights, remap_weights
+from rpu_sim import WeightModifier, clip_weights, modify_weights, remap_weights
 from rpu_sim.config import (
     WeightClipParameter,
     WeightClipType,
@@ -209,6 +213,35 @@ def test_pcm_clips_to_the_range() -> None:
     assert modify_weights(w, modifier, seed=0) == pytest.approx(np.clip(w, -0.25, 0.25), abs=1e-7)
 
 
+# -- any modifier ------------------------------------------------------------------------------------------------------
+
+
+@given(data=st.data())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_no_modifier_makes_numbers_that_are_not_finite(data: st.DataObject) -> None:
+    draw = data.draw
+    switches = ("sto_round", "rel_to_actual_wmax", "copy_last_column")
+    probabilities = ("pdrop", "pcm_prob_at_reset", "pcm_prob_at_gmax", "pcm_prob_at_random")
+    sizes = ("dorefa_clip", "assumed_wmax", "g_max", "pcm_t0")
+    modifier = WeightModifierParameter(
+        type=draw(st.sampled_from(list(T))),
+        std_dev=draw(st.sampled_from([0.0, 0.1, 10.0])),
+        res=draw(st.sampled_from([-1.0, 0.0, 2.0**-24, 0.01, 0.9, 1.0, 3.0, 2.0**24])),
+        coeffs=draw(st.lists(st.floats(-10, 10), max_size=5)),
+        pcm_t_inference=draw(st.sampled_from([0.0, 1e-9, 1e9])),
+        **{name: draw(st.booleans()) for name in switches},
+        **{name: draw(st.floats(0, 1)) for name in probabilities},
+        **{name: draw(st.sampled_from([1e-3, 1.0, 1e3])) for name in sizes},
+    )
+    large = [1e20] if modifier.rel_to_actual_wmax else []  # far beyond an assumed range a polynomial overflows
+    scale = draw(st.sampled_from([0.0, 1e-45, 1e-30, 1e-20, 1.0, *large]))
+    shape = (draw(st.integers(1, 5)), draw(st.integers(1, 130)))
+    w = np.float32(scale) * np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    w[0, 0] = draw(st.sampled_from([0.0, -0.0, 1.0, -1.0])) * scale
+    copy = modify_weights(w, modifier, seed=draw(st.integers(0, 2**64 - 1)), step=draw(st.integers(0, 2**40)))
+    assert np.isfinite(copy).all()
+
+
 # -- clip and remap ---------------------------------------------------------------------------------------------------
 
 
@@ -283,6 +316,33 @@ def test_results_are_new_arrays_of_the_same_framework() -> None:
     assert (w == given).all()
 
 
+def test_prepared_modifier() -> None:
+    """The same copies as the function, also from a copy and after the given parameters have changed."""
+    w, parameters = normal_matrix(), WeightModifierParameter(type=T.PCM_NOISE, std_dev=1.0, pcm_t_inference=60.0)
+    expected = modify_weights(w, parameters, seed=3, step=2, samples=2, sample_offset=1)
+    modifier = WeightModifier(parameters)
+    parameters.std_dev = 5.0
+    for each in (modifier, copy.deepcopy(modifier), pickle.loads(pickle.dumps(modifier))):
+        assert (each(w, seed=3, step=2, samples=2, sample_offset=1) == expected).all()
+        assert each.parameters.std_dev == 1.0
+    with pytest.raises(ConfigError, match="pdrop"):
+        WeightModifier(WeightModifierParameter(pdrop=2.0))
+
+
+@pytest.mark.parametrize("shape", [(0, 5), (5, 0), (0, 0)])
+def test_empty_matrices(shape: tuple[int, int]) -> None:
+    w = np.empty(shape, np.float32)
+    for type_ in T:
+        modifier = WeightModifierParameter(type=type_, std_dev=0.1, copy_last_column=True, pdrop=0.1)
+        assert modify_weights(w, modifier, seed=0).shape == shape
+    for clip in WeightClipType:
+        assert clip_weights(w, WeightClipParameter(type=clip, fixed_value=0.5)).shape == shape
+    for remap in WeightRemapType:
+        new_w, scales = remap_weights(w, np.ones(1, np.float32), WeightRemapParameter(type=remap))
+        assert new_w.shape == shape
+        assert (scales == np.ones(shape[0])).all()
+
+
 def test_tiny_weights_count_as_zeros() -> None:
     w = np.full((3, 70), 1e-42, np.float32)
     for type_ in T:
@@ -296,6 +356,9 @@ def test_bad_arguments() -> None:
         modify_weights(w.astype(np.float64), modifier, seed=0)
     with pytest.raises(ShapeError, match=r"matrix \[out, in\]"):
         clip_weights(w[0], WeightClipParameter())
+    for samples in (0, -1, True, 1.5):
+        with pytest.raises(ShapeError, match="samples must be a positive integer"):
+            modify_weights(w, modifier, seed=0, samples=samples)  # type: ignore[arg-type]
     with pytest.raises(ShapeError, match="scales has shape"):
         remap_weights(w, np.ones(3, np.float32), WeightRemapParameter())
     with pytest.raises(NonFiniteError, match="scales"):
@@ -322,6 +385,7 @@ def test_bad_arguments() -> None:
         {"pcm_prob_at_gmax": -0.1},
         {"assumed_wmax": 0.0},
         {"res": math.inf},
+        {"res": 1e-9},
         {"coeffs": [1.0, math.nan]},
         {"coeffs": 1.0},
         {"pcm_t0": 0.0},

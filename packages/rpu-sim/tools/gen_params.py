@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 COMMON_CLASSES = [
-    *("SimpleDriftParameter", "DriftParameter", "IOParameters", "UpdateParameters"),
+    *("SimpleDriftParameter", "DriftParameter", "IOParameters", "IOParametersIRDropT", "UpdateParameters"),
     *("WeightModifierParameter", "WeightClipParameter", "WeightRemapParameter"),
 ]
 CPP_SCALARS = {float: "float", bool: "bool", int: "int32_t"}
@@ -86,7 +86,10 @@ def header(config: Any, streams: Any, definitions: Path) -> str:
     parts += ["#pragma once\n#include <stdint.h>\n\nnamespace rpu {\n"]
     parts.append(cpp_enum(streams.Stream, {s.name: s.value for s in streams.Stream}))
     parts.append("}\n\nnamespace rpu::params {\n")
-    parts.append("/// Numbers that someone else owns.\nstruct FloatList {\n  const float* data;\n  int32_t size;\n};\n")
+    parts.append(
+        "/// Numbers that someone else owns, in rows of equal length.\n"
+        "struct FloatList {\n  const float* data;\n  int32_t size, rows;\n};\n"
+    )
     parts += [cpp_enum(k, {m.name: i for i, m in enumerate(k)}) for _, k in sorted(enums.items())]
     parts += [cpp_struct(c, types_of(c)) for c in classes]
     parts.append("}\n")

@@ -116,7 +116,9 @@ class CachedQuantileRange(RangeEstimator):
         self._keys = keys[chosen]
 
     def _value(self) -> float:
-        return abs(quantile(self._cache if self._signed else abs(self._cache), self._quantile))
+        values = self._cache if self._signed else array_namespace(self._cache).abs(self._cache)
+        found: float = abs(quantile(values, self._quantile))
+        return found
 
 
 class _MovingRange(RangeEstimator):
@@ -208,10 +210,12 @@ def quantile(x: Array, probability: float) -> float:
     """The quantile of all elements of `x`, with linear interpolation between the two nearest; of any number of them."""
     xp = array_namespace(x)
     ordered = xp.sort(xp.reshape(x, (-1,)))
-    position = probability * (ordered.shape[0] - 1)
-    lower = min(int(position), ordered.shape[0] - 1)
-    upper = min(lower + 1, ordered.shape[0] - 1)
-    low, high = float(ordered[lower]), float(ordered[upper])
+    last: int = ordered.shape[0] - 1
+    position = probability * last
+    lower = min(int(position), last)
+    upper = min(lower + 1, last)
+    low: float = float(ordered[lower])
+    high: float = float(ordered[upper])
     return low + (high - low) * (position - lower)
 
 

@@ -1,13 +1,13 @@
 """PyTorch layers and optimizers for neural networks whose weights live on simulated analog crossbars.
 
-The sub-modules: `nn` (layers), `optim` (optimizers), `config` (what is simulated), `tiles` (the arrays below a layer),
-`utils` (plots), `errors`. `python -m aihw_torch.quickstart` trains a first network.
+The sub-modules: `nn` (layers), `optim` (optimizers), `config` (what is simulated), `presets` (published settings),
+`inference` (programming, drift, calibration), `tiles` (the arrays below a layer), `utils` (plots), `errors`. `python -m aihw_torch.quickstart` trains a first network.
 """
 
 from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from aihw_torch import config, errors, nn, optim, tiles
+from aihw_torch import config, errors, inference, nn, optim, tiles
 
-__all__ = ["__version__", "config", "errors", "nn", "optim", "tiles"]
+__all__ = ["__version__", "config", "errors", "inference", "nn", "optim", "tiles"]

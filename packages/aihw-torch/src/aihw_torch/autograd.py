@@ -27,10 +27,10 @@ class AnalogMVM(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, token: PulseToken, bias: Tensor | None, tile: AnalogTile, step: int) -> Tensor:
         """Return y [..., out] of x [..., in]."""
-        ctx.tile, ctx.step, ctx.scale = tile, step, tile.mapping_scales
+        ctx.tile, ctx.step, ctx.scale = tile, step, tile._buffers["mapping_scales"]
         # The weight is saved where the backward pass needs it, so that torch notices an update in between, as for
         # any layer.
-        ctx.save_for_backward(x, *((tile.weight,) if ctx.needs_input_grad[0] else ()))
+        ctx.save_for_backward(x, *((tile._parameters["weight"],) if ctx.needs_input_grad[0] else ()))
         y: Tensor = tile.read(x.detach(), step)
         return y if bias is None else y.add_(bias)
 

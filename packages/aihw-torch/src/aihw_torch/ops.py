@@ -1,7 +1,7 @@
 """The analog product as operations of torch's dispatcher, for `torch.compile` and `torch.export`.
 
-They are pure functions of tensors: the array, the constants of its converters, the seed and the number of the call. Eager
-mode takes the shorter way of `autograd`, with the same bits.
+They are pure functions of tensors: the array, the constants of its converters, the seed and the number of the call.
+Eager mode takes the shorter way of `autograd`, with the same bits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,11 @@ def describe_periphery(tile: rpu_sim.Tile) -> tuple[str, list[Tensor]]:
     """Return what an operation has to know of the converters of a tile: their parameters (JSON) and their constants."""
     chains = {direction: periphery.io_of(tile.rpu_config, direction) for direction in periphery.DIRECTIONS}
     state = tile.state_dict()
-    names = [f"buffer.{direction}_{name}" for direction, io in chains.items() for name in periphery.buffer_sizes(io, 0)]
+    names = [
+        f"buffer.{direction}_{name}"
+        for direction, io in chains.items()
+        for name in periphery.buffer_shapes(io, direction, (0, 0))
+    ]
     return json.dumps({direction: to_dict(io) for direction, io in chains.items()}), [state[name] for name in names]
 
 
@@ -44,7 +48,7 @@ def _product(
     named = {
         f"buffer.{way}_{name}": next(given).numpy()
         for way, chain in chains.items()
-        for name in periphery.buffer_sizes(chain, 0)
+        for name in periphery.buffer_shapes(chain, way, (0, 0))
     }
     matrix = weight.detach().contiguous().numpy()
     width, outputs = matrix.shape[::-1] if direction == "forward" else matrix.shape
@@ -54,6 +58,20 @@ def _product(
     product = periphery.product(chains[direction], direction, matrix, named)
     product(view, result, rpu_sim.derive_seed(seed % (1 << 64)), step & _MASK, sample & _MASK)
     return torch.from_numpy(result.reshape(*leading, outputs))
+
+
+@torch.library.custom_op("aihw::step_of", mutates_args=())
+def step_of(counter: Tensor) -> Tensor:
+    """Return a copy of a counter that is going to change.
+
+    `counter.clone()` will not do: compilers compute it a second time for the backward pass, when it has changed.
+    """
+    return counter.clone()
+
+
+@step_of.register_fake
+def _(counter):  # type: ignore[no-untyped-def]
+    return torch.empty_like(counter)
 
 
 @torch.library.custom_op("aihw::mvm", mutates_args=())

@@ -66,13 +66,19 @@ def _copy(values: Tensor) -> Tensor:
     return copied if copied.ndim == 2 else copied.view(-1, copied.shape[-1])
 
 
+def _joined(entries: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the samples of all entries as one batch."""
+    if len(entries) == 1:
+        return entries[0]
+    return torch.cat([x for x, _ in entries]), torch.cat([d for _, d in entries])
+
+
 @dataclass
 class _Pass:
     """What one backward pass records, until it is known that the pass reaches the token."""
 
     entries: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     norm: Tensor | None = None
-    first: bool = True
 
 
 class UpdateRecord:
@@ -94,6 +100,7 @@ class UpdateRecord:
         self.process_group: Any = None
         self._entries: list[tuple[Tensor, Tensor]] = []
         self._norm: Tensor | None = None
+        self._gradient: Tensor | None = None  # only where gradients are accumulated over several passes
         self._passes: dict[int, _Pass] = {}
         # A hook can only be registered on a tensor that asks for a gradient; it stays when the token is frozen.
         frozen = not token.requires_grad
@@ -110,6 +117,8 @@ class UpdateRecord:
         """Record copies of x [..., in] and d [..., out] in the running backward pass; return the token's gradient."""
         x, d = _copy(x), _copy(d)
         task = torch._C._current_graph_task_id()
+        if task == -1:  # no backward pass that could reach the token
+            return gradient_norm(x, d)
         if task not in self._passes:
             self._passes[task] = _Pass()
             # Also a pass that never reaches the token ends, and its copies with it.
@@ -125,9 +134,12 @@ class UpdateRecord:
         running = self._passes.get(torch._C._current_graph_task_id())
         if token is None or running is None:
             return None
-        running.first = token.grad is None or not bool(token.grad.any())
-        running.norm = norm
+        if token.grad is None or not bool(token.grad.any()):  # what had been recorded before was discarded
+            self.discard_entries()
+        elif self._norm is not None:
+            self._follow(token.grad)
         if self.process_group is None:
+            running.norm = norm
             return None
         running.entries = [gather_samples(x, d, self.process_group) for x, d in running.entries]
         running.norm = sum(gradient_norm(x, d) for x, d in running.entries)  # type: ignore[assignment]
@@ -137,15 +149,41 @@ class UpdateRecord:
         done = self._passes.pop(torch._C._current_graph_task_id(), None)
         if done is None or done.norm is None:
             return
-        if done.first:  # the gradient was None or zero: what had been recorded before was discarded
-            self._entries, self._norm = [], None
-        self._entries += done.entries
-        # The same sum as that of token.grad, so that an untouched gradient gives a ratio of exactly one.
-        self._norm = done.norm if self._norm is None else self._norm + done.norm
+        before = self._entries
+        self._entries = before + done.entries
+        if not before and len(done.entries) == 1:
+            self._norm = done.norm
+            return
+        # The gradients of several uses add up, their norms do not: the token's gradient becomes the norm of the sum.
+        x, d = _joined(done.entries)
+        if not before:
+            self._norm = gradient_norm(x, d)
+        else:
+            if self._gradient is None:
+                old_x, old_d = _joined(before)
+                self._gradient = old_d.T @ old_x
+            self._gradient = torch.addmm(self._gradient, d.T, x)
+            self._norm = torch.linalg.vector_norm(self._gradient).view(1)
+        assert token.grad is not None
+        token.grad.copy_(self._norm)
+
+    def _follow(self, gradient: Tensor) -> None:
+        """Do to what was recorded before this pass what was done to the token's gradient since."""
+        assert self._norm is not None
+        if torch.equal(gradient, self._norm):
+            return
+        ratio = float(gradient) / float(self._norm)
+        self._entries = [(x, d * ratio) for x, d in self._entries]
+        self._norm = gradient.detach().clone()
+        self._gradient = None if self._gradient is None else self._gradient * ratio
+
+    def discard_entries(self) -> None:
+        """Forget what earlier passes recorded."""
+        self._entries, self._norm, self._gradient = [], None, None
 
     def discard(self) -> None:
         """Forget everything."""
-        self._entries, self._norm = [], None
+        self.discard_entries()
         self._passes.clear()
 
     def take(self, gradient: Tensor | None) -> tuple[Tensor, Tensor] | None:
@@ -162,9 +200,5 @@ class UpdateRecord:
         recorded, wanted = norm.item(), gradient.item()
         if recorded == 0.0 or wanted == 0.0:
             return None
-        x, d = entries[0]
-        if len(entries) > 1:
-            x, d = torch.cat([x for x, _ in entries]), torch.cat([d for _, d in entries])
-        if wanted != recorded:
-            d = d.mul_(wanted / recorded)
-        return x, d
+        x, d = _joined(entries)
+        return x, d if wanted == recorded else d.mul_(wanted / recorded)

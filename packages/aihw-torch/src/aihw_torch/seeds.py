@@ -12,7 +12,6 @@ import torch
 
 import rpu_sim
 
-
 _given: ContextVar[Iterator[int] | None] = ContextVar("given_seeds", default=None)
 
 

@@ -3,7 +3,9 @@
 #include "../physics/adc.hpp"
 #include "../physics/dac.hpp"
 #include "../physics/output_constants.hpp"
+#include "array_product.hpp"
 #include "gemm.hpp"
+#include "sum16.hpp"
 
 RPU_BEGIN
 
@@ -18,13 +20,6 @@ void row_max(const ConstMatrix& values, Range samples, float* largest) {
     for (int i = 0; i < kLanes; ++i) result = get(most, i) > result ? get(most, i) : result;
     largest[sample] = result;
   }
-}
-
-/// Sum of 16 numbers in a fixed order.
-float sum16(const F parts[16 / kLanes]) {
-  float sum = 0.0f;
-  for (int i = 0; i < 16; ++i) sum += get(parts[i / kLanes], i % kLanes);
-  return sum;
 }
 
 /// Column j goes to partial sum j mod 16, whatever the lane width.
@@ -46,7 +41,7 @@ void signed_sums(const ConstMatrix& values, Range samples, SignedSums* sums) {
 // -- input ----------------------------------------------------------------------------------------------------------
 
 void dac(const DacArgs& args, Range rows) {
-  const Dac convert(*args.io);
+  const Dac convert(*args.io, args.bits);
   const int64_t n = args.input.cols;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     const float* in = args.input.data + args.sample[row] * args.input.stride;
@@ -139,14 +134,36 @@ void rank_update(const RankUpdateArgs& args, Range rows, Range columns, float* s
 
 // -- constants ------------------------------------------------------------------------------------------------------
 
-void out_noise(const ConstantsArgs& args) {
+template <class Law> RPU_FN void per_output(const ConstantsArgs& args, uint32_t number, float* out, Law&& law) {
   const Key key = make_key(args.seed);
   for_each_quad(0, args.outputs, [&](const Quad& quad) {
     F xi[4];
-    quad.normals(0, 0, constants_stream(*args.io), kDrawOutNoise, key, xi);
-    for (int k = 0; k < 4; ++k)
-      store(args.out + quad.column(k), drawn_out_noise(*args.io, xi[k]), args.outputs - quad.column(k));
+    quad.normals(0, 0, constants_stream(*args.io), number, key, xi);
+    for (int k = 0; k < 4; ++k) store(out + quad.column(k), law(xi[k]), args.outputs - quad.column(k));
   });
+}
+
+void per_weight(const ConstantsArgs& args, float* out) {
+  const Key key = make_key(args.seed);
+  for (int64_t row = 0; row < args.rows; ++row, out += args.cols)
+    for_each_quad(row, args.cols, [&](const Quad& quad) {
+      F xi[4];
+      quad.normals(0, 0, constants_stream(*args.io), kDrawReadAsymmetry, key, xi);
+      for (int k = 0; k < 4; ++k)
+        store(out + quad.column(k), drawn_read_asymmetry(args.io->array, xi[k]), args.cols - quad.column(k));
+    });
+}
+
+void constants(const ConstantsArgs& args) {
+  const IoSpec& io = *args.io;
+  if (args.out.out_noise != nullptr)
+    per_output(args, kDrawOutNoise, args.out.out_noise, [&](F xi) { return drawn_out_noise(io, xi); });
+  if (args.out.nonlinearity != nullptr)
+    per_output(args, kDrawNonlinearity, args.out.nonlinearity, [&](F xi) { return drawn_nonlinearity(io.array, xi); });
+  if (args.out.voltage_offset != nullptr)
+    per_output(args, kDrawVoltageOffset, args.out.voltage_offset,
+               [&](F xi) { return drawn_voltage_offset(io.array, xi); });
+  if (args.out.read_asymmetry != nullptr) per_weight(args, args.out.read_asymmetry);
 }
 
 RPU_END
@@ -158,9 +175,12 @@ void register_mvm(MvmKernels& table) {
   table.signed_sums = signed_sums;
   table.dac = dac;
   table.product = product;
+  table.pass_inputs = pass_inputs;
+  table.array_product = array_product;
+  table.scaled_weights = scaled_weights;
   table.scaled_transpose = scaled_transpose;
   table.rank_update = rank_update;
-  table.out_noise = out_noise;
+  table.constants = constants;
 }
 
 }  // namespace rpu::RPU_LEVEL

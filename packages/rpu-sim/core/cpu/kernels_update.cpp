@@ -124,7 +124,7 @@ RPU_FN F apply_pulses(const Device& device, F w, const typename Device::Cell& ce
     if (device.noisy()) {
       U words[4];
       philox(index, args.chunk, args.step, Stream::CYCLE_PULSE, broadcast(static_cast<uint32_t>(p / 4)), key, words);
-      normal4(words, xi);
+      cycle_noise(device, words, xi);
     }
     const U signs = queue.words[p >> 5] >> (p & 31);
     for (int q = 0; q < 4; ++q)

@@ -24,7 +24,7 @@ template <class Modifier> void modify_rows(const ModifyArgs& args, Range rows) {
       }
       for (int k = 0; k < 4; ++k) store(out + quad.column(k), w[k], cols - quad.column(k));
     });
-    if (args.parameters->copy_last_column) out[cols - 1] = source[cols - 1];
+    if (args.parameters->copy_last_column && cols > 0) out[cols - 1] = source[cols - 1];
   }
 }
 

@@ -4,34 +4,20 @@
 #include <cfloat>
 #include <cmath>
 #include <string>
-#include <vector>
 
 #include "../cpu/dispatch.hpp"
 #include "../cpu/float_environment.hpp"
-#include "../cpu/thread_pool.hpp"
 #include "../errors.hpp"
 #include "../physics/bound_management.hpp"
 #include "../physics/noise_management.hpp"
+#include "array_passes.hpp"
+#include "batches.hpp"
 
 namespace rpu {
 namespace {
 
 using params::BoundManagementType;
 using params::NoiseManagementType;
-
-int64_t divided(int64_t n, int64_t by) { return (n + by - 1) / by; }
-
-/// A buffer that only grows, so that repeated calls do not touch fresh memory.
-template <class T> class Buffer {
- public:
-  T* sized(int64_t n) {
-    if (n > static_cast<int64_t>(values_.size())) values_.resize(static_cast<size_t>(n));
-    return values_.data();
-  }
-
- private:
-  std::vector<T> values_;
-};
 
 /// Buffers of the calling thread.
 struct Workspace {
@@ -47,18 +33,14 @@ Workspace& workspace() {
 }
 
 /// Scratch of the thread that runs a task, aligned to a cache line.
-float* scratch() {
+float* scratch(int64_t floats = kScratchFloats) {
   thread_local Buffer<float> buffer;
-  const auto address = reinterpret_cast<uintptr_t>(buffer.sized(kScratchFloats + 16));
+  const auto address = reinterpret_cast<uintptr_t>(buffer.sized(floats + 16));
   return reinterpret_cast<float*>((address + 63) / 64 * 64);
 }
 
-/// Calls kernel(range) for ranges of rows of about 32768 values each.
 template <class Kernel> void over_samples(const ConstMatrix& m, int64_t ns_per_1024, Kernel&& kernel) {
-  const int64_t per_task = std::max<int64_t>(1, 32768 / m.cols);
-  parallel_for(divided(m.rows, per_task), m.rows * m.cols * ns_per_1024 / 1024, [&](int64_t i) {
-    kernel(Range{i * per_task, std::min(m.rows, (i + 1) * per_task)});
-  });
+  over_rows(m.rows, m.cols, ns_per_1024, kernel);
 }
 
 ConstMatrix rows_of(const ConstMatrix& m, int64_t first, int64_t n) {
@@ -130,10 +112,10 @@ constexpr int64_t kWideBlocks = 4;  // ... so that tasks of several output block
 /// Samples of one part of the batch, and the rounds of bound management over them.
 class Part {
  public:
-  Part(const Mvm& call, const float* abs_max, const float* alpha, int64_t first, int64_t n)
-      : call_(call), abs_max_(abs_max + first), alpha_(alpha + first), input_(rows_of(call.input, first, n)) {
+  Part(const Mvm& call, const ArrayCall& array, const float* abs_max, const float* alpha, int64_t first, int64_t n)
+      : call_(call), array_(array), abs_max_(abs_max + first), alpha_(alpha + first), input_(rows_of(call.input, first, n)) {
     output_ = {call.output.data + first * call.output.stride, n, call.output.cols, call.output.stride};
-    draws_ = {call.seed, call.step, call.first_sample + static_cast<uint32_t>(first), 0};
+    draws_ = {call.seed, call.step, call.first_sample + static_cast<uint32_t>(first), 0, 0};
     blocks_ = divided(output_.cols, kOutputBlock);
     input_stride_ = divided(input_.cols, 16) * 16 + 16;  // no power of two, which would thrash the cache
   }
@@ -181,20 +163,37 @@ class Part {
     scale_samples(round, scale, factor);
 
     float* inputs = w.inputs.sized(n_ * input_stride_);
-    const DacArgs dac{&call_.io, input_, samples_, scale, inputs, input_stride_, draws_};
+    const DacArgs dac{&call_.io, input_, samples_, scale, inputs, input_stride_, draws_, {}};
+    exceeded_ = repeats ? w.exceeded.sized(blocks_ * n_) : nullptr;
+    const ProductArgs product{&call_.io, call_.weights, inputs,    input_stride_, samples_, factor,
+                              output_,   call_.constants.out_noise, exceeded_, n_, draws_};
+    if (call_.io.array.active) return read_array(dac, product);
+
     const bool draws_inputs = call_.io.inp_noise > 0.0f || call_.io.dac.stochastic_rounding;
     over_samples(ConstMatrix{input_.data, n_, input_.cols, input_.stride}, draws_inputs ? 1500 : 200,
                  [&](Range rows) { kernels().mvm.dac(dac, rows); });
+    over_outputs(1, [&](Range rows, Range blocks) { kernels().mvm.product(product, rows, blocks, scratch()); });
+  }
 
-    exceeded_ = repeats ? w.exceeded.sized(blocks_ * n_) : nullptr;
-    const ProductArgs product{&call_.io, call_.weights, inputs,    input_stride_, samples_, factor,
-                              output_,   call_.out_noise, exceeded_, n_,          draws_};
+  /// The same with the physics of the array.
+  void read_array(const DacArgs& dac, const ProductArgs& product) {
+    const Pass* passes = pass_inputs(call_, array_, dac, n_);
+    const ArrayProductArgs args{product, passes, input_stride_, array_.load_per_current, array_.gain, array_.idle,
+                                array_.counter_step, array_.noise_weights, array_.noise_scale,
+                                call_.io.dac.per_unit / static_cast<float>(input_.cols),
+                                call_.constants.voltage_offset, call_.constants.nonlinearity};
+    over_outputs(buffers_per_input(call_.io.array), [&](Range rows, Range blocks) {
+      kernels().mvm.array_product(args, rows, blocks, scratch(kArrayScratchFloats));
+    });
+  }
+
+  /// Calls kernel(rows, blocks) for all tasks; `products` says how many matrix products each one is.
+  template <class Kernel> void over_outputs(int64_t products, Kernel&& kernel) {
     const int64_t panel = panel_rows(), panels = divided(n_, panel);
     const int64_t width = n_ <= kFewSamples ? kWideBlocks : 1, across = divided(blocks_, width);
-    parallel_for(panels * across, work_ns(panels), [&](int64_t task) {
+    parallel_for(panels * across, products * work_ns(panels), [&](int64_t task) {
       const int64_t row = task / across * panel, block = task % across * width;
-      const Range rows{row, std::min(n_, row + panel)}, blocks{block, std::min(blocks_, block + width)};
-      kernels().mvm.product(product, rows, blocks, scratch());
+      kernel(Range{row, std::min(n_, row + panel)}, Range{block, std::min(blocks_, block + width)});
     });
   }
 
@@ -222,6 +221,7 @@ class Part {
   }
 
   const Mvm& call_;
+  const ArrayCall& array_;
   const float *abs_max_, *alpha_;
   ConstMatrix input_;
   Matrix output_;
@@ -257,9 +257,11 @@ void mvm(const Mvm& call) {
   const float* abs_max = finite_abs_max(call.input, name, "nothing was computed", w.abs_max.sized(batch));
   float* alpha = w.alpha.sized(batch);
   noise_management(call, abs_max, alpha);
-  const int64_t part = std::max(kSamplePanel, kInputFloats / (call.input.cols + 32) / kSamplePanel * kSamplePanel);
+  const ArrayCall array = prepare_array(call);
+  const int64_t floats = (call.input.cols + 32) * (call.io.array.active ? buffers_per_input(call.io.array) : 1);
+  const int64_t part = std::max(kSamplePanel, kInputFloats / floats / kSamplePanel * kSamplePanel);
   for (int64_t first = 0; first < batch; first += part)
-    Part(call, abs_max, alpha, first, std::min(part, batch - first)).run();
+    Part(call, array, abs_max, alpha, first, std::min(part, batch - first)).run();
 }
 
 void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float lr) {
@@ -280,8 +282,9 @@ void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix&
   }
 }
 
-void draw_out_noise(const IoSpec& io, float* out, int64_t outputs, uint64_t seed) {
-  kernels().mvm.out_noise({&io, out, outputs, seed});
+void draw_constants(const IoSpec& io, const MvmConstants& out, int64_t rows, int64_t cols, uint64_t seed) {
+  const FloatEnvironment pinned;
+  kernels().mvm.constants({&io, out, io.backward ? cols : rows, rows, cols, seed});
 }
 
 }  // namespace rpu

@@ -5,11 +5,11 @@
 namespace rpu {
 
 struct Mvm {
-  IoSpec io;
+  const IoSpec& io;
   ConstMatrix weights;     // [out, in]
   ConstMatrix input;       // [batch, in] forward, [batch, out] backward
   Matrix output;           // [batch, out] forward, [batch, in] backward
-  const float* out_noise;  // [outputs] constants of out_noise_std, or null
+  MvmConstants constants;  // those that the io needs
   float* running_mean;     // one value, 0 before the first vector; only AVERAGE_ABS_MAX uses it
   bool freeze_mean;        // use the running mean without changing it
   uint64_t seed;
@@ -22,7 +22,7 @@ void mvm(const Mvm& call);
 /// weights <- weights - lr * d^T x, sample by sample; throws Error(NonFinite) before anything is written.
 void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float lr);
 
-/// Standard deviations of the output noise, drawn once per tile.
-void draw_out_noise(const IoSpec& io, float* out, int64_t outputs, uint64_t seed);
+/// Fills the arrays of constants that are drawn once per tile with weights of this shape.
+void draw_constants(const IoSpec& io, const MvmConstants& out, int64_t rows, int64_t cols, uint64_t seed);
 
 }  // namespace rpu

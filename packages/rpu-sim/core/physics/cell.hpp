@@ -1,7 +1,7 @@
 // What all pulsed devices share at a crosspoint, and how their parameters are read.
 #pragma once
 #include "../fields.hpp"
-#include "../fmath.hpp"
+#include "../rng.hpp"
 
 RPU_BEGIN
 
@@ -43,6 +43,9 @@ struct GatherReader {
     return load(v, kLanes);
   }
 };
+
+/// The noise of four pulses from four random words: standard normals, unless a device has an overload of its own.
+template <class Device> RPU_FN void cycle_noise(const Device&, const U words[4], F xi[4]) { normal4(words, xi); }
 
 template <class Read> RPU_FN Cell read_cell(const Read& read) {
   return {read(kMaxBound), read(kMinBound), read(kStepUp), read(kStepDown)};

@@ -1,7 +1,8 @@
 // Input path of one sample, in this order:
 //
-//   v = x scale,  quantise,  clip,  v += inp_noise xi,  negative v times 1 - inp_asymmetry
+//   v = x scale,  quantise,  clip,  [part of the code],  v += inp_noise xi,  negative v times 1 - inp_asymmetry
 #pragma once
+#include "code_bits.hpp"
 #include "converter.hpp"
 #include "mvm_draws.hpp"
 
@@ -9,18 +10,20 @@ RPU_BEGIN
 
 struct Dac {
   const IoSpec& io;
+  CodeBits bits;  // which part of the code; mask 0: all of it
   Stream stream;
 
-  RPU_FN explicit Dac(const IoSpec& spec)
-      : io(spec), stream(spec.backward ? Stream::BACKWARD_INPUT : Stream::FORWARD_INPUT) {}
+  RPU_FN Dac(const IoSpec& spec, const CodeBits& part)
+      : io(spec), bits(part), stream(spec.backward ? Stream::BACKWARD_INPUT : Stream::FORWARD_INPUT) {}
 
   /// Converts the four packs v of one quad of inputs.
   RPU_FN void operator()(F v[4], float scale, const Quad& quad, const SampleDraws& draws) const {
     F rounding[4] = {}, xi[4] = {};
-    if (io.dac.stochastic_rounding) draws.rounding(quad, kInputRounding, rounding);
+    if (io.dac.stochastic_rounding) draws.shared().rounding(quad, kInputRounding, rounding);
     if (io.inp_noise > 0.0f) draws.normals(quad, kInputNoise, xi);
     for (int k = 0; k < 4; ++k) {
       v[k] = clipped(quantised(v[k] * scale, io.dac, rounding[k]), io.dac);
+      if (bits.mask != 0) v[k] = part_of_code(v[k], bits, io.dac);
       v[k] = asymmetric(v[k] + io.inp_noise * xi[k], io.inp_negative);
     }
   }

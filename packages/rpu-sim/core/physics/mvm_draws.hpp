@@ -4,7 +4,9 @@
 // groups of outputs (row 0 of a Quad); the second counter word is the global index of the sample, the third the call. The draw
 // number holds the round of bound management, so that a sample does not depend on which others are repeated with it:
 //
-//   draw = kDrawsPerRound * round + kind
+//   draw = 2^16 pass + kDrawsPerRound * round + kind
+//
+// Products of several passes number them; noise of a single conversion after an analog sum is that of pass 0.
 #pragma once
 #include "../kernels_mvm.hpp"
 #include "../rng.hpp"
@@ -13,7 +15,7 @@ RPU_BEGIN
 
 constexpr uint32_t kDrawsPerRound = 8;
 enum InputDraw : uint32_t { kInputNoise, kInputRounding };
-enum OutputDraw : uint32_t { kOutputNoise, kOutputRounding };
+enum OutputDraw : uint32_t { kOutputNoise, kOutputRounding, kReadNoise, kPulseReadNoise };
 
 /// The draws of one sample on one side of the crossbar.
 struct SampleDraws {
@@ -25,9 +27,15 @@ struct SampleDraws {
       : key(make_key(d.seed)),
         sample(d.first_sample + static_cast<uint32_t>(row)),
         step(d.step),
-        first_draw(d.round * kDrawsPerRound),
+        first_draw((d.pass << 16) + d.round * kDrawsPerRound),
         stream(s) {}
 
+  /// The draws that all passes of a product share.
+  RPU_FN SampleDraws shared() const {
+    SampleDraws first = *this;
+    first.first_draw &= 0xffffu;
+    return first;
+  }
   RPU_FN void normals(const Quad& quad, uint32_t kind, F out[4]) const {
     quad.normals(sample, step, stream, first_draw + kind, key, out);
   }

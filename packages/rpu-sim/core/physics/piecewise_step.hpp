@@ -6,27 +6,9 @@
 //   up    w <- w + s_up v_up(w) (1 + sigma xi)
 //   down  w <- w - s_dn v_down(w) (1 + sigma xi)      both clipped to [b_min, b_max]
 #pragma once
-#include "cell.hpp"
+#include "nodes.hpp"
 
 RPU_BEGIN
-
-/// Where a value lies between nodes: v_index (1 - fraction) + v_{index + 1} fraction.
-struct NodePosition {
-  I index;
-  F fraction;
-};
-
-/// Position of t, in units of the distance between `nodes` nodes, of which there are at least two.
-RPU_FN NodePosition node_position(F t, int32_t nodes) {
-  const F inside = clip(t, broadcast(0.0f), broadcast(static_cast<float>(nodes - 1)));
-  const I i = to_i(inside);
-  const I index = select(i > nodes - 2, I{} + (nodes - 2), i);
-  return {index, inside - to_f(index)};
-}
-
-RPU_FN F interpolated(const float* nodes, const NodePosition& at) {
-  return (1.0f - at.fraction) * gather(nodes, at.index) + at.fraction * gather(nodes, at.index + 1);
-}
 
 struct PiecewiseStep {
   using Params = params::PiecewiseStepDevice;

@@ -21,30 +21,40 @@ ConstMatrix read_only(const Matrix& m) { return {m.data, m.rows, m.cols, m.strid
 /// One direction of a tile: its parameters, and a borrowed view of the weights and the constants of the periphery.
 class AnalogProduct {
  public:
-  AnalogProduct(nb::handle io_parameters, bool backward, Weights weights, std::optional<Vector> out_noise,
-                std::optional<Vector> running_mean)
+  AnalogProduct(nb::handle io_parameters, bool backward, Weights weights, std::optional<Vector> running_mean,
+                std::optional<Vector> out_noise, std::optional<Vector> nonlinearity,
+                std::optional<Vector> voltage_offset, std::optional<Weights> read_asymmetry, int64_t physical_inputs)
       : io_(make_io_spec(from_python<params::IOParameters>(io_parameters), backward)),
         weights_(std::move(weights)),
+        running_mean_(std::move(running_mean)),
         out_noise_(std::move(out_noise)),
-        running_mean_(std::move(running_mean)) {
+        nonlinearity_(std::move(nonlinearity)),
+        voltage_offset_(std::move(voltage_offset)),
+        read_asymmetry_(std::move(read_asymmetry)) {
+    if (physical_inputs > 0)
+      add_time_slices(io_, from_python<params::IOParametersIRDropT>(io_parameters), physical_inputs);
     const Matrix w = matrix_view(weights_);
     inputs_ = backward ? w.rows : w.cols;
     outputs_ = backward ? w.cols : w.rows;
     require_length(out_noise_, outputs_, io_.out_noise_std > 0.0f, "out_noise");
+    require_length(nonlinearity_, outputs_, io_.array.nonlinearity > 0.0f, "nonlinearity");
+    require_length(voltage_offset_, outputs_, io_.array.v_offset_std > 0.0f, "voltage_offset");
+    if (read_asymmetry_ ? read_asymmetry_->shape(0) != weights_.shape(0) || read_asymmetry_->shape(1) != weights_.shape(1)
+                        : io_.array.read_asymmetry > 0.0f)
+      throw Error(ErrorKind::Shape, "read_asymmetry must have the shape of the weights");
     const bool averages = io_.noise_management == params::NoiseManagementType::AVERAGE_ABS_MAX;
     require_length(running_mean_, 1, averages, "running_mean");
   }
 
   void run(const Samples& input, const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample,
            bool freeze_mean) const {
-    Mvm call{};
-    call.io = io_;
+    Mvm call{io_, {}, {}, {}, {}, nullptr, false, 0, 0, 0};
     call.weights = read_only(matrix_view(weights_));
     call.input = batch_view(input, inputs_, io_.backward ? "d" : "x");
     call.output = matrix_view(output);
     if (call.output.rows != call.input.rows || call.output.cols != outputs_)
       throw Error(ErrorKind::Shape, "the output array must have one row per sample and one column per output");
-    if (io_.out_noise_std > 0.0f) call.out_noise = out_noise_->data();
+    call.constants = constants();
     if (running_mean_) call.running_mean = running_mean_->data();
     call.freeze_mean = freeze_mean;
     call.seed = seed;
@@ -54,11 +64,17 @@ class AnalogProduct {
     mvm(call);
   }
 
-  void draw_constants(uint64_t seed) {
-    if (io_.out_noise_std > 0.0f) draw_out_noise(io_, out_noise_->data(), outputs_, seed);
+  void draw(uint64_t seed) const {
+    const Matrix w = matrix_view(weights_);
+    draw_constants(io_, constants(), w.rows, w.cols, seed);
   }
 
  private:
+  MvmConstants constants() const {
+    const auto data = [](const auto& array) { return array ? array->data() : nullptr; };
+    return {data(out_noise_), data(nonlinearity_), data(voltage_offset_), data(read_asymmetry_)};
+  }
+
   static void require_length(const std::optional<Vector>& array, int64_t n, bool needed, const char* name) {
     if (array ? static_cast<int64_t>(array->shape(0)) != n : needed)
       throw Error(ErrorKind::Shape, std::string(name) + " must have " + std::to_string(n) + " values");
@@ -66,7 +82,8 @@ class AnalogProduct {
 
   IoSpec io_;
   Weights weights_;
-  std::optional<Vector> out_noise_, running_mean_;
+  std::optional<Vector> running_mean_, out_noise_, nonlinearity_, voltage_offset_;
+  std::optional<Weights> read_asymmetry_;
   int64_t inputs_, outputs_;
 };
 
@@ -74,10 +91,13 @@ class AnalogProduct {
 
 void bind_mvm(nb::module_& m) {
   nb::class_<AnalogProduct>(m, "AnalogProduct", "Matrix-vector product of a tile in one direction.")
-      .def(nb::init<nb::handle, bool, Weights, std::optional<Vector>, std::optional<Vector>>(),
-           nb::arg("io_parameters"), nb::arg("backward"), nb::arg("weights").noconvert(), nb::arg("out_noise").noconvert() = nb::none(),
-           nb::arg("running_mean").noconvert() = nb::none())
-      .def("draw_constants", &AnalogProduct::draw_constants, nb::arg("seed"),
+      .def(nb::init<nb::handle, bool, Weights, std::optional<Vector>, std::optional<Vector>, std::optional<Vector>,
+                    std::optional<Vector>, std::optional<Weights>, int64_t>(),
+           nb::arg("io_parameters"), nb::arg("backward"), nb::arg("weights").noconvert(),
+           nb::arg("running_mean").noconvert() = nb::none(), nb::arg("out_noise").noconvert() = nb::none(),
+           nb::arg("nonlinearity").noconvert() = nb::none(), nb::arg("voltage_offset").noconvert() = nb::none(),
+           nb::arg("read_asymmetry").noconvert() = nb::none(), nb::arg("physical_inputs") = 0)
+      .def("draw_constants", &AnalogProduct::draw, nb::arg("seed"),
            "Fill the arrays of constants that are drawn once per tile.")
       .def("__call__", &AnalogProduct::run, nb::arg("input").noconvert(), nb::arg("output").noconvert(),
            nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean") = false,

@@ -33,7 +33,7 @@ inline params::FloatList stored_list(nb::handle values, ListStorage& lists) {
   auto owned = std::make_unique<float[]>(numbers.size());
   std::copy(numbers.begin(), numbers.end(), owned.get());
   lists.push_back(std::move(owned));
-  return {lists.back().get(), static_cast<int32_t>(numbers.size())};
+  return {lists.back().get(), static_cast<int32_t>(numbers.size()), static_cast<int32_t>(nb::len(values))};
 }
 
 struct FieldReader {

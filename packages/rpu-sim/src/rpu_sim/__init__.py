@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from . import backends, config, errors, reference
+from . import backends, config, errors, reference, table
 from ._version import __version__
 from .backends import get_num_threads, set_num_threads
 from .programming import ProgrammingResult
 from .seeds import derive_seed
 from .tile import PulseCounts, Tile
-from .weight_ops import clip_weights, modify_weights, remap_weights
+from .weight_ops import WeightModifier, clip_weights, modify_weights, remap_weights
 
 __all__ = [
     "ProgrammingResult",
     "PulseCounts",
     "Tile",
+    "WeightModifier",
     "__version__",
     "backends",
     "clip_weights",
@@ -25,4 +26,5 @@ __all__ = [
     "reference",
     "remap_weights",
     "set_num_threads",
+    "table",
 ]

@@ -7,7 +7,14 @@ from typing import Any
 from numpy.typing import NDArray
 
 from . import _core
-from .config import IOParameters, NoiseManagementType, RPUConfigBase
+from .config import (
+    AnalogMVType,
+    IOParameters,
+    IOParametersIRDropT,
+    MappingParameter,
+    NoiseManagementType,
+    RPUConfigBase,
+)
 
 DIRECTIONS = ("forward", "backward")
 
@@ -17,17 +24,38 @@ def io_of(config: RPUConfigBase, direction: str) -> IOParameters:
     return getattr(config, direction, None) or IOParameters(is_perfect=True)
 
 
-def buffer_sizes(io: IOParameters, outputs: int) -> dict[str, int]:
-    """Names and lengths of the arrays that a direction keeps: constants drawn once, and the running mean."""
-    sizes = {}
-    if not io.is_perfect and io.out_noise_std > 0.0:
-        sizes["out_noise"] = outputs
-    if not io.is_perfect and io.noise_management is NoiseManagementType.AVERAGE_ABS_MAX:
-        sizes["running_mean"] = 1
-    return sizes
+def buffer_shapes(io: IOParameters, direction: str, weights: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays that a direction keeps: constants drawn once, and the running mean."""
+    if io.is_perfect or io.mv_type is AnalogMVType.IDEAL:
+        return {}
+    outputs = weights[0] if direction == "forward" else weights[1]
+    shapes: dict[str, tuple[bool, tuple[int, ...]]] = {
+        "out_noise": (io.out_noise_std > 0.0, (outputs,)),
+        "nonlinearity": (io.out_nonlinearity > 0.0, (outputs,)),
+        "voltage_offset": (io.v_offset_std > 0.0, (outputs,)),
+        "read_asymmetry": (io.w_read_asymmetry_dtod > 0.0, weights),
+        "running_mean": (io.noise_management is NoiseManagementType.AVERAGE_ABS_MAX, (1,)),
+    }
+    return {name: shape for name, (needed, shape) in shapes.items() if needed}
 
 
-def product(io: IOParameters, direction: str, weights: NDArray[Any], arrays: dict[str, NDArray[Any]]) -> Any:
+def physical_inputs(io: IOParameters, direction: str, mapping: MappingParameter) -> int:
+    """Inputs of the physical array around the tile, on which the time-sliced IR drop depends; 0 without it."""
+    if not isinstance(io, IOParametersIRDropT):
+        return 0
+    return max(1, mapping.max_input_size if direction == "forward" else mapping.max_output_size)
+
+
+def product(
+    io: IOParameters,
+    direction: str,
+    weights: NDArray[Any],
+    arrays: dict[str, NDArray[Any]],
+    mapping: MappingParameter | None = None,
+) -> Any:
     """The compiled product of one direction on borrowed arrays."""
-    constants = {name: arrays[f"buffer.{direction}_{name}"] for name in buffer_sizes(io, 0)}
-    return _core.AnalogProduct(io, direction == "backward", weights, **constants)
+    mapping = MappingParameter() if mapping is None else mapping
+    shape = (weights.shape[0], weights.shape[1])
+    constants = {name: arrays[f"buffer.{direction}_{name}"] for name in buffer_shapes(io, direction, shape)}
+    physical = physical_inputs(io, direction, mapping)
+    return _core.AnalogProduct(io, direction == "backward", weights, physical_inputs=physical, **constants)

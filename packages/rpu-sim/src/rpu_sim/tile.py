@@ -106,18 +106,18 @@ class Tile:
         return make_cells(device, self._rule.parameters, self._weight, self.seed, self.steps)
 
     def _new_buffers(self) -> dict[str, NDArray[Any]]:
-        sizes = {"forward": self.out_size, "backward": self.in_size}
         return {
-            f"buffer.{direction}_{name}": np.zeros(n, np.float32)
+            f"buffer.{direction}_{name}": np.zeros(shape, np.float32)
             for direction, io in self._io.items()
-            for name, n in periphery.buffer_sizes(io, sizes[direction]).items()
+            for name, shape in periphery.buffer_shapes(io, direction, (self.out_size, self.in_size)).items()
         }
 
     def _adopt_buffers(self, buffers: dict[str, NDArray[Any]]) -> None:
         """Take the constants of the periphery and let the core borrow them."""
         self._buffers = buffers
         self._products = {
-            direction: periphery.product(io, direction, self._weight, buffers) for direction, io in self._io.items()
+            direction: periphery.product(io, direction, self._weight, buffers, self.rpu_config.mapping)
+            for direction, io in self._io.items()
         }
 
     # -- properties --------------------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ class Tile:
 
     # -- products ----------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Array, *, step: int | None = None, sample_offset: int = 0) -> Array:
+    def forward(self, x: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product y = W x.
 
         Args:
@@ -175,23 +175,32 @@ class Tile:
             step: Address of the noise; by default the next forward step of the tile, which then advances. An explicit
                 step repeats the noise of that step and leaves the counter alone.
             sample_offset: Global index of the first sample, for batches that are split.
+            evaluate: Leave the running mean of ``AVERAGE_ABS_MAX`` as it is; all other effects are the same.
 
         Returns:
             float32 [..., out_size] in the framework of ``x``.
         """
-        return self._product("forward", x, "x", self.in_size, self.out_size, step, sample_offset)
+        return self._product("forward", x, "x", self.in_size, self.out_size, step, sample_offset, evaluate)
 
-    def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0) -> Array:
+    def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product with the transposed weights, from d [..., out_size] to [..., in_size]; see `forward`."""
-        return self._product("backward", d, "d", self.out_size, self.in_size, step, sample_offset)
+        return self._product("backward", d, "d", self.out_size, self.in_size, step, sample_offset, evaluate)
 
     def _product(
-        self, direction: str, values: Array, name: str, width: int, outputs: int, step: int | None, sample_offset: int
+        self,
+        direction: str,
+        values: Array,
+        name: str,
+        width: int,
+        outputs: int,
+        step: int | None,
+        sample_offset: int,
+        evaluate: bool,
     ) -> Array:
         view, leading = samples(values, width, name)
         result: Float32 = np.empty((view.shape[0], outputs), np.float32)
         at = self.steps[direction] if step is None else step
-        self._products[direction](view, result, self._key, at & STEP_MASK, sample_offset & STEP_MASK)
+        self._products[direction](view, result, self._key, at & STEP_MASK, sample_offset & STEP_MASK, evaluate)
         if step is None:
             self.steps[direction] = at + 1
         if type(values) is np.ndarray:
@@ -264,7 +273,7 @@ class Tile:
 
         Returns:
             float32 [out_size, in_size] in the framework of the tile. The call counts as one forward call and leaves no
-            other trace.
+            other trace. NumPy's LAPACK solves the fit, so other machines may round it differently.
 
         Raises:
             ShapeError: if ``x_values`` does not span the inputs.
@@ -397,9 +406,9 @@ class Tile:
         self._renew_buffers()
 
     def _renew_buffers(self) -> None:
-        """Keep the constants of the periphery that the configuration still uses, draw those it newly needs."""
+        """Constants of the periphery follow from the seed and the new configuration; running means go on."""
         fresh = self._new_buffers()
-        kept = {name: self._buffers[name] for name in fresh.keys() & self._buffers.keys()}
+        kept = {name: self._buffers[name] for name in fresh.keys() & self._buffers.keys() if "running_mean" in name}
         self._adopt_buffers(fresh)
         for product in self._products.values():
             product.draw_constants(self._key)

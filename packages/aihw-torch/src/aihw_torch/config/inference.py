@@ -19,6 +19,8 @@ from rpu_sim.config import (
 from rpu_sim.config.base import param, require
 from rpu_sim.config.plain import register_class
 
+_PARTS = (BaseNoiseModel, BaseDriftCompensation, aihw_inference.BaseConductanceConverter)
+
 
 @dataclass
 class InferenceRPUConfig(RPUConfigBase):
@@ -35,7 +37,7 @@ class InferenceRPUConfig(RPUConfigBase):
     clip: WeightClipParameter = param(WeightClipParameter, "Bound of the weights, kept at every training forward.")
     remap: WeightRemapParameter = param(WeightRemapParameter, "How the mapping scales follow the weights.")
     modifier: WeightModifierParameter = param(WeightModifierParameter, "Noisy copy of the weights, one per forward.")
-    remap_every: int = param(1, "Training forwards from one remap to the next; 0 leaves it to remap_weights().")
+    remap_every: int = param(1, "Training forwards from one remap to the next; 0 leaves it to remap_to_range().")
 
     def check(self) -> None:
         super().check()
@@ -66,7 +68,7 @@ def arguments_of(part: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, BaseNoiseModel | BaseDriftCompensation | aihw_inference.BaseConductanceConverter):
+    if isinstance(value, _PARTS):
         return arguments_of(value)
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
@@ -100,10 +102,6 @@ def _made(value: Any) -> Any:
 
 for _config in (InferenceRPUConfig, TorchInferenceRPUConfig):
     register_class(_config)
-for _name in aihw_inference.__all__:
-    _part = getattr(aihw_inference, _name)
-    if isinstance(_part, type) and issubclass(
-        _part, BaseNoiseModel | BaseDriftCompensation | aihw_inference.BaseConductanceConverter
-    ):
-        if not inspect.isabstract(_part):
-            register_part(_part)
+for _part in (getattr(aihw_inference, name) for name in aihw_inference.__all__):
+    if isinstance(_part, type) and issubclass(_part, _PARTS) and not inspect.isabstract(_part):
+        register_part(_part)

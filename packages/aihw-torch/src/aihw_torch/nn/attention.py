@@ -80,9 +80,7 @@ class AnalogMultiheadAttention(AnalogLayerBase):
         self.out_proj.set_weights(digital.out_proj.weight, digital.out_proj.bias)
 
     @classmethod
-    def from_digital(
-        cls, module: nn.MultiheadAttention, rpu_config: Any = None, tile_module_class: Any = None
-    ) -> Self:
+    def from_digital(cls, module: nn.MultiheadAttention, rpu_config: Any = None, tile_module_class: Any = None) -> Self:
         """Return an analog layer with the geometry, values, data type and training mode of a layer of torch."""
         if module.bias_k is not None or module.add_zero_attn:
             raise ConfigError("add_bias_kv and add_zero_attn are not available on tiles")

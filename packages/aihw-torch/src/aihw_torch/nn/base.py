@@ -76,6 +76,18 @@ class AnalogLayerBase(nn.Module):
         for tile in self.analog_tiles():
             tile.remap_weights(weight_scaling_omega)
 
+    def program_analog_weights(self, noise_model: Any = None, *, seed: int | None = None) -> None:
+        """Program all inference tiles; see `aihw_torch.inference.program_analog_weights`."""
+        from aihw_torch.inference import program_analog_weights  # which needs this module
+
+        program_analog_weights(self, noise_model, seed=seed)
+
+    def drift_analog_weights(self, t_inference: float = 0.0) -> None:
+        """Read all inference tiles at a time; see `aihw_torch.inference.drift_analog_weights`."""
+        from aihw_torch.inference import drift_analog_weights  # which needs this module
+
+        drift_analog_weights(self, t_inference)
+
     def unregister_parameter(self, param_name: str) -> None:
         """Remove a parameter of this module; the attribute becomes None."""
         if not isinstance(self._parameters.get(param_name), nn.Parameter):

@@ -39,12 +39,15 @@ class AnalogSequential(AnalogContainerBase, nn.Sequential):
     @classmethod
     def from_digital(cls, module: nn.Sequential, rpu_config: Any = None, tile_module_class: Any = None) -> Self:
         """Return the container with the same modules."""
-        analog = cls(OrderedDict(module.named_children()))
-        return analog.train(module.training)
+        analog = cls(OrderedDict(module._modules))
+        analog.training = module.training  # its own; the modules have theirs
+        return analog
 
     def to_digital(self) -> nn.Sequential:
         """Return a container of torch with the same modules."""
-        return nn.Sequential(OrderedDict(self.named_children())).train(self.training)
+        digital = nn.Sequential(OrderedDict(self._modules))
+        digital.training = self.training
+        return digital
 
 
 class AnalogWrapper(AnalogContainerBase):

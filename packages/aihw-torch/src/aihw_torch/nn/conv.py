@@ -25,7 +25,9 @@ def patches(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilatio
     spatial = len(kernel)
     for dim, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
         if x.shape[dim] < d * (k - 1) + 1:
-            raise ShapeError(f"the padded image has {x.shape[dim]} pixels in a dimension where the kernel spans {d * (k - 1) + 1}")
+            raise ShapeError(
+                f"the padded image has {x.shape[dim]} pixels in a dimension where the kernel spans {d * (k - 1) + 1}"
+            )
         x = x.unfold(dim, d * (k - 1) + 1, s)[..., ::d]
     positions = range(2, 2 + spatial)
     windows = x.permute(0, *positions, 1, *range(2 + spatial, 2 + 2 * spatial))
@@ -84,8 +86,8 @@ class _AnalogConvNd(AnalogLayer):
         x = input if batched else input.unsqueeze(0)
         if x.ndim != spatial + 2 or x.shape[1] != self.in_channels:
             raise ShapeError(
-                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] with "
-                f"{spatial} spatial dimensions"
+                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] "
+                f"with {spatial} spatial dimensions"
             )
         if any(self._reversed_padding_repeated_twice):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
@@ -195,7 +197,11 @@ class _AnalogConvTransposeNd(AnalogLayer):
         options: dict[str, Any] = {"groups": groups, "bias_on_tiles": False}
         self._build(twin, rows, columns, rpu_config, tile_module_class, seed, **options)
         # One kernel per element that puts it where it belongs: the sum of the overlaps is a convolution of torch.
-        adder = torch.eye(elements).view(elements, 1, *twin.kernel_size).repeat(out_channels, 1, *[1] * len(twin.kernel_size))
+        adder = (
+            torch.eye(elements)
+            .view(elements, 1, *twin.kernel_size)
+            .repeat(out_channels, 1, *[1] * len(twin.kernel_size))
+        )
         self.register_buffer("_adder", adder, persistent=False)
 
     def _digital(self) -> nn.Module:
@@ -219,8 +225,8 @@ class _AnalogConvTransposeNd(AnalogLayer):
         x = input if batched else input.unsqueeze(0)
         if x.ndim != spatial + 2 or x.shape[1] != self.in_channels:
             raise ShapeError(
-                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] with "
-                f"{spatial} spatial dimensions"
+                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] "
+                f"with {spatial} spatial dimensions"
             )
         padding = self._output_padding(  # type: ignore[operator]
             x, output_size, self.stride, self.padding, self.kernel_size, spatial, self.dilation
@@ -234,7 +240,13 @@ class _AnalogConvTransposeNd(AnalogLayer):
     @classmethod
     def _like(cls, digital: Any, rpu_config: Any, tile_module_class: Any) -> Self:
         head = (digital.in_channels, digital.out_channels, digital.kernel_size, digital.stride, digital.padding)
-        tail = (digital.output_padding, digital.groups, digital.bias is not None, digital.dilation, digital.padding_mode)
+        tail = (
+            digital.output_padding,
+            digital.groups,
+            digital.bias is not None,
+            digital.dilation,
+            digital.padding_mode,
+        )
         return cls(*head, *tail, rpu_config, tile_module_class)
 
 
@@ -247,8 +259,8 @@ class AnalogConvTranspose1d(_AnalogConvTransposeNd, nn.ConvTranspose1d):
 class AnalogConvTranspose2d(_AnalogConvTransposeNd, nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d` on tiles: arguments as in torch, then `rpu_config`, `tile_module_class` and `seed`.
 
-    Every input pixel is one product with a matrix of out_channels * kernel elements rows; where the results overlap they
-    are added digitally, and so is the bias.
+    Every input pixel is one product with a matrix of out_channels * kernel elements rows; where the results overlap
+    they are added digitally, and so is the bias.
     """
 
     DIGITAL = nn.ConvTranspose2d

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -81,7 +82,9 @@ class ConversionRow:
 
     def __str__(self) -> str:
         what = "converted" if self.converted else "left digital"
-        return f"{self.name or '(root)'} ({self.module}): {what}, {self.detail}" + (f"; {self.note}" if self.note else "")
+        return f"{self.name or '(root)'} ({self.module}): {what}, {self.detail}" + (
+            f"; {self.note}" if self.note else ""
+        )
 
 
 @dataclass
@@ -171,6 +174,7 @@ def convert_to_analog(
             seeds.torch_seed() if seed is None else seed,
             report,
             _shared_parameters(model),
+            _repeated_modules(model),
         )
         model = converter.convert(model, module_name)
     if ensure_analog_root and not module_name and not isinstance(model, AnalogLayerBase):
@@ -178,6 +182,12 @@ def convert_to_analog(
     if verbose:
         print(report)
     return model
+
+
+def _repeated_modules(model: nn.Module) -> frozenset[int]:
+    """Return the ids of the modules that are in several places of a model."""
+    counts = Counter(id(module) for _, module in model.named_modules(remove_duplicate=False))
+    return frozenset(number for number, count in counts.items() if count > 1)
 
 
 def _shared_parameters(model: nn.Module) -> dict[int, list[str]]:
@@ -202,6 +212,7 @@ class _Converter:
     seed: int
     report: ConversionReport
     shared: dict[int, list[str]]
+    repeated: frozenset[int]
     done: dict[int, nn.Module] = field(default_factory=dict)
 
     def convert(self, module: nn.Module, name: str) -> nn.Module:
@@ -209,9 +220,9 @@ class _Converter:
         known = self.done.get(id(module))
         if known is not None:
             return known
-        result = self._convert(module, name)
-        self.done[id(module)] = result
-        self.done[id(result)] = result
+        number, result = id(module), self._convert(module, name)
+        if number in self.repeated:  # others may be gone by now, and their number that of another one
+            self.done[number] = result
         return result
 
     def _convert(self, module: nn.Module, name: str) -> nn.Module:
@@ -223,12 +234,17 @@ class _Converter:
         target = self.conversion_map.get(type(module))
         if target is not None and not issubclass(target, AnalogContainerBase):
             return self._convert_layer(module, name, target)
-        if isinstance(module, nn.MultiheadAttention):  # its parts are used inside of a function of torch
+        # The parts of the one are used inside of a function of torch, those of the other make its weight.
+        if isinstance(module, nn.MultiheadAttention) or hasattr(module, "parametrizations"):
             self._materialise(module, name)
             return self._leave(module, name, _why_left(module, self.conversion_map))
         self._materialise_own(module, name)
-        for child_name, child in list(module.named_children()):
-            setattr(module, child_name, self.convert(child, f"{name}.{child_name}" if name else child_name))
+        children = module._modules  # one by one: a list of them would keep all of them in memory
+        for own in list(children):
+            child = children[own]
+            if child is not None:
+                children[own] = self.convert(child, f"{name}.{own}" if name else own)
+            del child
         if any(p.ndim > 1 for p in module.parameters(recurse=False)):
             self._leave(module, name, _why_left(module, self.conversion_map))
         if isinstance(module, nn.TransformerEncoderLayer):
@@ -297,7 +313,8 @@ def _why_left(module: nn.Module, conversion_map: Mapping[type[nn.Module], Any]) 
         return "it has a parametrization; remove it first with torch.nn.utils.parametrize.remove_parametrizations"
     bases = [base.__name__ for base in conversion_map if isinstance(module, base) and base is not type(module)]
     if bases:
-        return f"it is of a class derived from {bases[0]}; add {type(module).__name__} to conversion_map if it computes as one"
+        name = type(module).__name__
+        return f"it is of a class derived from {bases[0]}; add {name} to conversion_map if it computes as one"
     return f"{type(module).__name__} is not in the conversion map"
 
 
@@ -339,8 +356,9 @@ def _to_digital(module: nn.Module, classes: frozenset[type[nn.Module]], done: di
     if type(module) in classes and not isinstance(module, AnalogContainerBase):
         result = _with_hooks(module.to_digital(), module)  # type: ignore[operator]
     else:
-        for name, child in list(module.named_children()):
-            setattr(module, name, _to_digital(child, classes, done))
+        for name, child in list(module._modules.items()):
+            if child is not None:
+                module._modules[name] = _to_digital(child, classes, done)
         if isinstance(module, AnalogWrapper):
             result = module.to_digital()
         elif type(module) in classes:

@@ -35,7 +35,7 @@ class AnalogOptimizerMixin(Optimizer):
         self._step_supports_amp_scaling = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # also part of load_state_dict
         self._warned, self._tile_names = False, weakref.WeakKeyDictionary()
         self._step_supports_amp_scaling = False
 
@@ -100,7 +100,7 @@ class AnalogOptimizerMixin(Optimizer):
         step() if inner is None else inner(self)
 
     def _warn_once(self, tiles: list[tuple[AnalogTile, dict[str, Any]]]) -> None:
-        if self._warned:
+        if self._warned or not tiles:
             return
         self._warned = True
         missed = {
@@ -108,14 +108,22 @@ class AnalogOptimizerMixin(Optimizer):
             for option in _DIGITAL_OPTIONS
             if any(group.get(option) for _, group in tiles)
         }
+        advice = "put those into a parameter group without these options to silence this warning"
+        if not isinstance(self, torch.optim.SGD):
+            missed[f"the step rule of {self._digital_class().__name__}"] = [tile for tile, _ in tiles]
+            advice = "those get plain gradient steps of the learning rate of their group"
         if not missed:
             return
         reached = sorted({self._name(tile) for found in missed.values() for tile in found})
         warnings.warn(
             f"{', '.join(missed)} act on digital parameters only and do not reach the pulsed tiles "
-            f"{', '.join(reached)}; put those into a parameter group without these options to silence this warning",
+            f"{', '.join(reached)}; {advice}",
             stacklevel=5,
         )
+
+    def _digital_class(self) -> type[Optimizer]:
+        bases = (base for base in type(self).__mro__ if not issubclass(base, AnalogOptimizerMixin))
+        return next(base for base in bases if issubclass(base, Optimizer))
 
     def _name(self, tile: AnalogTile) -> str:
         """Return the name of a tile as far as it is known: from `named_parameters()` or from the model."""

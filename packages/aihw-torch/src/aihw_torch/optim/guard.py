@@ -21,9 +21,10 @@ def _refuse_pulsed_parameters(optimizer: Optimizer, args: Any, kwargs: Any) -> N
                 continue
             tile = parameter.analog_tile
             if tile is not None and (tile.weight_token.requires_grad or tile.weight_token.grad is not None):
+                name = type(optimizer).__name__
                 raise OptimizerError(
-                    f"{type(optimizer).__name__} cannot train the {tile.describe()}, which learns by pulses; use "
-                    "aihw_torch.optim.AnalogSGD, or freeze the tile with requires_grad_(False)"
+                    f"{name} cannot train the {tile.describe()}, which learns by pulses; use AnalogSGD or "
+                    f"AnalogOptimizer({name}, ...) of aihw_torch.optim, or freeze the tile with requires_grad_(False)"
                 )
 
 

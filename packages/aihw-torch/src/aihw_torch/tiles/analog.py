@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -43,6 +44,7 @@ class AnalogTile(TileModule):
 
     weight: PulsedWeight
     weight_token: PulseToken
+    _array: PulsedWeight
 
     def __init__(
         self, out_size: int, in_size: int, rpu_config: Any = None, bias: bool = False, *, seed: int | None = None
@@ -57,6 +59,7 @@ class AnalogTile(TileModule):
 
     def _link(self) -> None:
         """Connect the two parameters, the array and a new record."""
+        object.__setattr__(self, "_array", self.weight)  # to compare with, not as another parameter
         self.weight.attach_array(self.tile.weights)
         self.weight.attach(self)
         self.weight_token.attach(self)
@@ -76,13 +79,22 @@ class AnalogTile(TileModule):
         if torch.compiler.is_compiling():
             return super().forward(x)
         self._check_call(x)
-        if self.input_range is None and self.out_scaling_alpha is None and self._own_weight():
-            x, dtype = self._enter(x)
-            if dtype is torch.float32:  # the short way of most layers: one node, bias included
-                if self.analog_bias:
-                    x = nn.functional.pad(x, (0, 1), value=1.0)
-                return self._product(x, self._count(x), self._parameters["bias"])
+        # The short way of most layers, where product and bias are all there is: one node of the graph.
+        if self._is_plain() and x.dtype is torch.float32 and x.is_cpu and not torch.is_autocast_enabled("cpu"):
+            if self.analog_bias:
+                x = nn.functional.pad(x, (0, 1), value=1.0)
+            return self._product(x, self._count(x), self._parameters["bias"])
         return super().forward(x)
+
+    def _is_plain(self) -> bool:
+        # Looked up without torch's attribute protocol, which takes as long as a small product.
+        parameters = self._parameters
+        return (
+            parameters["out_scaling_alpha"] is None
+            and not self._has_input_range
+            and self.edge_dtype is torch.float32
+            and self._own_weight()
+        )
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return s W x: [..., in] -> [..., out]."""
@@ -118,11 +130,11 @@ class AnalogTile(TileModule):
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
-        return y if self.mapping_scales is None else y.mul_(self.mapping_scales)
+        scales = self._buffers["mapping_scales"]
+        return y if scales is None else y.mul_(scales)
 
     def _own_weight(self) -> bool:
-        weight = self._parameters.get("weight")
-        return isinstance(weight, PulsedWeight) and weight.analog_tile is self
+        return self._parameters["weight"] is self._array
 
     def _check_call(self, x: Tensor) -> None:
         if torch._C._functorch.is_functorch_wrapped_tensor(x):
@@ -130,7 +142,7 @@ class AnalogTile(TileModule):
                 "torch.func transforms do not go through a pulsed array, which every call reads with new noise; use "
                 "autograd"
             )
-        if torch.jit.is_tracing():
+        if torch._C._is_tracing():
             raise StateError(
                 "torch.jit.trace would freeze the noise and lose the pulses of an analog tile; use torch.export on the "
                 "model in eval mode, or torch.compile"
@@ -290,12 +302,19 @@ class AnalogTile(TileModule):
         self._changed()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in super().__getstate__().items() if name != "record"}
+        left = ("record", "_array")
+        attributes = {name: value for name, value in super().__getstate__().items() if name not in left}
+        if self.weight.is_shared():
+            # Sent to another process in bytes: torch sends tensors by handles, which must outlive the sending.
+            attributes["tile"] = pickle.dumps(self.tile)
+        return attributes
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         super().__setstate__(attributes)
-        if self.weight.is_shared():  # sent to another process: the array is where the sender has it
-            self.tile.hold_weights_in(Tensor.data.__get__(self.weight))  # type: ignore[attr-defined]
+        if isinstance(self.tile, bytes):
+            self.tile = pickle.loads(self.tile)
+            if self.weight.is_shared():  # the array stays where the sender has it
+                self.tile.hold_weights_in(Tensor.data.__get__(self.weight))  # type: ignore[attr-defined]
         self._link()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:

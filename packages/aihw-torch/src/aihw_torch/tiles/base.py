@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from aihw_torch import seeds
+from aihw_torch import ops, seeds
 from aihw_torch.config import RPUDataType, from_dict, to_dict
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
 from aihw_torch.tiles import input_range as ranges
@@ -55,7 +55,9 @@ class TileModule(nn.Module):
     input_range_update_idx: Tensor
     forward_step: Tensor
 
-    def __init__(self, out_size: int, in_size: int, rpu_config: Any, bias: bool = False, seed: int | None = None) -> None:
+    def __init__(
+        self, out_size: int, in_size: int, rpu_config: Any, bias: bool = False, seed: int | None = None
+    ) -> None:
         super().__init__()
         mapping, pre_post = rpu_config.mapping, rpu_config.pre_post
         mapping.check()
@@ -77,11 +79,17 @@ class TileModule(nn.Module):
         self.register_parameter("out_scaling_alpha", alpha)
         self._make_input_range(pre_post.input_range)
         self.register_buffer("forward_step", torch.zeros((), dtype=torch.int64, device="cpu"), persistent=False)
+        self._watch_counter()
+
+    def _watch_counter(self) -> None:
+        """Look at the counter through NumPy, which adds to a single number much faster than torch."""
+        self._counter = self.forward_step.numpy()
 
     def _zeros(self, size: int) -> Tensor:
         return torch.zeros(size, dtype=self.edge_dtype, device="cpu")
 
     def _make_input_range(self, parameters: Any) -> None:
+        self._has_input_range = parameters.enable
         value = self._zeros(1) + parameters.init_value if parameters.enable else None
         if value is not None and parameters.learn_input_range:
             self.input_range = nn.Parameter(value)
@@ -158,7 +166,7 @@ class TileModule(nn.Module):
     def _next_step(self, x: Tensor) -> Tensor:
         """Return the number of this forward call of the input x, and count it."""
         if torch.compiler.is_compiling():
-            step = self.forward_step.clone()
+            step: Tensor = ops.step_of(self.forward_step)
             self.forward_step.add_(1)
             return step
         return torch.tensor(self._count(x))
@@ -166,8 +174,8 @@ class TileModule(nn.Module):
     def _count(self, x: Tensor) -> int:
         if replay.recomputing() and (known := self._log.find(x)) is not None:
             return known
-        step = int(self.forward_step)
-        self.forward_step.add_(1)
+        step: int = self._counter.item()
+        self._counter[()] = step + 1
         if replay.may_be_recomputed(self.training):
             self._log.note(x, step)
         return step
@@ -178,9 +186,8 @@ class TileModule(nn.Module):
 
     def sample_offset(self, x: Tensor) -> int:
         """Return the global number of the first sample of x: that of the process in data-parallel training."""
-        if self.process_group is None:
-            return 0
-        return dist.get_rank(self.process_group) * (x.numel() // x.shape[-1])
+        group = self.process_group
+        return 0 if group is None else dist.get_rank(group) * (x.numel() // x.shape[-1])
 
     @property
     def signed_seed(self) -> int:
@@ -374,7 +381,7 @@ class TileModule(nn.Module):
             values = given.pop(name, None)
             if values is None:
                 missing += [name] if own is not None else []
-            elif name == "mapping_scales" and values.numel() in (1, self.out_size) or values.shape == own.shape:
+            elif (name == "mapping_scales" and values.numel() in (1, self.out_size)) or values.shape == own.shape:
                 found[name] = values
             else:
                 shape = (self.out_size,) if own is None else tuple(own.shape)
@@ -394,12 +401,14 @@ class TileModule(nn.Module):
         return write
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_log", "process_group")}
+        left = ("_log", "_counter", "process_group")
+        return {name: value for name, value in self.__dict__.items() if name not in left}
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         super().__setstate__(attributes)  # type: ignore[no-untyped-call]
         self._log = replay.StepLog()
         self.process_group = None
+        self._watch_counter()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         probe = fn(torch.empty(0, dtype=self.edge_dtype, device="cpu"))
@@ -407,6 +416,7 @@ class TileModule(nn.Module):
             raise DeviceError(f"the {self.describe()} has no kernels for the device {probe.device}; keep it on the CPU")
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.edge_dtype = probe.dtype
+        self._watch_counter()
         return self
 
     def _replicate_for_data_parallel(self) -> Self:
@@ -436,5 +446,3 @@ def decode_config(meta: Tensor) -> Any:
     except (ValueError, KeyError, TypeError):
         raise StateError("this is not the state of an analog tile, or it is of a newer version") from None
     return from_dict(stored["config"])
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections import OrderedDict, deque
 
@@ -29,9 +30,10 @@ def may_be_recomputed(training: bool) -> bool:
 
 
 def _below_a_checkpoint() -> bool:
+    """Whether a `forward` of a file about checkpoints, torch's or that of another library, is running."""
     frame = sys._getframe(2)
     while frame is not None:
-        if "checkpoint" in frame.f_code.co_filename:
+        if frame.f_code.co_name == "forward" and "checkpoint" in os.path.basename(frame.f_code.co_filename):
             return True
         frame = frame.f_back  # type: ignore[assignment]
     return False

@@ -20,8 +20,11 @@ _replace_configs: ContextVar[bool | None] = ContextVar("replace_configs", defaul
 
 @contextmanager
 def replacing_configs(replace: bool | None) -> Iterator[None]:
-    """Let the states that are loaded inside of the block bring their configurations, or not; None is not, and warns."""
-    token = _replace_configs.set(replace)
+    """Let the states that are loaded inside of the block bring their configurations, or not.
+
+    None is the choice of a block around this one; without one they do not, and a difference warns.
+    """
+    token = _replace_configs.set(_replace_configs.get() if replace is None else replace)
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aihw_torch.config import FloatingPointRPUConfig
 from aihw_torch.tiles import state
-from aihw_torch.tiles.base import TileModule, decode_config
+from aihw_torch.tiles.base import TileModule, decode_config, encode_config
 
 
 class WeightTile(TileModule):
@@ -120,10 +120,12 @@ class WeightTile(TileModule):
         if (seed := given["seed"]) is not None:
             self.seed = int(seed) % (1 << 64)
             self.seed_tensor.fill_(self.signed_seed)
-        if (meta := given["meta"]) is not None:
-            stored = decode_config(meta)
-            if stored != self._config and state.replaces_configs():
+        meta = given["meta"]
+        if meta is not None and not torch.equal(meta, encode_config(self._config)):
+            if state.replaces_configs():
+                stored = decode_config(meta)
+                stored.tile_class, stored.tile_array_class = self._config.tile_class, self._config.tile_array_class
                 self._config = stored.frozen_copy()
-            elif stored != self._config:
+            else:
                 state.warn_of_other_config(where)
         self._weights_changed()

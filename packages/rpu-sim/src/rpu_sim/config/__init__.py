@@ -36,6 +36,7 @@ from .devices import (
     SoftBoundsDevice,
     SoftBoundsPmaxDevice,
     SoftBoundsReferenceDevice,
+    TableStepDevice,
     WriteNoiseDevice,
 )
 from .enums import (
@@ -51,7 +52,7 @@ from .enums import (
     WeightNoiseType,
     WeightRemapType,
 )
-from .io import IOParameters
+from .io import IOParameters, IOParametersIRDropT
 from .mapping import InputRangeParameter, MappingParameter, PrePostProcessingParameter, RuntimeParameter
 from .plain import from_dict, to_dict
 from .rpu import (
@@ -84,6 +85,7 @@ __all__ = [
     "FloatingPointDevice",
     "FloatingPointRPUConfig",
     "IOParameters",
+    "IOParametersIRDropT",
     "IdealDevice",
     "InputRangeParameter",
     "LinearStepDevice",
@@ -109,6 +111,7 @@ __all__ = [
     "SoftBoundsDevice",
     "SoftBoundsPmaxDevice",
     "SoftBoundsReferenceDevice",
+    "TableStepDevice",
     "TransferCompound",
     "UnitCell",
     "UnitCellRPUConfig",

@@ -92,12 +92,7 @@ class ConfigBase:
 
 
 def _check_type(value: Any, kind: Any, where: str) -> None:
-    if typing.get_origin(kind) in (list, tuple):
-        if not isinstance(value, (list, tuple)):
-            raise ConfigError(f"{where} must be a list, not {value!r}")
-        for i, element in enumerate(value):
-            _check_type(element, typing.get_args(kind)[0], f"{where}[{i}]")
-    elif kind is float:
+    if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{where} must be a number, not {value!r}")
         if math.isnan(value):
@@ -108,6 +103,11 @@ def _check_type(value: Any, kind: Any, where: str) -> None:
     elif kind is bool:
         if not isinstance(value, bool):
             raise ConfigError(f"{where} must be True or False, not {value!r}")
+    elif typing.get_origin(kind) in (list, tuple):
+        if not isinstance(value, (list, tuple)):
+            raise ConfigError(f"{where} must be a list, not {value!r}")
+        for i, element in enumerate(value):
+            _check_type(element, typing.get_args(kind)[0], f"{where}[{i}]")
     elif kind is not Any:
         if not isinstance(value, kind):
             expected = getattr(kind, "__name__", str(kind).replace(" |", " or"))
@@ -132,9 +132,9 @@ def walk(config: ConfigBase) -> Iterator[ConfigBase]:
                 yield from walk(part)
 
 
-def changed_fields(config: ConfigBase) -> Iterator[tuple[str, Any]]:
-    """The fields of ``config`` that differ from their defaults."""
-    for f in dataclasses.fields(config):
+def changed_fields(config: ConfigBase, cls: type[ConfigBase] | None = None) -> Iterator[tuple[str, Any]]:
+    """The fields of ``config`` that differ from their defaults, or from those of the base class ``cls``."""
+    for f in dataclasses.fields(type(config) if cls is None else cls):
         default = f.default_factory() if f.default_factory is not dataclasses.MISSING else f.default
         value = getattr(config, f.name)
         if value != default or type(value) is not type(default):

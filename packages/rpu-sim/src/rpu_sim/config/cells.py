@@ -21,6 +21,7 @@ from .devices import (
     PowStepReferenceDevice,
     PulsedDevice,
     SoftBoundsReferenceDevice,
+    TableStepDevice,
 )
 
 BASE_FIELDS = (
@@ -91,4 +92,6 @@ def granularity(device: Device) -> float:
         return float(device.dw_min * 0.5**device.pow_gamma)
     if isinstance(device, PiecewiseStepDevice):
         return device.dw_min * device.middle_factor
+    if isinstance(device, TableStepDevice):
+        return device.dw_min * device.middle_step
     return device.dw_min

@@ -344,4 +344,49 @@ class PiecewiseStepDevice(WriteNoiseDevice):
         return sum(self.piecewise_up[i] + self.piecewise_down[i] for i in middle) / (2 * len(middle))
 
 
+@dataclass
+class TableStepDevice(WriteNoiseDevice):
+    """The step is drawn from measured distributions, which `rpu_sim.table` fits to pulse data.
+
+    A table has a row for each of some bins of equal width from the lower to the upper bound, and in each row the
+    quantiles of the signed step at equidistant probabilities from 0 to 1.
+    """
+
+    dw_min_dtod: float = param(0.0, "Relative device-to-device spread of the gain, a factor on all steps of a device.")
+    dw_min_std: float = param(0.0, "Stays 0: the cycle noise is in the tables.")
+    up_down_dtod: float = param(0.0, "Device-to-device spread of the asymmetry of the gains.")
+    w_max_dtod: float = param(0.0, "Relative device-to-device spread of the upper bound; the table is stretched to it.")
+    w_min_dtod: float = param(0.0, "Relative device-to-device spread of the lower bound; the table is stretched to it.")
+    step_up: tuple[tuple[float, ...], ...] = param(((1.0, 1.0),), "Quantiles of the up step.", unit="dw_min")
+    step_down: tuple[tuple[float, ...], ...] = param(((-1.0, -1.0),), "Quantiles of the down step.", unit="dw_min")
+
+    def check(self) -> None:
+        super().check()
+        require(self.dw_min_std == 0.0, self, "the cycle noise is in the tables; leave dw_min_std at 0")
+        tables = (self.step_up, self.step_down)
+        widths = {len(row) for table in tables for row in table}
+        rows = {len(table) for table in tables}
+        require(len(rows) == len(widths) == 1, self, "step_up and step_down need rows of one length, and as many rows")
+        require(min(rows) >= 1 and min(widths) >= 2, self, "the tables need at least one row of two quantiles")
+        require(max(rows) * max(widths) <= 1 << 20, self, "the tables have at most 2**20 numbers")
+        for row in self.step_up + self.step_down:
+            require(all(abs(v) < math.inf for v in row), self, "the quantiles must be finite")
+            require(list(row) == sorted(row), self, "the quantiles of a row must not decrease")
+        require(self.middle_step > 0.0, self, "the mean of up step and negative down step halfway must be positive")
+
+    @property
+    def middle_step(self) -> float:
+        """Mean of the up step and the negative down step halfway between the bounds, in units of ``dw_min``."""
+        n = len(self.step_up)
+        means = [
+            mean_of_quantiles(self.step_up[i]) - mean_of_quantiles(self.step_down[i]) for i in {(n - 1) // 2, n // 2}
+        ]
+        return sum(means) / (2 * len(means))
+
+
+def mean_of_quantiles(row: tuple[float, ...]) -> float:
+    """Mean of the law whose quantiles at equidistant probabilities are ``row``, linear in between."""
+    return (sum(row) - 0.5 * (row[0] + row[-1])) / (len(row) - 1)
+
+
 Device = FloatingPointDevice | IdealDevice | PulsedDevice

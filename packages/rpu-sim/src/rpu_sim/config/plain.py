@@ -57,10 +57,15 @@ def _plain(value: Any) -> Any:
 
 
 def to_dict(config: ConfigBase) -> dict[str, Any]:
-    """The plain form of ``config``; `from_dict` gives it back."""
+    """The plain form of ``config``; `from_dict` gives it back.
+
+    A class derived from one of the configuration classes, such as a preset, is written as that class.
+    """
+    classes = _classes()
+    known = next((base for base in type(config).__mro__ if classes.get(base.__name__) is base), type(config))
     # Tile classes belong to frontends, which put them back.
-    changed = {name: value for name, value in changed_fields(config) if not isinstance(value, type)}
-    return {"class": type(config).__name__, **{name: _plain(value) for name, value in changed.items()}}
+    changed = {name: value for name, value in changed_fields(config, known) if not isinstance(value, type)}
+    return {"class": known.__name__, **{name: _plain(value) for name, value in changed.items()}}
 
 
 def from_dict(plain: dict[str, Any]) -> Any:

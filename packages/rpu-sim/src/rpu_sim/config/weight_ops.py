@@ -57,7 +57,11 @@ class WeightModifierParameter(ConfigBase):
         for name in ("pdrop", "pcm_prob_at_reset", "pcm_prob_at_gmax", "pcm_prob_at_random"):
             require(0.0 <= getattr(self, name) <= 1.0, self, f"{name} is a probability and must lie in 0..1")
         require(1e-6 <= self.pcm_t0 < math.inf, self, "pcm_t0 must be finite and at least 1e-6 s")
-        require(abs(self.res) < math.inf, self, "res must be finite")
+        require(
+            self.res <= 0.0 or 2.0**-24 <= self.res <= 2.0**24,
+            self,
+            "res is finer than float32 can tell apart; use at most 2**24 steps, or 0 for none",
+        )
         require(all(math.isfinite(c) for c in self.coeffs), self, "coeffs must be finite")
 
     @property

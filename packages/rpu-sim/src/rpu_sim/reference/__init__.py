@@ -6,6 +6,19 @@ bit. Use it to read what the simulator does, and to test a new kernel.
 
 from __future__ import annotations
 
-from . import cells, devices, flow, fmath, mvm, philox, population, trains, update, weight_ops
+from . import array, cells, devices, flow, fmath, mvm, philox, population, time_slices, trains, update, weight_ops
 
-__all__ = ["cells", "devices", "flow", "fmath", "mvm", "philox", "population", "trains", "update", "weight_ops"]
+__all__ = [
+    "array",
+    "cells",
+    "devices",
+    "flow",
+    "fmath",
+    "mvm",
+    "philox",
+    "population",
+    "time_slices",
+    "trains",
+    "update",
+    "weight_ops",
+]

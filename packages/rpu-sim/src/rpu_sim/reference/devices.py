@@ -19,6 +19,7 @@ from ..config import (
     PulsedDevice,
     SoftBoundsDevice,
     SoftBoundsReferenceDevice,
+    TableStepDevice,
 )
 from .fmath import exp, f32, power
 from .population import slope
@@ -140,9 +141,9 @@ def power_law_step(p: PowerLawStepDevice, w: Float32, up: Any, cell: Cell, xi: F
 
 
 def node_position(t: Float32, nodes: int) -> tuple[NDArray[np.int32], Float32]:
-    """Index and fraction of a position between equidistant nodes."""
+    """Index and fraction of a position between equidistant nodes; a single node has index 0."""
     inside = np.clip(t, f32(0), f32(nodes - 1))
-    index = np.minimum(inside.astype(np.int32), np.int32(nodes - 2))
+    index = np.minimum(inside.astype(np.int32), np.int32(max(nodes - 2, 0)))
     return index, inside - index.astype(f32)
 
 
@@ -162,6 +163,52 @@ def piecewise_mean_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell)
 def piecewise_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
     """A step interpolated between nodes from bound to bound."""
     return bounded(w + piecewise_mean_step(p, w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
+
+
+def table_row(rows: int, w: Float32, cell: Cell) -> tuple[NDArray[np.int32], Float32]:
+    """Index and fraction of the position between the centres of the bins."""
+    range_ = cell["max_bound"] - cell["min_bound"]
+    with np.errstate(divide="ignore"):
+        rows_per_weight = np.where(range_ > 0, f32(rows) / range_, f32(0))
+    return node_position((w - cell["min_bound"]) * rows_per_weight - f32(0.5), rows)
+
+
+def table_mean_step(p: TableStepDevice, w: Float32, up: Any, cell: Cell) -> Float32:
+    """The mean step at weight ``w``."""
+    tables = [np.array(table, f32) for table in (p.step_up, p.step_down)]
+    rows, columns = tables[0].shape
+    i, f = table_row(rows, w, cell)
+    means = []
+    for table in tables:
+        total = f32(0.5) * (table[:, 0] + table[:, -1])
+        for j in range(1, columns - 1):
+            total = total + table[:, j]
+        of_row = total / f32(columns - 1)
+        means.append(of_row[i] if rows == 1 else (f32(1) - f) * of_row[i] + f * of_row[i + 1])
+    return np.where(up, cell["dwmin_up"] * means[0], cell["dwmin_down"] * means[1])
+
+
+def table_step(p: TableStepDevice, w: Float32, up: Any, cell: Cell, u: Float32) -> Float32:
+    """A step drawn from a table of quantiles by the uniform number ``u``."""
+    tables = [np.array(table, f32) for table in (p.step_up, p.step_down)]
+    rows, columns = tables[0].shape
+    i, f = table_row(rows, w, cell)
+    j, h = node_position(u * f32(columns - 1), columns)
+
+    def quantile(table: Float32) -> Float32:
+        low = (f32(1) - h) * table[i, j] + h * table[i, j + 1]
+        if rows == 1:
+            return low
+        high = (f32(1) - h) * table[i + 1, j] + h * table[i + 1, j + 1]
+        return (f32(1) - f) * low + f * high
+
+    rise, fall = cell["dwmin_up"] * quantile(tables[0]), cell["dwmin_down"] * quantile(tables[1])
+    return bounded(w + np.where(up, rise, fall), cell)
+
+
+def is_noisy(p: PulsedDevice) -> bool:
+    """Whether pulses draw random numbers at all."""
+    return p.dw_min_std > 0 or isinstance(p, TableStepDevice)
 
 
 def prepare(p: PulsedDevice, cell: Cell) -> Cell:
@@ -187,6 +234,7 @@ PULSE: dict[type[PulsedDevice], Any] = {
     PowStepDevice: power_law_step,
     PowStepReferenceDevice: power_law_step,
     PiecewiseStepDevice: piecewise_step,
+    TableStepDevice: table_step,
 }
 
 #: Devices whose moments also serve for ``CycleNoiseType.PER_UPDATE``.

@@ -18,6 +18,7 @@ from ..config import (
     PulsedDevice,
     SoftBoundsDevice,
     SoftBoundsReferenceDevice,
+    TableStepDevice,
     UpdateParameters,
 )
 from ..config.cells import granularity
@@ -31,6 +32,7 @@ from .devices import (
     power_law_mean_step,
     prepare,
     signed,
+    table_mean_step,
 )
 from .fmath import exp, expm1_ratio, f32, fma, log, log1p_ratio
 
@@ -112,6 +114,7 @@ MEAN_STEP: dict[type[PulsedDevice], Flow] = {
     PowStepDevice: lambda _, w, up, cell: power_law_mean_step(w, up, cell),
     PowStepReferenceDevice: lambda _, w, up, cell: power_law_mean_step(w, up, cell),
     PiecewiseStepDevice: piecewise_mean_step,
+    TableStepDevice: table_mean_step,
 }
 
 

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import AnalogMVType, BoundManagementType, IOParameters, NoiseManagementType
+from ..config import (
+    AnalogMVType,
+    BoundManagementType,
+    IOParameters,
+    IOParametersIRDropT,
+    NoiseManagementType,
+    WeightNoiseType,
+)
 from ..streams import Stream
-from . import philox
+from . import array, philox, time_slices
 from .fmath import f32, fma, rint
 
 Float32 = NDArray[np.float32]
 
 DRAWS_PER_ROUND = 8
 INPUT_NOISE, INPUT_ROUNDING = 0, 1
-OUTPUT_NOISE, OUTPUT_ROUNDING = 0, 1
-DRAW_OUT_NOISE = 3
+OUTPUT_NOISE, OUTPUT_ROUNDING, READ_NOISE, PULSE_READ_NOISE = 0, 1, 2, 3
 AVERAGE_DECAY = f32(1e-3)
 ASSUMED_LARGEST_WEIGHT = f32(0.6)
 SMALLEST_SCALE = np.finfo(f32).tiny
@@ -57,7 +63,7 @@ def converter(resolution: float, bound: float, stochastic: bool) -> Converter:
 class Chain:
     """The signal chain of one direction."""
 
-    def __init__(self, io: IOParameters, *, backward: bool = False) -> None:
+    def __init__(self, io: IOParameters, *, backward: bool = False, physical_inputs: int = 0) -> None:
         perfect = io.is_perfect or io.mv_type is AnalogMVType.IDEAL
         self.io = IOParameters(
             inp_res=0, inp_bound=0, out_res=0, out_bound=0, out_noise=0, out_scale=io.out_scale,
@@ -73,6 +79,11 @@ class Chain:
         self.nm_thres = f32(0) if io.noise_management is NoiseManagementType.NONE else f32(io.nm_thres)
         self.max_dac_reduction = f32(io.max_bm_res) / self.dac.step if self.dac.step > 0 else INFINITY
         self.max_reduction = min(f32(io.max_bm_factor), self.max_dac_reduction)
+        largest_code = int(np.rint(self.dac.bound * self.dac.per_unit)) if self.dac.step > 0 else 0
+        self.passes = array.passes(io, largest_code)
+        self.physical_inputs = physical_inputs
+        self.largest_code = largest_code
+        self.converts_each = len(self.passes) > 1 and io.mv_type is not AnalogMVType.POS_NEG_SEPARATE
 
     # -- noise management ------------------------------------------------------------------------------------------
 
@@ -128,24 +139,83 @@ class Chain:
 
     # -- one round -------------------------------------------------------------------------------------------------
 
-    def input_path(self, x: Float32, scale: Float32, draws: Draws) -> Float32:
+    def input_path(self, x: Float32, scale: Float32, draws: Draws, part: array.Pass) -> Float32:
         stream = Stream.BACKWARD_INPUT if self.backward else Stream.FORWARD_INPUT
-        rounding = draws.rounding(x.shape[1], stream, INPUT_ROUNDING) if self.dac.stochastic else f32(0)
+        shared = replace(draws, number=0)  # all passes send parts of one code
+        rounding = shared.rounding(x.shape[1], stream, INPUT_ROUNDING) if self.dac.stochastic else f32(0)
         v = self.dac.clipped(self.dac.quantised(x * scale[:, None], rounding))
-        xi = draws.normals(x.shape[1], stream, INPUT_NOISE) if self.io.inp_noise > 0 else f32(0)
+        if part.mask:
+            v = array.part_of_code(v, part.shift, part.mask, self.dac.step, self.dac.per_unit)
+        xi = draws.normals(x.shape[1], stream, INPUT_NOISE) if f32(self.io.inp_noise) > 0 else f32(0)
         return asymmetric(v + f32(self.io.inp_noise) * xi, self.io.inp_asymmetry)
 
-    def output_path(self, y: Float32, draws: Draws, out_noise: Float32 | None) -> tuple[Float32, NDArray[np.bool_]]:
+    def array_pass(
+        self, x: Float32, matrix: Float32, part: array.Pass, draws: Draws, constants: dict[str, Float32]
+    ) -> Float32:
+        """What one read of the array gives for the inputs of that pass."""
+        io = self.io
+        if isinstance(io, IOParametersIRDropT):
+            sliced = time_slices.slice_array(io, matrix, self.physical_inputs, self.dac.step)
+            grid = time_slices.pulse_grid(io, part, self.largest_code, self.dac.step, self.dac.per_unit)
+            x, matrix = grid.sampled(x), sliced.matrix
+        y = matmul(x, matrix)
+        if isinstance(io, IOParametersIRDropT):
+            y = y + sliced.idle * (grid.points * grid.per_point)
+        elif f32(io.ir_drop) > 0:
+            load = matmul(np.abs(x), np.abs(matrix)) * (f32(x.shape[1]) / f32(io.ir_drop_g_ratio))
+            y = array.ir_dropped(y, load, matmul(x * array.places(x.shape[1]), matrix), io)
+        if f32(io.v_offset_std) > 0 or f32(io.r_series) > 0:
+            v = constants.get("voltage_offset", np.zeros(y.shape[1], f32))
+            y = array.offset(y, sum16(x)[:, None], v, io)
+        if array.has_read_noise(io):
+            stream = Stream.BACKWARD_OUTPUT if self.backward else Stream.FORWARD_OUTPUT
+            pcm = io.w_noise_type is WeightNoiseType.PCM_READ
+            power = matmul(x * x, np.abs(matrix)) if pcm else sum16(x * x)[:, None]
+            y = array.read_noisy(y, power, draws.normals(y.shape[1], stream, READ_NOISE), io)
+        if isinstance(io, IOParametersIRDropT) and io.apply_xdep_pcm_read_noise and f32(sliced.noise_scale) > 0:
+            stream = Stream.BACKWARD_OUTPUT if self.backward else Stream.FORWARD_OUTPUT
+            mean_code = sum16(np.abs(x))[:, None] * (self.dac.per_unit / f32(x.shape[1]))
+            std = time_slices.pulse_read_noise(
+                mean_code, [matmul(x * x, m) for m in sliced.noise_matrices], sliced.noise_scale
+            )
+            y = y + std * draws.normals(y.shape[1], stream, PULSE_READ_NOISE)
+        if isinstance(io, IOParametersIRDropT) and io.adc_quantization:
+            y = time_slices.counted(y, sliced.counter_step)
+        return y
+
+    def output_path(self, y: Float32, draws: Draws, constants: dict[str, Float32]) -> tuple[Float32, NDArray[np.bool_]]:
         """The converted outputs, and which samples exceeded a bound that counts."""
         stream = Stream.BACKWARD_OUTPUT if self.backward else Stream.FORWARD_OUTPUT
         rounding = draws.rounding(y.shape[1], stream, OUTPUT_ROUNDING) if self.adc.stochastic else f32(0)
-        xi = draws.normals(y.shape[1], stream, OUTPUT_NOISE) if self.io.out_noise > 0 else f32(0)
-        sigma = f32(self.io.out_noise) if out_noise is None else out_noise
+        xi = draws.normals(y.shape[1], stream, OUTPUT_NOISE) if f32(self.io.out_noise) > 0 else f32(0)
+        if f32(self.io.out_nonlinearity) > 0 or f32(self.io.r_series) > 0:
+            nl = constants.get("nonlinearity", np.zeros(y.shape[1], f32))
+            y = array.saturated(y, nl, array.calibrated_gain(self.io, nl, array.finite_bound(self.io)))
+        sigma = constants.get("out_noise", f32(self.io.out_noise))
         y = self.adc.quantised(asymmetric(y, self.io.out_asymmetry) + sigma * xi, rounding)
         exceeded = y > self.adc.bound
         if self.io.bm_test_negative_bound:
             exceeded |= y < -self.adc.bound
         return self.adc.clipped(y), np.any(exceeded, axis=1)
+
+    def read(
+        self, x: Float32, scale: Float32, w: Float32, draws: Draws, constants: dict[str, Float32]
+    ) -> tuple[Float32, NDArray[np.bool_]]:
+        """All passes of one round: the converted outputs, and which samples exceeded a bound."""
+        total: Float32 = np.empty(0, f32)
+        exceeded = np.zeros(len(x), bool)
+        for number, part in enumerate(self.passes):
+            of_pass = replace(draws, number=number)
+            if number == 0 or part.mask:
+                inputs = self.input_path(x, scale, of_pass, part)
+            weights = w * constants["read_asymmetry"] if part.polarity < 0 and "read_asymmetry" in constants else w
+            y = self.array_pass(part.signal(inputs), weights if self.backward else weights.T, part, of_pass, constants)
+            if self.converts_each:
+                y, over = self.output_path(y, of_pass, constants)
+                exceeded |= over
+            y = y * f32(1 << part.shift)
+            total = y if number == 0 else total + y
+        return (total, exceeded) if self.converts_each else self.output_path(total, draws, constants)
 
 
 @dataclass
@@ -156,17 +226,17 @@ class Draws:
     step: int
     samples: NDArray[np.uint32]  # global indices
     round: int
+    number: int = 0  # of the pass
+
+    def draw(self, kind: int) -> int:
+        return (self.number << 16) + DRAWS_PER_ROUND * self.round + kind
 
     def normals(self, columns: int, stream: Stream, kind: int) -> Float32:
-        return philox.sample_normals(
-            self.samples, columns, self.step, stream, DRAWS_PER_ROUND * self.round + kind, self.key
-        )
+        return philox.sample_normals(self.samples, columns, self.step, stream, self.draw(kind), self.key)
 
     def rounding(self, columns: int, stream: Stream, kind: int) -> Float32:
-        number = DRAWS_PER_ROUND * self.round + kind
-        return philox.uniform(philox.sample_words(self.samples, columns, self.step, stream, number, self.key)) - f32(
-            0.5
-        )
+        words = philox.sample_words(self.samples, columns, self.step, stream, self.draw(kind), self.key)
+        return philox.uniform(words) - f32(0.5)
 
 
 def asymmetric(v: Float32, asymmetry: float) -> Float32:
@@ -195,14 +265,6 @@ def matmul(x: Float32, w: Float32) -> Float32:
     return y
 
 
-def out_noise_constants(io: IOParameters, outputs: int, key: int, *, backward: bool = False) -> Float32:
-    """Standard deviation of the output noise of every output, drawn once per tile."""
-    stream = Stream.BACKWARD_CONSTANTS if backward else Stream.FORWARD_CONSTANTS
-    xi = philox.normals(1, outputs, 0, stream, DRAW_OUT_NOISE, key)[0]
-    constants: Float32 = np.abs(f32(io.out_noise) * (f32(1) + f32(io.out_noise_std) * xi))
-    return constants
-
-
 def mvm(
     w: Float32,
     x: Float32,
@@ -212,22 +274,24 @@ def mvm(
     step: int,
     first_sample: int = 0,
     backward: bool = False,
-    out_noise: Float32 | None = None,
     running_mean: Float32 | None = None,
     freeze_mean: bool = False,
+    physical_inputs: int = 0,
+    **constants: Float32,
 ) -> Float32:
     """y = W x for every row of ``x`` [batch, in], or W^T x backwards.
 
     Args:
-        out_noise: Result of `out_noise_constants`, if ``io.out_noise_std > 0``.
         running_mean: State of ``AVERAGE_ABS_MAX``, one value that starts at 0 and is changed in place.
+        freeze_mean: Use it without changing it.
+        physical_inputs: Size of the array around the tile; only the time-sliced IR drop depends on it.
+        constants: Result of `array.constants`.
     """
-    chain = Chain(io, backward=backward)
-    matrix = w if backward else w.T
-    y = np.zeros((len(x), matrix.shape[1]), f32)
+    chain = Chain(io, backward=backward, physical_inputs=physical_inputs)
+    y = np.zeros((len(x), w.shape[1 if backward else 0]), f32)
     alpha = chain.scales(x, running_mean, freeze_mean)
     live = np.arange(len(x))
-    if chain.noise_management is not NoiseManagementType.NONE and (backward or not chain.io.inp_noise > 0):
+    if chain.noise_management is not NoiseManagementType.NONE and (backward or not f32(chain.io.inp_noise) > 0):
         live = live[alpha >= SMALLEST_SCALE]
     number = 0
     while len(live):
@@ -235,8 +299,7 @@ def mvm(
         a = chain.worst_case(x[live]) if worst else alpha[live]
         a = np.where(a >= SMALLEST_SCALE, a, f32(1))
         draws = Draws(key, step, ((live + first_sample) & 0xFFFFFFFF).astype(np.uint32), number)
-        inputs = chain.input_path(x[live], (f32(1) / a) * (f32(1) / reduction), draws)
-        out, exceeded = chain.output_path(matmul(inputs, matrix), draws, out_noise)
+        out, exceeded = chain.read(x[live], (f32(1) / a) * (f32(1) / reduction), w, draws, constants)
         with np.errstate(over="ignore"):
             factor = np.minimum(f32(chain.io.out_scale) * (a * reduction), np.finfo(f32).max)
         y[live] = out * factor[:, None]

@@ -8,11 +8,18 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..config import ConstantStepDevice, CycleNoiseType, PulsedDevice, PulseType, UpdateParameters
+from ..config import (
+    ConstantStepDevice,
+    CycleNoiseType,
+    PulsedDevice,
+    PulseType,
+    TableStepDevice,
+    UpdateParameters,
+)
 from ..config.cells import granularity
 from ..streams import Stream
 from . import philox, trains
-from .devices import MOMENTS, PULSE, Cell, is_gaussian, prepare
+from .devices import MOMENTS, PULSE, Cell, is_gaussian, is_noisy, prepare
 from .fmath import f32, normal2, rint
 from .write_noise import PULSED_WRITE, written
 
@@ -77,9 +84,13 @@ def deterministic_counts(
     return rint((length * px) * pd).astype(np.int64)
 
 
-def cycle_normals(cells: NDArray[np.uint32], pulse: int, chunk: int, step: int, key: int) -> Float32:
-    """Cycle noise of pulse number ``pulse`` of each cell."""
+def cycle_noise(
+    device: PulsedDevice, cells: NDArray[np.uint32], pulse: int, chunk: int, step: int, key: int
+) -> Float32:
+    """Cycle noise of pulse number ``pulse`` of each cell: normal, or for a table uniform."""
     four = philox.draw(cells, chunk, step, Stream.CYCLE_PULSE, pulse // 4, key)
+    if isinstance(device, TableStepDevice):
+        return philox.uniform(four[pulse % 4])
     normals = [*normal2(four[0], four[1]), *normal2(four[2], four[3])]
     return normals[pulse % 4]
 
@@ -90,12 +101,12 @@ def one_by_one(
     """Every pulse of every cell in order, each with its own cycle noise."""
     index = np.arange(w.size, dtype=np.uint32).reshape(w.shape)
     done = np.zeros(w.shape, np.int64)
-    noisy = device.dw_min_std > 0
+    noisy = is_noisy(device)
     for slot in pulses:
         xi = np.zeros(w.shape, f32)
         if noisy:
             for n in np.unique(done[slot != 0]):
-                xi = np.where(done == n, cycle_normals(index, int(n), chunk, step, key), xi)
+                xi = np.where(done == n, cycle_noise(device, index, int(n), chunk, step, key), xi)
         w = np.where(slot != 0, PULSE[type(device)](device, w, slot > 0, cell, xi), w)
         done += slot != 0
     return w

@@ -150,7 +150,7 @@ def modify(w: Float32, p: WeightModifierParameter, step: int, key: int, sample: 
     out = modified(w, largest_weight(w, p), p, draw).astype(f32)
     if p.pdrop > 0:
         out = np.where(draw.chance(ModifierDraw.DROP, p.pdrop), f32(0), out)
-    if p.copy_last_column:
+    if p.copy_last_column and w.shape[1] > 0:
         out[:, -1] = w[:, -1]
     return out
 

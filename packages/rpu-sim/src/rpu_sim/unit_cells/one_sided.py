@@ -30,8 +30,10 @@ class RefreshEdge:
         sides = ("minus", "plus")
         constants = {
             side: {
-                f"buffer.forward_{name}": np.zeros(n, np.float32)
-                for name, n in periphery.buffer_sizes(config.refresh_forward, out_size).items()
+                f"buffer.forward_{name}": np.zeros(shape, np.float32)
+                for name, shape in periphery.buffer_shapes(
+                    config.refresh_forward, "forward", (out_size, in_size)
+                ).items()
             }
             for side in sides
         }

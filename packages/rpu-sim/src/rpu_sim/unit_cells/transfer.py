@@ -76,8 +76,9 @@ class TransferEdge:
         io.noise_management = NoiseManagementType.NONE  # the one-hot input is the full range by itself
         io.bound_management = BoundManagementType.NONE
         direction = "forward" if self.columns else "backward"
-        for name, n in periphery.buffer_sizes(io, self.length).items():
-            self.held[f"buffer.{direction}_{name}"] = np.zeros(n, np.float32)
+        out_size, in_size = self.source.weight.shape
+        for name, shape in periphery.buffer_shapes(io, direction, (out_size, in_size)).items():
+            self.held[f"buffer.{direction}_{name}"] = np.zeros(shape, np.float32)
         self._product = periphery.product(io, direction, self.source.weight, self.held)
         self._one_hot = np.zeros((1, self.n_slices), np.float32)
         self._read = np.zeros((1, self.length), np.float32)

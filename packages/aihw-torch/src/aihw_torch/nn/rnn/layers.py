@@ -63,7 +63,7 @@ class AnalogReverseRNNLayer(AnalogRNNLayer):
 
 
 class AnalogBidirRNNLayer(AnalogLayerBase):
-    """A cell for each direction; their outputs are side by side, [time, batch, 2 hidden], and the state is a list of both."""
+    """A cell for each direction; outputs are side by side, [time, batch, 2 hidden], and the state is a list of both."""
 
     IS_CONTAINER = True
 
@@ -77,7 +77,5 @@ class AnalogBidirRNNLayer(AnalogLayerBase):
 
     def forward(self, input: Tensor, states: list[Any], lengths: Tensor | None = None) -> tuple[Tensor, list[Any]]:
         """Return the outputs [time, batch, 2 hidden] and the last states; arguments as in `AnalogRNNLayer`."""
-        results = [
-            direction(input, state, lengths) for direction, state in zip(self.directions, states, strict=True)
-        ]
+        results = [direction(input, state, lengths) for direction, state in zip(self.directions, states, strict=True)]
         return torch.cat([output for output, _ in results], dim=-1), [state for _, state in results]

@@ -70,9 +70,7 @@ class _TorchRNN(AnalogRNN):
         found = []
         for number, layer in enumerate(self.rnn.layers):
             cells = [d.cell for d in layer.directions] if self.bidir else [layer.cell]  # type: ignore[union-attr]
-            found += [
-                (f"l{number}{suffix}", cell) for cell, suffix in zip(cells, ("", "_reverse"), strict=False)
-            ]
+            found += [(f"l{number}{suffix}", cell) for cell, suffix in zip(cells, ("", "_reverse"), strict=False)]
         return found
 
     @classmethod
@@ -93,9 +91,7 @@ class _TorchRNN(AnalogRNN):
     def to_digital(self) -> Any:
         """Return the layer of torch with the logical weights, read without noise."""
         options = {"bias": self.bias, "batch_first": self.batch_first, "dropout": self.dropout}
-        digital = self.DIGITAL(
-            self.input_size, self.hidden_size, self.num_layers, bidirectional=self.bidir, **options
-        )
+        digital = self.DIGITAL(self.input_size, self.hidden_size, self.num_layers, bidirectional=self.bidir, **options)
         with torch.no_grad():
             for suffix, cell in self._cells():
                 for name in ("ih", "hh"):

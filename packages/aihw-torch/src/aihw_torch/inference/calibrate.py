@@ -1,0 +1,275 @@
+"""Input ranges of a model from data, and how its signals use the ranges of the converters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aihw_inference import InputRangeCalibrationType, MagnitudeHistogram, RangeStatistics, range_estimator
+from aihw_torch.config import NoiseManagementType
+from aihw_torch.errors import ConfigError, StateError
+from aihw_torch.inference.model import inference_tiles
+from aihw_torch.inference.tile import InferenceTile
+
+
+@dataclass(frozen=True)
+class LayerRanges:
+    """How the signals of one tile use its converters.
+
+    Attributes:
+        input_range: magnitude of the input that the DAC maps to its end; None without an input range.
+        dac: inputs in units of the DAC, after the input range and the noise management.
+        adc: exact outputs in units of the ADC, before the bound management repeats what is clipped.
+    """
+
+    input_range: float | None
+    dac: RangeStatistics
+    adc: RangeStatistics
+
+
+def calibrate(
+    model: nn.Module,
+    loader: Iterable[Any],
+    calibration_type: InputRangeCalibrationType = InputRangeCalibrationType.CACHE_QUANTILE,
+    *,
+    quantile: float = 0.99995,
+    max_samples: int = 1000,
+    std_alpha: float | None = None,
+    signed: bool = False,
+    force_all_layers: bool = True,
+    seed: int = 0,
+) -> dict[str, LayerRanges]:
+    """Set the input range of every inference tile from data, and return how the converters are then used.
+
+    The data runs through the exact model in evaluation mode, once for the ranges and once for the statistics. A tile
+    without an input range gets one that is not learned; noise management, which the range replaces, becomes NONE. Old
+    ranges have no influence.
+
+    Args:
+        model: any module with inference tiles; its training mode stays as it is.
+        loader: batches, read twice: tensors, (input, target, ...) sequences, or (args, kwargs) pairs.
+        calibration_type: how a range follows from the inputs of a tile.
+        quantile: of the magnitudes, for the quantile types.
+        max_samples: input vectors to keep (CACHE_QUANTILE) or to look at (MOVING_STD).
+        std_alpha: standard deviations of MOVING_STD; by default `init_std_alpha` of the tile.
+        signed: take quantiles of the values instead of the magnitudes.
+        force_all_layers: False raises an error for a tile without an input range or with noise management.
+        seed: of the choice of vectors.
+
+    Returns:
+        name of the tile -> its ranges.
+
+    Raises:
+        StateError: no inference tile, or a tile saw no input; nothing was changed.
+        ConfigError: an impossible parameter, or a tile that `force_all_layers=False` refuses; nothing was changed.
+    """
+    tiles = dict(inference_tiles(model))
+    if not tiles:
+        raise StateError("the model has no inference tile; convert it with an InferenceRPUConfig first")
+    if not force_all_layers:
+        _require_ranges(tiles)
+    estimators = {}
+    for name, tile in tiles.items():
+        alpha = tile.rpu_config.pre_post.input_range.init_std_alpha if std_alpha is None else std_alpha
+        estimators[name] = range_estimator(
+            calibration_type, quantile=quantile, max_samples=max_samples, std_alpha=alpha, signed=signed, seed=seed
+        )
+    with _hooked(tiles, {name: estimator.update for name, estimator in estimators.items()}):
+        _run(model, tiles.values(), loader)
+    values = {}
+    for name, estimator in estimators.items():
+        if estimator.n_vectors == 0:
+            raise StateError(f"no input that is not zero reached the tile {name}; give data that reaches every layer")
+        values[name] = estimator.value()
+    for name, tile in tiles.items():
+        _set_range(tile, values[name], calibration_type)
+    return range_statistics(model, loader)
+
+
+def calibrate_input_ranges(
+    model: nn.Module,
+    calibration_type: InputRangeCalibrationType,
+    dataloader: Iterable[Any],
+    quantile: float = 0.99995,
+    max_samples: int = 1000,
+    std_alpha: float | None = None,
+    force_all_layers: bool = True,
+    verbose: bool = False,
+) -> None:
+    """`calibrate` with the arguments of the established toolkit; `verbose` prints what it returns."""
+    if calibration_type is InputRangeCalibrationType.NONE:
+        return
+    found = calibrate(
+        model,
+        dataloader,
+        calibration_type,
+        quantile=quantile,
+        max_samples=max_samples,
+        std_alpha=std_alpha,
+        force_all_layers=force_all_layers,
+    )
+    if verbose:
+        print(format_ranges(found))
+
+
+def range_statistics(model: nn.Module, loader: Iterable[Any]) -> dict[str, LayerRanges]:
+    """Return how the signals of every inference tile use its converters; name of the tile -> its ranges.
+
+    The data runs through the exact model in evaluation mode; nothing is changed.
+
+    Raises:
+        StateError: no inference tile, or a tile that saw no input.
+    """
+    tiles = dict(inference_tiles(model))
+    if not tiles:
+        raise StateError("the model has no inference tile; convert it with an InferenceRPUConfig first")
+    counters = {name: _Converters(tile) for name, tile in tiles.items()}
+    with _hooked(tiles, {name: counter.update for name, counter in counters.items()}):
+        _run(model, tiles.values(), loader)
+    for name, counter in counters.items():
+        if counter.dac.n == 0:
+            raise StateError(f"no input reached the tile {name}; give data that reaches every layer")
+    return {name: counter.ranges() for name, counter in counters.items()}
+
+
+def format_ranges(ranges: Mapping[str, LayerRanges]) -> str:
+    """Return a table of ranges, one line for each tile."""
+    lines = [f"{'tile':<36}{'range':>9}{'DAC clips':>11}{'used':>7}{'ADC clips':>11}{'used':>7}{'bits lost':>11}"]
+    for name, own in ranges.items():
+        value = "-" if own.input_range is None else f"{own.input_range:.4g}"
+        lines.append(
+            f"{name:<36}{value:>9}{own.dac.clipped:>11.2e}{own.dac.used:>7.2f}{own.adc.clipped:>11.2e}"
+            f"{own.adc.used:>7.2f}{own.adc.bits_lost:>11.1f}"
+        )
+    return "\n".join(lines)
+
+
+class _Converters:
+    """Counts what the converters of a tile see."""
+
+    def __init__(self, tile: InferenceTile) -> None:
+        self._tile, self._io = tile, tile.rpu_config.forward
+        self._range = None if tile.input_range is None else tile.input_range.detach().float().abs()
+        self._weight = tile.array_weight()
+        self.dac, self.adc = MagnitudeHistogram(), MagnitudeHistogram()
+
+    def update(self, x: Tensor) -> None:
+        """Look at inputs of the tile."""
+        x = x.detach().float()
+        if self._tile.analog_bias:
+            x = nn.functional.pad(x, (0, 1), value=1.0)
+        x = x if self._range is None else x / self._range
+        scaled = x / _noise_management_scale(x if self._range is None else x.clamp(-1.0, 1.0), self._io)
+        self.dac.update(scaled)
+        bound = self._dac_bound()
+        self.adc.update(nn.functional.linear(scaled.clamp(-bound, bound), self._weight))
+
+    def _dac_bound(self) -> float:
+        bound = self._io.inp_bound if self._io.inp_bound > 0.0 and not self._io.is_perfect else torch.inf
+        return bound if self._range is None else min(bound, 1.0)
+
+    def ranges(self) -> LayerRanges:
+        """What was found; a converter without a bound is taken to end at the largest signal."""
+        adc_bound = self._io.out_bound if self._io.out_bound > 0.0 and not self._io.is_perfect else torch.inf
+        found = []
+        for counter, bound in ((self.dac, self._dac_bound()), (self.adc, adc_bound)):
+            end = max(counter.quantile(1.0), 1e-30) if bound == torch.inf else bound
+            found.append(counter.statistics(end))
+        return LayerRanges(None if self._range is None else self._range.item(), *found)
+
+
+@contextmanager
+def _hooked(tiles: Mapping[str, InferenceTile], updates: Mapping[str, Callable[[Tensor], None]]) -> Iterator[None]:
+    """Let a function of each tile see its inputs."""
+
+    def hook(update: Callable[[Tensor], None]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
+        return lambda _, args: update(args[0])
+
+    hooks = [tile.register_forward_pre_hook(hook(updates[name])) for name, tile in tiles.items()]
+    try:
+        yield
+    finally:
+        for handle in hooks:
+            handle.remove()
+
+
+def _noise_management_scale(x: Tensor, io: Any) -> Tensor | float:
+    """What the noise management divides each input vector by."""
+    kind = io.noise_management
+    if io.is_perfect or kind is NoiseManagementType.NONE:
+        return 1.0
+    if kind is NoiseManagementType.CONSTANT:
+        return io.nm_thres if io.nm_thres > 0.0 else 1.0
+    largest = (x if kind is NoiseManagementType.MAX else x.abs()).amax(-1, keepdim=True)
+    if io.nm_thres > 0.0:
+        largest = largest.clamp(max=io.nm_thres)
+    return torch.where(largest > 0.0, largest, torch.ones_like(largest))
+
+
+def _require_ranges(tiles: Mapping[str, InferenceTile]) -> None:
+    for name, tile in tiles.items():
+        if tile.input_range is None:
+            raise ConfigError(f"the tile {name} has no input range; enable it or pass force_all_layers=True")
+        if tile.rpu_config.forward.noise_management is not NoiseManagementType.NONE:
+            raise ConfigError(f"the tile {name} has noise management; switch it off or pass force_all_layers=True")
+
+
+def _set_range(tile: InferenceTile, value: float, calibration_type: InputRangeCalibrationType) -> None:
+    config = tile.rpu_config.mutable_copy()
+    ranges = config.pre_post.input_range
+    if not ranges.enable:
+        ranges.enable, ranges.learn_input_range = True, False
+        tile._make_input_range(ranges)
+    ranges.init_from_data, ranges.init_value = 0, value
+    config.forward.noise_management = NoiseManagementType.NONE
+    tile.reconfigure(pre_post=config.pre_post, forward=config.forward)
+    tile.set_input_range(value)
+
+
+def _run(model: nn.Module, tiles: Iterable[InferenceTile], loader: Iterable[Any]) -> None:
+    """Run the data through the exact model in evaluation mode, without gradients."""
+    with _evaluation(model), _exactly(tiles), torch.no_grad():
+        for batch in loader:
+            args, kwargs = arguments(batch)
+            model(*args, **kwargs)
+
+
+def arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return (args, kwargs) for the model: of such a pair, of (input, target, ...), of a dict, or of an input alone."""
+    if isinstance(batch, Mapping):
+        return (), dict(batch)
+    if isinstance(batch, tuple | list):
+        if len(batch) == 2 and isinstance(batch[1], Mapping):
+            args = batch[0] if isinstance(batch[0], tuple | list) else (batch[0],)
+            return tuple(args), dict(batch[1])
+        return (batch[0],), {}
+    return (batch,), {}
+
+
+@contextmanager
+def _evaluation(model: nn.Module) -> Iterator[None]:
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@contextmanager
+def _exactly(tiles: Iterable[InferenceTile]) -> Iterator[None]:
+    """Read exactly, and without the clipping of input ranges."""
+    tiles = list(tiles)
+    for tile in tiles:
+        tile.exact = True
+    try:
+        yield
+    finally:
+        for tile in tiles:
+            tile.exact = False

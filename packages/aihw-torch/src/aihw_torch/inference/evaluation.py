@@ -1,0 +1,161 @@
+"""What a model is worth over time on many chips: a table with standard errors, and a plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+import rpu_sim
+from aihw_inference import BaseDriftCompensation, BaseNoiseModel
+from aihw_torch.errors import ConfigError
+from aihw_torch.inference.devices import ModelDevices
+from aihw_torch.inference.model import inference_tiles
+from aihw_torch.nn.base import analog_tiles
+
+Metric = Callable[[nn.Module, Iterable[Any]], float]
+
+_UNITS = (("s", 1.0), ("min", 60.0), ("h", 3600.0), ("d", 86400.0), ("month", 2592000.0), ("year", 31536000.0))
+
+
+@dataclass(frozen=True, eq=False)
+class DriftTable:
+    """A metric of several chips over time.
+
+    Attributes:
+        times: seconds after programming, [T].
+        values: the metric, [n_chips, T].
+        name: of the metric.
+    """
+
+    times: tuple[float, ...]
+    values: NDArray[np.float64]
+    name: str = "accuracy"
+
+    @property
+    def mean(self) -> NDArray[np.float64]:
+        """Mean over the chips, [T]."""
+        mean: NDArray[np.float64] = self.values.mean(axis=0)
+        return mean
+
+    @property
+    def standard_error(self) -> NDArray[np.float64]:
+        """Standard error of the mean over the chips, [T]; NaN for a single chip."""
+        n = len(self.values)
+        if n < 2:
+            return np.full(self.values.shape[1], math.nan)
+        error: NDArray[np.float64] = self.values.std(axis=0, ddof=1) / math.sqrt(n)
+        return error
+
+    def __str__(self) -> str:
+        lines = [f"{'time':>10}{'mean':>10}{'std. err.':>11}   ({self.name}, {len(self.values)} chips)"]
+        for t, mean, error in zip(self.times, self.mean, self.standard_error, strict=True):
+            lines.append(f"{format_time(t):>10}{mean:>10.4f}{error:>11.4f}")
+        return "\n".join(lines)
+
+    def plot(self, ax: Any = None, **style: Any) -> Any:
+        """Plot mean and standard error over time; `style` goes to matplotlib's `errorbar`. Returns the axes."""
+        if ax is None:
+            import matplotlib.pyplot as plt
+
+            ax = plt.figure(layout="constrained").add_subplot()
+        ax.errorbar([max(t, 1.0) for t in self.times], self.mean, self.standard_error, **{"marker": "o", **style})
+        ax.set_xscale("log")
+        ax.set_xticks([max(t, 1.0) for t in self.times], [format_time(t) for t in self.times])
+        ax.minorticks_off()
+        ax.set_xlabel("time after programming")
+        ax.set_ylabel(self.name)
+        return ax
+
+
+def format_time(t: float) -> str:
+    """Return a time in the largest unit of which it is at least one, such as `1 month`."""
+    unit, seconds = next(((u, s) for u, s in reversed(_UNITS) if t >= s), _UNITS[0])
+    return f"{t / seconds:g} {unit}"
+
+
+def evaluate_over_time(
+    model: nn.Module,
+    loader: Iterable[Any],
+    times: Sequence[float],
+    n_chips: int = 25,
+    *,
+    metric: Metric | None = None,
+    name: str = "accuracy",
+    noise_model: BaseNoiseModel | None = None,
+    compensation: BaseDriftCompensation | None = None,
+    seed: int = 0,
+) -> DriftTable:
+    """Program a model into `n_chips` independent chips and evaluate each at every time.
+
+    Every chip is programmed anew, because reading one chip again would show the spread of reads only. The model is
+    evaluated in evaluation mode; its trained weights and its training mode stay as they are.
+
+    Args:
+        model: any module with analog tiles, trained hardware-aware or in memory.
+        loader: batches (input, target), read once for each chip and time.
+        times: seconds after programming, in any order.
+        n_chips: number of chips.
+        metric: (model, loader) -> number; by default the accuracy of the largest output.
+        name: of the metric, for the table.
+        noise_model, compensation: as for `ModelDevices`.
+        seed: of the chips; chip i is the same for any number of chips.
+
+    Raises:
+        ConfigError: no time or chip.
+        TimeError: a time that a noise model does not cover; StateError: no analog tile.
+    """
+    if n_chips < 1 or len(times) == 0:
+        raise ConfigError(
+            f"an evaluation over time needs at least one chip and one time, not {n_chips} and {len(times)}"
+        )
+    measure = accuracy if metric is None else metric
+    values = np.empty((n_chips, len(times)))
+    with _as_before(model):
+        model.eval()
+        for chip in range(n_chips):
+            devices = ModelDevices(model, noise_model, compensation, seed=rpu_sim.derive_seed(seed, "chip", chip))
+            devices.program()
+            for number in np.argsort(times, kind="stable"):
+                devices.advance(float(times[number]) - devices.time)
+                with devices.loaded():
+                    values[chip, number] = measure(model, loader)
+    return DriftTable(tuple(float(t) for t in times), values, name)
+
+
+@contextmanager
+def _as_before(model: nn.Module) -> Iterator[None]:
+    """Put back the training mode, the addresses of the noise, and what inference tiles held and were configured with."""
+    mode = model.training
+    steps = [(tile, tile.forward_step.clone()) for tile in analog_tiles(model)]
+    tiles = [(tile, tile.programmed, tile.rpu_config.noise_model) for _, tile in inference_tiles(model)]
+    try:
+        yield
+    finally:
+        for tile, programmed, noise_model in tiles:
+            if tile.rpu_config.noise_model != noise_model:
+                tile.reconfigure(noise_model=noise_model)
+            tile.programmed = programmed
+        for tile, step in steps:
+            tile.forward_step.copy_(step)
+        model.train(mode)
+
+
+@torch.no_grad()
+def accuracy(model: nn.Module, loader: Iterable[Any]) -> float:
+    """Return the fraction of the samples of (input, target) batches whose largest output is that of the target."""
+    right = total = 0
+    for x, target in loader:
+        output: Tensor = model(x)
+        right += int((output.argmax(-1) == target).sum())
+        total += target.numel()
+    if total == 0:
+        raise ConfigError("the loader gave no sample; an accuracy needs at least one")
+    return right / total

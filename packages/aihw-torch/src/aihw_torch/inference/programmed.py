@@ -1,0 +1,131 @@
+"""The devices of one tile: weights programmed into them, read at some time, and what compensates their drift."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+import rpu_sim
+from aihw_inference import Philox, ProgrammedArray, program
+from aihw_inference.converters import ConversionParameters
+from aihw_torch.errors import StateError
+from aihw_torch.inference.product import Reading, product
+
+_ARRAYS = ("targets", "g_prog", "drift_coefficients", "scale_ratio", "w_low")
+
+
+class ProgrammedTile:
+    """Programmed devices and the weights read from them last.
+
+    The compensation compares reads of its probe through the converters: the baseline once, right after programming, and
+    again at every drift. Their noise follows from the seed of the devices, so a state is repeatable.
+
+    Args:
+        devices: the programmed devices, targets in units of the array.
+        rpu_config: the configuration of the tile.
+        reading: the forward chain of the tile in evaluation.
+        version: of the tile's weight when it was programmed.
+        number: of this programming among those of the tile.
+
+    Attributes:
+        weights: what the array holds, [out, in].
+        alpha: drift compensation, a number or [out]; None without one.
+        baseline: readout right after programming; None without compensation.
+        t_inference: seconds after programming of the last read; None if there was none.
+        reads: number of reads so far.
+    """
+
+    def __init__(
+        self, devices: ProgrammedArray, rpu_config: Any, reading: Reading, *, version: int, number: int = 0
+    ) -> None:
+        self.devices, self.version, self.number = devices, version, number
+        self._compensation, self._reading = rpu_config.drift_compensation, reading
+        self.weights: Tensor = devices.programmed_weights()
+        self.alpha: Tensor | None = None
+        self.baseline: Tensor | None = None
+        self.t_inference: float | None = None
+        self.reads = 0
+
+    @classmethod
+    def program(
+        cls, target: Tensor, rpu_config: Any, reading: Reading, *, seed: int, version: int, number: int
+    ) -> Self:
+        """Program `target` [out, in] into new devices of `seed`."""
+        devices = program(target, rpu_config.noise_model, rng=Philox(seed))
+        made = cls(devices, rpu_config, reading, version=version, number=number)
+        if made._compensation is not None:
+            made.baseline = made._compensation.init_baseline(made._probe("baseline"), target)
+        return made
+
+    def drift(self, t_inference: float) -> None:
+        """Read the devices `t_inference` seconds after programming, and compensate; a bad time changes nothing."""
+        weights = self.devices.weights_at(float(t_inference), repeat=self.reads)
+        self.weights, self.t_inference = weights, float(t_inference)
+        self.reads += 1
+        if self._compensation is not None and self.baseline is not None:
+            self.alpha = self._compensation.alpha(self._probe("drift"), self.baseline, self.devices.weights)
+
+    def _probe(self, purpose: str) -> Callable[[Tensor], Tensor]:
+        """The product of the converters and the present weights, with noise of its own."""
+        seed = rpu_sim.derive_seed(self.devices.rng.seed, purpose)
+        return lambda x: product(x, self.weights, self._reading, seed, self.reads)
+
+    # ---- state
+
+    def state(self) -> dict[str, Tensor]:
+        """Return everything as tensors, by name; `from_state` continues from it."""
+        parameters = self.devices.parameters
+        arrays = dict(
+            zip(
+                _ARRAYS,
+                (
+                    self.devices.weights,
+                    self.devices.g_prog,
+                    self.devices.drift_coefficients,
+                    parameters.scale_ratio,
+                    parameters.w_low,
+                ),
+                strict=True,
+            )
+        )
+        arrays["read"] = self.weights
+        for name in ("alpha", "baseline"):
+            if (values := getattr(self, name)) is not None:
+                arrays[name] = values
+        time = torch.nan if self.t_inference is None else self.t_inference
+        arrays["time"] = torch.tensor(time, dtype=torch.float64)
+        seed = self.devices.rng.seed
+        arrays["counters"] = torch.tensor([seed & 0xFFFFFFFF, seed >> 32, self.number, self.reads])
+        return {name: values.clone() for name, values in arrays.items()}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Tensor], rpu_config: Any, reading: Reading, *, version: int) -> Self:
+        """Return what `state` described; the noise model is that of the configuration.
+
+        Raises:
+            StateError: something is missing or does not fit.
+        """
+        missing = {*_ARRAYS, "read", "time", "counters"} - state.keys()
+        if missing:
+            raise StateError(f"the state of programmed weights lacks {', '.join(sorted(missing))}; save it again")
+        low, high, number, reads = state["counters"].tolist()
+        try:
+            devices = ProgrammedArray(
+                state["targets"],
+                state["g_prog"],
+                state["drift_coefficients"],
+                ConversionParameters(state["scale_ratio"], state["w_low"]),
+                rpu_config.noise_model,
+                Philox(low | high << 32),
+            )
+        except ValueError as error:
+            raise StateError(f"the state of programmed weights does not fit the noise model: {error}") from None
+        made = cls(devices, rpu_config, reading, version=version, number=number)
+        made.weights, made.reads = state["read"].clone(), reads
+        made.alpha, made.baseline = state.get("alpha"), state.get("baseline")
+        time = float(state["time"])
+        made.t_inference = None if time != time else time
+        return made

@@ -1,0 +1,280 @@
+"""The tile of hardware-aware training and of inference on programmed devices."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import rpu_sim
+from aihw_inference import BaseNoiseModel
+from aihw_torch import threads
+from aihw_torch.config import InferenceRPUConfig, WeightClipType, WeightRemapType, register_part, to_dict
+from aihw_torch.errors import ConfigError, StateError
+from aihw_torch.inference import product as products
+from aihw_torch.inference.programmed import ProgrammedTile
+from aihw_torch.tiles.mapping import register_tile_class
+from aihw_torch.tiles.weight import WeightTile
+from rpu_sim.weight_ops import clip_weights, remap_weights
+
+
+class InferenceTile(WeightTile):
+    """A matrix that is trained in software, with the flaws of the array in view, and then programmed into devices.
+
+    `weight` is an ordinary parameter for any optimizer of torch, and nothing but training changes it. A forward pass in
+    training clips it (the parameter itself, at the bound of `clip`), lets the mapping scales follow (`remap`), and
+    reads a modified copy (`modifier`) through the `forward` chain. In evaluation the array holds what was last
+    programmed and drifted, see `program_weights`; before that, and after the weight was changed, the trained weight.
+
+    Args:
+        out_size: number of outputs (rows).
+        in_size: number of inputs (columns).
+        rpu_config: `InferenceRPUConfig()` by default; the tile takes a frozen copy.
+        bias: whether to add a bias, digital or as one more column of the array as `mapping.digital_bias` says.
+        seed: of all randomness of the tile; by default it follows torch's (see `seeds`).
+
+    Attributes:
+        programmed: the devices with the weights programmed into them, or None.
+    """
+
+    def __init__(
+        self, out_size: int, in_size: int, rpu_config: Any = None, bias: bool = False, *, seed: int | None = None
+    ) -> None:
+        config = InferenceRPUConfig() if rpu_config is None else rpu_config
+        if not isinstance(config, InferenceRPUConfig):
+            raise ConfigError(f"an inference tile needs an InferenceRPUConfig, not {type(config).__name__}")
+        super().__init__(out_size, in_size, config, bias, seed=seed)
+        if config.remap.type is not WeightRemapType.NONE:
+            self.set_mapping_scales(torch.ones(out_size))
+        self.programmed: ProgrammedTile | None = None
+        self.exact = False  # read without converters and input range, for calibration
+        self._clipped_at = -1
+        self._adopt_config()
+
+    def _adopt_config(self) -> None:
+        config = self.rpu_config
+        for part in (config.noise_model, config.drift_compensation):
+            if part is not None:
+                register_part(type(part))
+        self._clip_text, self._remap_text = json.dumps(to_dict(config.clip)), json.dumps(to_dict(config.remap))
+        out_size, in_size = self.weight.shape
+        self._constants = products.constants_of(config.forward, (out_size, in_size), self.seed)
+        modifier = config.modifier if products.modifies(config.modifier) else None
+        self._read_in_training = products.Reading(config.forward, self._constants, modifier)
+        tested = modifier if modifier is not None and modifier.enable_during_test else None
+        self._read_in_test = products.Reading(config.forward, self._constants, tested)
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change fields of the configuration; constants of the converters are drawn again from the seed."""
+        super().reconfigure(**changes)
+        self._adopt_config()
+
+    # ---- forward
+
+    def product(self, x: Tensor, step: Tensor) -> Tensor:
+        """Return what the array computes times the mapping scale, [..., out] of x [..., in] in units of the DAC."""
+        if torch.compiler.is_compiling():
+            return self._compiled_product(x, step)
+        self.follow_weight(remap=self._remaps() and int(step) % self.rpu_config.remap_every == 0)
+        programmed = None if self.training else self.current_program()
+        if programmed is None and not self.exact:
+            return self._read(x, self.weight.float(), self.mapping_scales, int(step))
+        weight = self.physical_weight() if programmed is None else programmed.weights
+        y = torch.nn.functional.linear(x, weight) if self.exact else self._read(x, weight, None, int(step))
+        return y if self.mapping_scales is None else y * self.mapping_scales
+
+    def _read(self, x: Tensor, weight: Tensor, scale: Tensor | None, step: int) -> Tensor:
+        threads.follow_torch()
+        reading = self._read_in_training if self.training else self._read_in_test
+        y: Tensor = products.InferenceProduct.apply(  # type: ignore[no-untyped-call]
+            x, weight, scale, reading, self.seed, step, self.sample_offset(x)
+        )
+        return y
+
+    def _compiled_product(self, x: Tensor, step: Tensor) -> Tensor:
+        """The same for a compiler; the clip acts on what is read, the parameter follows at the next eager forward."""
+        config, reading = self.rpu_config, self._read_in_training if self.training else self._read_in_test
+        if self.training:
+            self.programmed = None  # the version of the weight, which else tells, is not seen by a compiler
+        programmed = self.programmed
+        weight = self.physical_weight() if programmed is None else programmed.weights
+        old = scale = self.mapping_scales
+        if programmed is None and config.clip.type is not WeightClipType.NONE:
+            weight = weight + (products.clipped(weight.detach(), self._clip_text) - weight).detach()
+        if old is not None and self._remaps():
+            scale = products.remapped_scales(weight.detach(), old, self._remap_text)
+            scale = torch.where(step % config.remap_every == 0, scale, old)
+            weight = weight * (old / scale).view(-1, 1)
+            self.mapping_scales = scale
+        y = products.compiled_product(x, weight, reading, self.seed_tensor, step, self.sample_offset(x))
+        return y if scale is None else y * scale
+
+    def output_factor(self) -> Tensor | None:
+        """Return the drift compensation of the programmed weights in evaluation, a number or [out]; or None."""
+        compiling = torch.compiler.is_compiling()
+        programmed = None if self.training else self.programmed if compiling else self.current_program()
+        return None if programmed is None else programmed.alpha
+
+    def _to_range(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if not self.exact:
+            return super()._to_range(x)
+        x = torch.nn.functional.pad(x, (0, 1), value=1.0) if self.analog_bias else x
+        return x, torch.ones((), dtype=x.dtype)
+
+    def array_weight(self) -> Tensor:
+        """Return what the array holds in evaluation, [out, in] in its units, without gradient."""
+        programmed = self.current_program()
+        return self.physical_weight().detach() if programmed is None else programmed.weights
+
+    @torch.no_grad()
+    def follow_weight(self, *, remap: bool = False) -> None:
+        """Clip the weight if it has changed; with `remap`, let the mapping scales follow it."""
+        if not self._is_clipped():
+            self._write_physical(clip_weights(self.physical_weight(), self.rpu_config.clip))
+            self._clipped_at = self.weight._version
+        if remap:
+            self.remap_to_range()
+
+    def _is_clipped(self) -> bool:
+        return self.rpu_config.clip.type is WeightClipType.NONE or self.weight._version == self._clipped_at
+
+    def _remaps(self) -> bool:
+        """Whether forward passes in the present mode remap."""
+        config = self.rpu_config
+        active = self.training and torch.is_grad_enabled() and config.remap_every > 0
+        return active and config.remap.type is not WeightRemapType.NONE
+
+    @torch.no_grad()
+    def remap_to_range(self) -> None:
+        """Set the mapping scales so that the weights use the range of the devices, as `remap` says; once.
+
+        The weight is the product of both and stays as it is.
+        """
+        physical = self.physical_weight()
+        scales = torch.ones(1) if self.mapping_scales is None else self.mapping_scales.float()
+        self.set_mapping_scales(remap_weights(physical, scales, self.rpu_config.remap)[1])
+
+    # ---- devices
+
+    def current_program(self) -> ProgrammedTile | None:
+        """Return the programmed devices, or None: not programmed, or the weight has changed since."""
+        programmed = self.programmed
+        return programmed if programmed is not None and programmed.version == self.weight._version else None
+
+    def program_weights(
+        self, from_reference: bool = True, noise_model: BaseNoiseModel | None = None, *, seed: int | None = None
+    ) -> None:
+        """Program the weights into the devices of the noise model; evaluation uses them until the weight changes.
+
+        The trained weight stays as it is. The compensation takes its baseline from the new state.
+
+        Args:
+            from_reference: program the trained weight; False programs what the array holds now, drifted and all.
+            noise_model: the devices from now on; by default those of the configuration.
+            seed: of the devices; by default every programming makes new ones.
+        """
+        if noise_model is not None:
+            self.reconfigure(noise_model=noise_model)
+        self.follow_weight()
+        target = self.physical_weight().detach() if from_reference else self.array_weight()
+        number = 0 if self.programmed is None else self.programmed.number + 1
+        seed = rpu_sim.derive_seed(self.seed, "programming", number) if seed is None else seed
+        self.programmed = ProgrammedTile.program(
+            target, self.rpu_config, self._read_in_test, seed=seed, version=self.weight._version, number=number
+        )
+
+    def drift_weights(self, t_inference: float = 0.0) -> None:
+        """Read the devices `t_inference` seconds after they were programmed; evaluation uses these weights.
+
+        Tiles that are not programmed, or whose weight has changed, are programmed first. Every call draws new read
+        noise; programming errors and drift exponents stay, so times may come in any order.
+        """
+        if self.current_program() is None:
+            self.program_weights()
+        assert self.programmed is not None
+        self.programmed.drift(t_inference)
+
+    def read_programmed(self) -> Tensor:
+        """Return the logical weight that evaluation computes with, [out, in], drift compensation included."""
+        programmed = self.current_program()
+        if programmed is None:
+            raise StateError("this tile is not programmed; call program_weights() or drift_weights(t)")
+        weight = programmed.weights
+        for factor in (self.mapping_scales, programmed.alpha):
+            weight = weight if factor is None else weight * factor.float().view(-1, 1)
+        return weight
+
+    @property
+    def alpha(self) -> Tensor:
+        """The factor of the drift compensation, 1 where nothing is compensated."""
+        programmed = self.current_program()
+        return torch.ones(()) if programmed is None or programmed.alpha is None else programmed.alpha
+
+    @property
+    def programming_state(self) -> str:
+        """`target` (not programmed), `programmed`, or `drifted`."""
+        programmed = self.current_program()
+        return "target" if programmed is None else "programmed" if programmed.t_inference is None else "drifted"
+
+    def _weights_changed(self) -> None:
+        super()._weights_changed()
+        self.programmed = None
+
+    # ---- state
+
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        for name, values in self._constants.items():
+            destination[prefix + "constants." + name] = values.clone()
+        destination[prefix + "clipped"] = torch.tensor(self._is_clipped())
+        if (programmed := self.current_program()) is not None:
+            for name, values in programmed.state().items():
+                destination[prefix + "programmed." + name] = values
+
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        own = {name: values for name, values in state_dict.items() if name.startswith(prefix)}
+        clipped = bool(own.pop(prefix + "clipped", False))
+        parts: dict[str, dict[str, Any]] = {}
+        for part in ("constants.", "programmed."):
+            names = [name for name in own if name.startswith(prefix + part)]
+            parts[part] = {name.removeprefix(prefix + part): own.pop(name) for name in names}
+        errors = len(error_msgs)
+        super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+        if len(error_msgs) > errors:
+            return
+        self._adopt_config()
+        self._clipped_at = self.weight._version if clipped else -1
+        constants = parts["constants."]
+        if {name: v.shape for name, v in constants.items()} == {name: v.shape for name, v in self._constants.items()}:
+            for name, values in constants.items():
+                self._constants[name].copy_(values)
+        if parts["programmed."]:
+            self.programmed = ProgrammedTile.from_state(
+                parts["programmed."], self.rpu_config, self._read_in_test, version=self.weight._version
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        clipped = 0 if self._is_clipped() else -1
+        return {**super().__getstate__(), "programmed": self.current_program(), "_clipped_at": clipped}
+
+    def __setstate__(self, attributes: dict[str, Any]) -> None:
+        super().__setstate__(attributes)
+        if self._clipped_at == 0:  # versions count anew in a copy
+            self._clipped_at = self.weight._version
+        if self.programmed is not None:
+            self.programmed.version = self.weight._version
+
+
+register_tile_class(InferenceRPUConfig, InferenceTile)
