@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from rpu_sim import backends, get_num_threads, set_num_threads
 
 THREADS = (1, 2, 7)
+
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.filter_too_much]}
+settings.register_profile("tests", derandomize=True, max_examples=100, database=None, **_COMMON)
+settings.register_profile("fuzz", max_examples=5000, print_blob=True, **_COMMON)
+settings.load_profile("tests")
 
 
 @pytest.fixture(params=backends.isa_levels())

@@ -232,6 +232,11 @@ class DynamicTransferCompound(ChoppedTransferCompound):
         require(self.buffer_cap >= 0.0, self, "buffer_cap must not be negative")
 
 
+def _takes_gradients(device: Any) -> bool:
+    parts = getattr(device, "unit_cell_devices", [])
+    return isinstance(device, TransferCompound) or any(_takes_gradients(part) for part in parts)
+
+
 @dataclass
 class DigitalRankUpdateCell(ConfigBase):
     """Base of the cells whose gradient is accumulated digitally."""
@@ -243,6 +248,9 @@ class DigitalRankUpdateCell(ConfigBase):
         super().check()
         known = isinstance(self.device, (PulsedDevice, UnitCell))
         require(known, self, "device must be a pulsed device or a unit cell")
+        require(
+            not _takes_gradients(self.device), self, "device must not hold a compound: those take gradients, not steps"
+        )
 
 
 @dataclass

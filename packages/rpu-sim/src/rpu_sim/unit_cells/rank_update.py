@@ -21,6 +21,7 @@ from .build import make_cells
 from .protocol import Arrays, Cells
 
 _CALLS, _ROW, _TRANSFERS = range(3)  # the counters
+MOST_PULSES = 8192  # that a device gets at once, kMaxChunkSlots in core/kernels.hpp
 
 
 class RankUpdateCells:
@@ -48,6 +49,11 @@ class RankUpdateCells:
         self.threshold = compound.granularity or self.child.granularity
         if not self.threshold > 0.0:
             raise ConfigError("the wrapped device has no granularity; set granularity of the MixedPrecisionCompound")
+        self._pulses_per_step = self.threshold * compound.transfer_lr / self.child.granularity
+        most = MOST_PULSES / max(abs(self._pulses_per_step), 1.0)
+        if most < 2.0:
+            raise ConfigError("a step of chi would be thousands of pulses; lower granularity or transfer_lr")
+        self._most_steps = np.float32(math.floor(most) - 1)  # in one transfer; what is beyond stays in chi
 
     def set_seed(self, seed: int) -> None:
         """Take the keys of another seed."""
@@ -132,7 +138,7 @@ class RankUpdateCells:
         counters, chi = self.held["counters"], self.held["chi"]
         rows = (self._first_row(n_rows) + np.arange(n_rows)) % self.weight.shape[0]
         steps = np.zeros_like(chi)
-        steps[rows] = np.trunc(chi[rows] / np.float32(self.threshold))
+        steps[rows] = np.clip(np.trunc(chi[rows] / np.float32(self.threshold)), -self._most_steps, self._most_steps)
         if not steps.any():
             counters[_ROW], counters[_TRANSFERS] = (rows[-1] + 1) % len(chi), counters[_TRANSFERS] + 1
             return
@@ -154,7 +160,7 @@ class RankUpdateCells:
 
         A step that is no whole number of pulses is rounded stochastically, so that its mean is right.
         """
-        per_step = self.threshold * self.compound.transfer_lr / self.child.granularity
+        per_step = self._pulses_per_step
         if per_step == 1.0:
             return -steps.astype(np.int32)
         draw = np.empty_like(steps)
