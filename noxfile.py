@@ -183,6 +183,14 @@ def bench_peer(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def fuzz(session: nox.Session) -> None:
+    """Run the tests on random configurations, shapes and calls with many more examples (an hour)."""
+    install_packages(session, *group("test-core"))
+    test = "packages/rpu-sim/tests/test_fuzz.py"
+    session.run("python", "-m", "pytest", "--hypothesis-profile=fuzz", test, *session.posargs)
+
+
+@nox.session(requires=["build"])
 def oracle(session: nox.Session) -> None:
     """Compare with the reference statistics and write docs/oracle.md; `-- FILE.csv` writes the rows elsewhere."""
     install_packages(session, *group("test-core"))

@@ -146,8 +146,8 @@ class AnalogTile(TileModule):
             )
         if self.weight._version != self._written and self.tile.hides_state:
             raise StateError(
-                f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, and "
-                "the change would be lost; write with set_weights()"
+                f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, "
+                "and the change would be lost; write with set_weights()"
             )
         if torch._C._is_tracing():
             raise StateError(

@@ -5,6 +5,7 @@ Nandakumar et al., doi:10.3389/fnins.2020.00406.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
