@@ -118,9 +118,14 @@ class AnalogLayer(AnalogLayerBase):
             with torch.no_grad():
                 own.copy_(torch.as_tensor(bias))
 
-    def get_weights(self, apply_weight_scaling: bool = True) -> tuple[Tensor, Tensor | None]:
-        """Return copies of the weights and of the bias or None, as the layer of torch has them, read without noise."""
-        weight, bias = self.analog_module.get_weights(apply_weight_scaling)
+    def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return copies of the weights and of the bias or None, as the layer of torch has them.
+
+        Args:
+            apply_weight_scaling: whether to return the logical weights, or those in units of the arrays.
+            realistic: whether to estimate them from noisy products; False reads without noise.
+        """
+        weight, bias = self.analog_module.get_weights(apply_weight_scaling, realistic)
         own = self._parameters.get("bias")
         return self._from_matrix(weight), bias if own is None else own.detach().clone()
 
@@ -164,10 +169,10 @@ class AnalogLayer(AnalogLayerBase):
             layer.bias.requires_grad_(bias.requires_grad)
         return layer.train(module.training)
 
-    def to_digital(self) -> Any:
-        """Return the layer of torch with the logical weights, read without noise."""
+    def to_digital(self, realistic: bool = False) -> Any:
+        """Return the layer of torch with the logical weights, read without noise, or with it if `realistic`."""
         digital: Any = self._digital()
-        weight, bias = self.get_weights()
+        weight, bias = self.get_weights(realistic=realistic)
         with torch.no_grad():
             digital.weight.copy_(weight.reshape(digital.weight.shape))
             if bias is not None:

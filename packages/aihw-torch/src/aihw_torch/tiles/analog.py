@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -231,8 +232,52 @@ class AnalogTile(TileModule):
     def _write_physical(self, values: Tensor) -> None:
         self.tile.set_weights(values)
 
+    def _estimate_physical(self) -> Tensor:
+        return self.read_weights()
+
+    def _program_physical(self, values: Tensor) -> None:
+        self.program_weights(target=values)
+
     def _weights_changed(self) -> None:
         self._changed()
+
+    def read_weights(self, x_values: Tensor | None = None, over_sampling: int = 10) -> Tensor:
+        """Return an estimate of the array from noisy products, see `rpu_sim.Tile.read_weights`; counts as one call."""
+        with self._counting_together():
+            values: Tensor = self.tile.read_weights(x_values, over_sampling=over_sampling)
+        return values
+
+    def program_weights(
+        self,
+        x_values: Tensor | None = None,
+        learning_rate: float = 0.1,
+        max_iter: int = 10_000,
+        tolerance: float = 0.01,
+        w_init: float = 0.01,
+        *,
+        target: Tensor | None = None,
+    ) -> Any:
+        """Bring the array to a target by products and pulses in a closed loop, see `rpu_sim.Tile.program_weights`.
+
+        Args:
+            x_values: vectors [n, in] to compare with, the unit vectors by default.
+            learning_rate, max_iter, tolerance, w_init: of the loop.
+            target: in units of the array, [out, in]; by default what the array holds.
+        """
+        options: dict[str, Any] = {"learning_rate": learning_rate, "max_iter": max_iter, "tolerance": tolerance}
+        with self._counting_together():
+            result = self.tile.program_weights(target, x_values, **options, w_init=w_init)
+        self._changed()
+        return result
+
+    @contextmanager
+    def _counting_together(self) -> Iterator[None]:
+        """Let the array count its forward calls on from those of this tile, and this tile from those of the array."""
+        self.tile.steps["forward"] = int(self.forward_step)
+        try:
+            yield
+        finally:
+            self.forward_step.fill_(self.tile.steps["forward"])
 
     def get_hidden_parameters(self) -> dict[str, Tensor]:
         """Return copies of the parameters of each device by name, [out, in] with the column of an analog bias."""
@@ -260,6 +305,15 @@ class AnalogTile(TileModule):
         return up, down
 
     # ---- torch's module protocol
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("weight", "weight_token") and "_array" in self.__dict__ and value is not getattr(self, name):
+            raise StateError(
+                f"the {name} of the {self.describe()} belongs to its array and cannot be replaced or sharded; write values "
+                "with set_weights(), and leave pulsed layers out of FSDP (prepare_for_ddp() trains them on several "
+                "processes)"
+            )
+        super().__setattr__(name, value)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
