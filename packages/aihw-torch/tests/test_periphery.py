@@ -150,7 +150,7 @@ def test_omega_keeps_large_weights_from_the_bounds_of_the_devices():
 
 
 def test_realistic_writing_and_reading_go_through_pulses_and_noise():
-    """The loop stops at a mean error of 1 % of the largest output, 0.005, noise of 0.002 included; the mapping scale is 4.
+    """The loop stops at a mean error of 1 % of the largest output, 0.005 with noise of 0.002; the mapping scale is 4.
 
     Each of 40 reads has noise of 0.002: the estimates spread by 4 * 0.002 / sqrt(40 - 4 - 1) = 0.0014, and one of 12 is
     beyond 0.01 with a probability of 1e-11.

@@ -309,9 +309,9 @@ class AnalogTile(TileModule):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in ("weight", "weight_token") and "_array" in self.__dict__ and value is not getattr(self, name):
             raise StateError(
-                f"the {name} of the {self.describe()} belongs to its array and cannot be replaced or sharded; write values "
-                "with set_weights(), and leave pulsed layers out of FSDP (prepare_for_ddp() trains them on several "
-                "processes)"
+                f"the {name} of the {self.describe()} belongs to its array and cannot be replaced or sharded; write "
+                "values with set_weights(), and leave pulsed layers out of FSDP (prepare_for_ddp() trains them on "
+                "several processes)"
             )
         super().__setattr__(name, value)
 
