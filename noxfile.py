@@ -183,10 +183,28 @@ def bench_peer(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def fuzz(session: nox.Session) -> None:
+    """Run the tests on random configurations, shapes and calls with many more examples (an hour)."""
+    install_packages(session, *group("test-core"))
+    test = "packages/rpu-sim/tests/test_fuzz.py"
+    session.run("python", "-m", "pytest", "--hypothesis-profile=fuzz", test, *session.posargs)
+
+
+@nox.session(requires=["build"])
 def oracle(session: nox.Session) -> None:
     """Compare with the reference statistics and write docs/oracle.md; `-- FILE.csv` writes the rows elsewhere."""
     install_packages(session, *group("test-core"))
     session.run("python", "dev/oracle_table.py", *session.posargs)
+
+
+@nox.session(requires=["build"])
+def repro(session: nox.Session) -> None:
+    """Reproduce published results: `-- NAME [options]`, where NAME is a file of dev/repro."""
+    names = sorted(path.stem for path in (ROOT / "dev" / "repro").glob("*.py"))
+    if not session.posargs or session.posargs[0] not in names:
+        session.error(f"Name what to reproduce, one of {', '.join(names)}: nox -s repro -- {names[0]}")
+    install_packages(session, "matplotlib", "scikit-learn")
+    session.run("python", f"dev/repro/{session.posargs[0]}.py", *session.posargs[1:])
 
 
 @nox.session

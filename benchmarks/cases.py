@@ -21,7 +21,12 @@ DEVICES: dict[str, tuple[str, dict[str, Any]]] = {
     "linear_additive": ("LinearStepDevice", {"gamma_up": 0.5, "gamma_down": 0.5, "mult_noise": False}),
     "soft": ("SoftBoundsDevice", {}),
     "soft_additive": ("SoftBoundsDevice", {"mult_noise": False}),
+    "soft_reference": ("SoftBoundsReferenceDevice", {"subtract_symmetry_point": True, "reference_std": 0.05}),
+    "soft_write_noise": ("SoftBoundsDevice", {"write_noise_std": 5.0}),
     "exp": ("ExpStepDevice", {}),
+    "pow": ("PowStepDevice", {"pow_gamma": 1.5}),
+    "pow_reference": ("PowStepReferenceDevice", {"pow_gamma": 1.5, "reference_std": 0.05}),
+    "piecewise": ("PiecewiseStepDevice", {"piecewise_up": [1.5, 1.0, 0.2], "piecewise_down": [0.2, 1.0, 1.5]}),
 }
 OPERATIONS = ("update", "forward", "backward")
 SIZES = (128, 256, 512, 1024, 2048)

@@ -26,7 +26,7 @@ def target(case: Case) -> str:
         return f">= {3 if case.batch < 8 else 12 if case.batch < 32 else 40}x faster"
     if case.batch < 32:
         return ""
-    return ">= 15x faster" if case.device.endswith("additive") else ">= 8x faster"
+    return ">= 15x faster" if case.device in ("linear_additive", "soft_additive", "soft_reference") else ">= 8x faster"
 
 
 def compare(ours: Remote, peer: Remote, case: Case) -> Timing:

@@ -9,6 +9,7 @@ stands in ``packages/rpu-sim/tests/oracle_cases.py``; run this again after a cha
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ TESTS = Path(__file__).resolve().parents[1] / "packages" / "rpu-sim" / "tests"
 sys.path.insert(0, str(TESTS))
 
 from oracle_cases import DATA, KINDS, NOT_APPLICABLE, PARTIAL, REWRITTEN, Partial  # noqa: E402
+from oracle_compounds import SHIFTED, checkpoints  # noqa: E402
 
 TRACE_DIGITS = 7  # the tolerance of a trace is 5e-6
 PULSE_PARAMETERS = (
     *("max_bound", "min_bound", "dwmin_up", "dwmin_down"),
     *("slope_up", "slope_down", "gamma_up", "gamma_down", "reference"),
 )
-PROSE = ("steps", "index_meaning", "note", "row_order")
+PROSE = ("steps", "seeds", "index_meaning", "note", "row_order")
 
 Json = dict[str, Any]
 
@@ -45,7 +47,13 @@ def rounded(values: Any, digits: int) -> Any:
 def compact_config(config: Json, without: tuple[str, ...]) -> Json:
     """Configuration without the informative preset names and without the fields a partial case leaves out."""
     dropped = ("preset", *without)
-    return {k: compact_config(v, without) if isinstance(v, dict) else v for k, v in config.items() if k not in dropped}
+
+    def compacted(value: Any) -> Any:
+        if isinstance(value, list):
+            return [compacted(v) for v in value]
+        return compact_config(value, without) if isinstance(value, dict) else value
+
+    return {k: compacted(v) for k, v in config.items() if k not in dropped}
 
 
 def weight_operation(case: Json, procedure: Json) -> Json:
@@ -88,6 +96,12 @@ def compact(case: Json) -> Json:
         if case["rpu_config"].get("device", {}).get("class") in ("SoftBoundsDevice", "SoftBoundsPmaxDevice"):
             tolerances = {"stderr": 0, "exact": True, "atol": 1e-9, "rtol": 2e-6}
             stats |= {name: {"value": given[name], **tolerances} for name in ("slope_up", "slope_down")}
+    if kind == "weight_programming" and case["id"] in PARTIAL[kind]:
+        procedure["checkpoints"] = procedure["checkpoints"][1:]
+        for entry in stats.values():
+            entry["value"], entry["stderr"] = entry["value"][1:], entry["stderr"][1:]
+    if kind.startswith("compound"):
+        compact_compound(case, procedure, stats)
     if kind == "mvm":
         procedure = mvm_procedure(procedure)
     if kind in ("modifier", "clip_remap"):
@@ -95,6 +109,31 @@ def compact(case: Json) -> Json:
     else:
         config = compact_config(case["rpu_config"], partial.without)
     return {"id": case["id"], "config": config, "procedure": procedure, "quirks": case["quirks"], "stats": stats}
+
+
+def compact_compound(case: Json, procedure: Json, stats: Json) -> None:
+    """Start and recorded calls of a case of cells; of a trace only some calls are kept."""
+    start, index = procedure.pop("state_after_setting_w0", None), case["index"]
+    if start is None:  # the formula of all cases
+        rows, columns = range(procedure["out_size"]), range(procedure["in_size"])
+        start = {"W": [[0.05 * math.cos(1 + i + 2 * j) for j in columns] for i in rows]}
+    if case["kind"] == "compound_trace":
+        if case["id"] in SHIFTED and case["id"] != "mixedprecision_batch":
+            start = {name: entry["value"][0] for name, entry in stats.items()}
+        index = checkpoints(case["id"], procedure["steps_total"])
+        for entry in stats.values():
+            entry["value"] = rounded([entry["value"][case["index"].index(n)] for n in index], TRACE_DIGITS)
+    else:
+        for entry in stats.values():
+            entry["value"], entry["stderr"] = rounded(entry["value"], 8), rounded(entry["stderr"], 3)
+    procedure |= {"start": rounded_all(start), "index": index}
+    for unused in ("index_meaning", "w0"):
+        procedure.pop(unused, None)
+
+
+def rounded_all(state: Json) -> Json:
+    """Arrays by name, in single precision."""
+    return {name: rounded(values, 9) for name, values in state.items()}
 
 
 def write(kind: str, source: Path) -> None:

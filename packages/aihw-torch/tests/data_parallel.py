@@ -8,6 +8,8 @@ import sys
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from aihw_torch.config import ExpStepDevice, FloatingPointRPUConfig, MappingParameter, SingleRPUConfig
@@ -42,6 +44,33 @@ def mixed_network():
     )  # fmt: skip
 
 
+def software_network():
+    """Return a network of layers that are trained in software, without noise."""
+    config = SingleRPUConfig(tile_class=WeightTile, mapping=MappingParameter(weight_scaling_omega=0.5))
+    first, last = AnalogLinear(25, 6, rpu_config=config), AnalogLinear(6, 6, rpu_config=config)
+    return AnalogSequential(nn.Flatten(), first, nn.Tanh(), last)
+
+
+def train_sharded(rank, processes):
+    """Train a network whose parameters are cut over the processes; return the whole parameters."""
+    torch.manual_seed(0)
+    model = software_network()
+    if processes > 1:
+        mesh = init_device_mesh("cpu", (processes,))
+        for module in (model[1], model[3], model):
+            fully_shard(module, mesh=mesh)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for step in range(STEPS):
+        generator = torch.Generator().manual_seed(step)
+        x = torch.randn(BATCH, 1, 5, 5, generator=generator).chunk(processes)[rank]
+        y = torch.randn(BATCH, 6, generator=generator).chunk(processes)[rank]
+        optimizer.zero_grad()
+        nn.functional.mse_loss(model(x), y).backward()
+        optimizer.step()
+    whole = ((n, p.full_tensor() if processes > 1 else p) for n, p in model.named_parameters())
+    return {name: values.detach().clone() for name, values in whole}
+
+
 def train(make, rank, processes, wrap):
     """Train on the part of each batch that belongs to the rank; return the model."""
     torch.manual_seed(rank if processes > 1 and rank else 0)  # other processes start from something else
@@ -66,6 +95,7 @@ def results(rank, processes):
     return {
         "pulsed": train(pulsed_network, rank, processes, wrap=False).state_dict(),
         "mixed": train(mixed_network, rank, processes, wrap=True).state_dict(),
+        "sharded": train_sharded(rank, processes),
     }
 
 
@@ -82,6 +112,10 @@ def main():
         AnalogSGD(layer.parameters(), lr=0.1).step()
     except RuntimeError as error:
         found["error"] = str(error)
+    try:
+        fully_shard(AnalogLinear(2, 2), mesh=init_device_mesh("cpu", (processes,)))
+    except ValueError as error:
+        found["sharding"] = str(error)
     torch.save(found, file)
     dist.destroy_process_group()
 

@@ -137,7 +137,7 @@ def test_bad_calls_change_nothing() -> None:
     before = copy.deepcopy(model.state_dict())
     with pytest.raises(StateError, match="no inference tile"):
         calibrate(nn.Linear(2, 2), data)
-    with pytest.raises(StateError, match="no input that is not zero reached the tile 0.analog_module"):
+    with pytest.raises(StateError, match=r"no input that is not zero reached the tile 0\.analog_module"):
         calibrate(model, [])
     with pytest.raises(ConfigError, match="has no input range"):
         calibrate(model, data, force_all_layers=False)

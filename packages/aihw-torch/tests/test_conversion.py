@@ -286,9 +286,9 @@ def test_models_without_values_are_converted_layer_by_layer():
     assert not any(p.is_meta for p in analog.parameters())
     x = images()
     torch.testing.assert_close(analog.eval()(x), full.eval()(x))
+    with torch.device("meta"):
+        wrong = LeNet()
     with pytest.raises(StateError, match="classifier"):
-        with torch.device("meta"):
-            wrong = LeNet()
         convert_to_analog(wrong, EXACT, state_dict={**state, "classifier.weight": torch.zeros(2, 2)})
 
 

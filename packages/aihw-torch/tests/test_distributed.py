@@ -51,6 +51,15 @@ def test_a_model_that_was_not_prepared_says_so(rank, two_processes):
     assert "prepare_for_ddp" in two_processes[rank]["error"]
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_software_trained_layers_can_be_sharded(rank, two_processes, one_process):
+    torch.testing.assert_close(two_processes[rank]["sharded"], one_process["sharded"], rtol=1e-5, atol=1e-6)
+
+
+def test_pulsed_layers_cannot_be_sharded_and_say_so(two_processes):
+    assert "cannot be replaced or sharded" in two_processes[0]["sharding"]
+
+
 def test_the_example_for_torchrun():
     example = Path(data_parallel.__file__).parents[1] / "examples" / "data_parallel.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(example)]

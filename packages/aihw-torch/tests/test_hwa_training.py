@@ -313,3 +313,15 @@ def test_bad_configurations() -> None:
         layer_of(hwa_config(noise_model=None))
     with pytest.raises(ConfigError, match="needs an InferenceRPUConfig"):
         InferenceTile(3, 5, rpu_sim.config.SingleRPUConfig())
+
+
+def test_the_operations_are_what_torch_expects() -> None:
+    """Fake kernels, autograd registration and aliasing, by torch's own checks."""
+    from aihw_torch.inference import product
+
+    config = noisy_config()
+    reading = product.Reading(config.forward, {}, config.modifier)
+    w, seed, step = torch.randn(3, 5, requires_grad=True), torch.tensor(7), torch.tensor(2)
+    torch.library.opcheck(torch.ops.aihw.read_copy.default, (w, seed, step, 4, 0, reading.description))
+    x = torch.randn(4, 5, requires_grad=True)
+    torch.library.opcheck(torch.ops.aihw.inference_mvm.default, (x, w, [], seed, step, 0, reading.description))

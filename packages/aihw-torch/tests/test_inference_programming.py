@@ -13,6 +13,7 @@ from torch import nn
 
 import rpu_sim
 from aihw_inference import (
+    DualPairConductanceConverter,
     GlobalDriftCompensation,
     GlobalDriftCompensationWithExactReference,
     HermesNoiseModel,
@@ -20,6 +21,7 @@ from aihw_inference import (
     PerColumnDriftCompensation,
     Philox,
     ReRamWan2022NoiseModel,
+    optimize_programming,
     program,
 )
 from aihw_inference.errors import TimeError
@@ -28,6 +30,7 @@ from aihw_torch.errors import ConfigError, StateError
 from aihw_torch.inference import (
     DriftTable,
     ModelDevices,
+    WeightProgrammingOptimizer,
     accuracy,
     drift_analog_weights,
     evaluate_over_time,
@@ -109,7 +112,7 @@ def test_compensation_acts_on_channels_of_convolutions() -> None:
 
 
 def test_the_baseline_sees_the_converters() -> None:
-    """With an output noise of 10 the readout of the baseline is mostly noise: 10 sqrt(2 / pi), +-5 sigma of 600 reads."""
+    """With an output noise of 10 the readout of the baseline is noise: 10 sqrt(2 / pi), +-5 sigma of 600 reads."""
     config = hwa_config(perfect=False)
     config.forward = IOParameters(out_noise=10.0, out_res=-1.0, inp_res=-1.0, out_bound=0.0)
     layer = layer_of(config, out=20, inputs=30, bias=False).eval()
@@ -299,3 +302,31 @@ def test_the_table() -> None:
     assert np.isnan(DriftTable((0.0,), values[:1, :1]).standard_error).all()
     axes = table.plot(label="x")
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0 s", "1 month"]
+
+
+def test_programming_optimizer() -> None:
+    """It hands its options on: the same result as the function below it, and the baseline is honoured."""
+    weights = torch.randn(20, 30)
+    config = InferenceRPUConfig(drift_compensation=None)
+    baseline = DualPairConductanceConverter([1.0, 1.0], 20.0, 1.0)
+    options = {"nbins": 3, "test_out_features": 4, "test_in_features": 16, "minimize": lambda f, n, t: np.full(n, 0.3)}
+    optimizer = WeightProgrammingOptimizer(weights, [1.0, None], config, [1.0, 60.0], baseline, **options)
+    converter, success = optimizer.run_optimizer()
+    expected = optimize_programming(
+        weights,
+        PCMLikeNoiseModel(),
+        [1.0, 60.0],
+        f_lst=[1.0, None],
+        baseline=baseline,
+        compensation=None,
+        n_bins=3,
+        test_shape=(4, 16),
+        minimize=options["minimize"],
+    )
+    assert (converter, success) == (expected.converter, expected.success)
+    assert (converter.g_min, converter.g_max) == (1.0, 20.0)
+    layer = programmed_layer(noise_model=PCMLikeNoiseModel(g_converter=converter))
+    layer.drift_analog_weights(60.0)
+    assert layer.analog_module.programmed.devices.g_prog.shape == (4, 20, 30)
+    with pytest.raises(TypeError, match="no option popsizes"):
+        WeightProgrammingOptimizer(weights, [1.0], config, [1.0], baseline, popsizes=3)

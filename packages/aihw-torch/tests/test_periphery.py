@@ -10,6 +10,7 @@ from torch import nn
 from aihw_torch.config import (
     ConstantStepDevice,
     InputRangeParameter,
+    IOParameters,
     MappingParameter,
     PrePostProcessingParameter,
     RPUDataType,
@@ -143,6 +144,38 @@ def test_omega_keeps_large_weights_from_the_bounds_of_the_devices():
         layer = AnalogLinear(5, 3, rpu_config=SingleRPUConfig(device=device, mapping=mapping))
         layer.set_weights(weight, torch.zeros(3))
         assert torch.allclose(layer.get_weights()[0], weight) is exact
+
+
+# ---- realistic reading and writing
+
+
+def test_realistic_writing_and_reading_go_through_pulses_and_noise():
+    """The loop stops at a mean error of 1 % of the largest output, 0.005 with noise of 0.002; the mapping scale is 4.
+
+    Each of 40 reads has noise of 0.002: the estimates spread by 4 * 0.002 / sqrt(40 - 4 - 1) = 0.0014, and one of 12 is
+    beyond 0.01 with a probability of 1e-11.
+    """
+    forward = IOParameters(inp_res=-1, out_res=-1, out_noise=0.002)
+    device = ConstantStepDevice(w_max=2.0, w_min=-2.0)
+    config = SingleRPUConfig(device=device, forward=forward, mapping=MappingParameter(weight_scaling_omega=0.5))
+    layer = AnalogLinear(4, 3, rpu_config=config)
+    weight, tile = torch.linspace(-2.0, 2.0, 12).view(3, 4), layer.analog_module
+    counts = tile.pulse_counts
+    layer.set_weights(weight, torch.zeros(3), realistic=True)
+    assert sum(tile.pulse_counts) > sum(counts)
+    error = layer.get_weights()[0] - weight
+    assert 0.0 < error.abs().mean() < 4 * (0.005 + 0.002)
+    calls = int(tile.forward_step)
+    assert calls > 0
+    estimate = layer.get_weights(realistic=True)[0]
+    assert int(tile.forward_step) == calls + 1
+    difference = estimate - layer.get_weights()[0]
+    assert 0.0 < difference.abs().max() < 0.01
+    torch.testing.assert_close(layer.to_digital(realistic=True).weight.data, layer.get_weights()[0], rtol=0, atol=0.01)
+    with pytest.raises(ConfigError, match="realistic"):
+        AnalogLinear(2, 2, rpu_config=config_of("software")).get_weights(realistic=True)
+    with pytest.raises(ConfigError, match="realistic"):
+        AnalogLinear(2, 2, rpu_config=config_of("software")).set_weights(torch.zeros(2, 2), realistic=True)
 
 
 # ---- input ranges

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import aihw_presets
 from aihw_inference import BaseNoiseModel, HermesNoiseModel, PCMLikeNoiseModel, ReRamCMONoiseModel
 from aihw_presets.errors import PresetError
 from aihw_torch import presets
 from aihw_torch.config import SingleRPUConfig, from_dict, to_dict
+from aihw_torch.nn import AnalogLinear
 from rpu_sim.config import ConfigBase
 
 # The expected values are those of the data package's own tests; see its README there for where they come from.
@@ -61,6 +63,7 @@ def require_equal(found: Any, expected: Any, where: str) -> None:
 def test_every_value_of_the_established_presets(name: str) -> None:
     preset = getattr(presets, name)()
     require_equal(preset, TOOLKIT["presets"][name]["values"], name)
+    preset.check()
 
 
 @pytest.mark.parametrize("name", [name for kind in presets._KINDS for name in aihw_presets.names(kind)])
@@ -84,9 +87,22 @@ def test_a_preset_is_an_ordinary_configuration() -> None:
     plain = to_dict(preset)
     assert (plain["class"], plain["device"]["dw_min"]) == ("SingleRPUConfig", 0.5)
     loaded = from_dict(json.loads(json.dumps(plain)))
-    assert all(getattr(loaded, f.name) == getattr(preset, f.name) for f in dataclasses.fields(loaded) if f.name != "device")
+    assert all(
+        getattr(loaded, f.name) == getattr(preset, f.name) for f in dataclasses.fields(loaded) if f.name != "device"
+    )
     assert presets.EcRamPresetDevice(dw_min=0.1).dw_min == 0.1
     assert presets.EcRamPreset is presets.preset_class("EcRamPreset")
+
+
+@pytest.mark.parametrize("name", ["StandardHWATrainingPreset", "WebComposerInferenceRPUConfig", "FloatingPointPreset"])
+def test_presets_of_inference_train_and_drift(name: str) -> None:
+    """With read noise, IR drop, clip, remap and learned input ranges, as the preset has them."""
+    model = AnalogLinear(12, 5, rpu_config=getattr(presets, name)())
+    x = torch.randn(20, 12)
+    model(x).square().sum().backward()
+    assert model.analog_module.weight.grad.isfinite().all()
+    model.eval().drift_analog_weights(3600.0)
+    assert model(x).isfinite().all()
 
 
 @pytest.mark.parametrize("name", aihw_presets.names("noise"))
@@ -107,7 +123,7 @@ def test_noise_models_have_the_values_of_the_classes() -> None:
 
 def test_unknown_names_suggest_the_nearest() -> None:
     with pytest.raises(AttributeError, match="did you mean EcRamPreset"):
-        presets.EcRamPrest
+        _ = presets.EcRamPrest
     with pytest.raises(PresetError, match="did you mean TikiTakaEcRamPreset"):
         presets.preset_class("TikitakaEcramPreset")
     with pytest.raises(PresetError, match="is of the kind 'noise'"):

@@ -19,11 +19,22 @@ def test_one_epoch_gives_a_table_and_a_figure(tmp_path, capsys):
     assert main(["--epochs", "1", "--batch", "50", "--seed", "3", "--output", str(tmp_path / "new")]) == 0
     output = capsys.readouterr().out
     assert "torch.manual_seed(3)" in output
-    rows = re.findall(r"^(floating point|constant step|soft bounds) +([\d.]+)%.* ([\d,]+)$", output, re.MULTILINE)
-    assert [row[0] for row in rows] == ["floating point", "constant step", "soft bounds"]
+    names = "floating point|constant step|soft bounds|Tiki-Taka"
+    rows = re.findall(rf"^({names}) +([\d.]+)%.* ([\d,]+)$", output, re.MULTILINE)
+    assert [row[0] for row in rows[:3]] == ["floating point", "constant step", "soft bounds"]
+    assert [row[0] for row in rows[3:]] == ["floating point", "soft bounds", "Tiki-Taka"]
     assert rows[0][2] == "0"
     assert int(rows[1][2].replace(",", "")) > 10_000
     assert (tmp_path / "new" / "quickstart.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_tiki_taka_rescues_a_network_with_sigmoids(capsys):
+    """Three epochs: plain pulses on soft bounds stay near chance, Tiki-Taka passes 60 %."""
+    main(["--epochs", "3", "--batch", "10", "--no-figure"])
+    rescued = capsys.readouterr().out.partition("sigmoids")[2]
+    accuracy = {name.strip(): float(value) for name, value in re.findall(r"^(.{14}) +([\d.]+)%", rescued, re.MULTILINE)}
+    assert accuracy["soft bounds"] < 45.0
+    assert accuracy["Tiki-Taka"] > 60.0
 
 
 def test_the_same_seed_gives_the_same_numbers(capsys):

@@ -243,6 +243,17 @@ RPU_FN F gather(const float* table, I index) {
 #endif
 }
 
+/// The same for a table of `size` elements; one that fits into a register is looked up there.
+RPU_FN F lookup(const float* table, int32_t size, I index) {
+#if RPU_LANES == 16 && defined(__AVX512F__)
+  if (size <= 16) return (F)_mm512_permutexvar_ps((__m512i)index, (__m512)load(table, size));
+#elif RPU_LANES == 8 && defined(__AVX2__)
+  if (size <= 8) return (F)_mm256_permutevar8x32_ps((__m256)load(table, size), (__m256i)index);
+#endif
+  static_cast<void>(size);
+  return gather(table, index);
+}
+
 /// All ones in the lanes below `n`.
 RPU_FN M first_lanes(int64_t n) {
   return as_i(lane_index()) < static_cast<int32_t>(n < kLanes ? (n < 0 ? 0 : n) : kLanes);

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import oracle_compounds
+import oracle_programming
 from numpy.typing import NDArray
 from oracle_cases import Case
 from oracle_mvm import run_mvm
@@ -218,11 +220,36 @@ def run_base_process(case: Case) -> Measurement:
     }
 
 
+def run_compound_trace(case: Case) -> Measurement:
+    arrays = oracle_compounds.run(case.id, case.config, case.procedure, set(case.stats), seed=1)
+    return {name: Measured(values) for name, values in arrays.items()}
+
+
+def run_compound_stat(case: Case) -> Measurement:
+    """A quarter of the instances of the reference."""
+    names = {name.removesuffix("_mean") for name in case.stats if name.endswith("_mean")}
+    found = oracle_compounds.over_instances(case.id, case.config, case.procedure, names)
+    measured: Measurement = {}
+    for name, samples in found.items():
+        parts = list(samples.reshape(15, -1, *samples.shape[1:]))
+        measured[f"{name}_mean"] = _over_instances(parts, _mean)
+        measured[f"{name}_std"] = _over_instances(parts, _std)
+    return measured
+
+
+def run_weight_programming(case: Case) -> Measurement:
+    found = oracle_programming.run(case.id, case.config, case.procedure)
+    return {name: Measured(*values) for name, values in found.items()}
+
+
 RUN: dict[str, Callable[[Case], Measurement]] = {
     "device_trace": run_device_trace,
     "population": run_population,
     "pulse_response": run_pulse_response,
     "update": run_update,
     "base_process": run_base_process,
+    "compound_trace": run_compound_trace,
+    "compound_stat": run_compound_stat,
+    "weight_programming": run_weight_programming,
     "mvm": lambda case: {name: Measured(*found) for name, found in run_mvm(case).items()},
 }

@@ -156,6 +156,7 @@ def test_threads(isa: str, threads: int, backward: bool) -> None:
     """Several panels of samples, blocks of outputs and chunks of inputs, so that threads have something to share."""
     check("bound-stochastic", (130, 300) if not backward else (300, 130), 300, backward)
     check("everything", (70, 20) if not backward else (20, 70), 260, backward)
+    check("time-slices-noise", (130, 300) if not backward else (300, 130), 6, backward)
 
 
 @DIRECTIONS

@@ -10,7 +10,14 @@ from exact import assert_same_bits
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rpu_sim.config import AnalogMVType, BoundManagementType, IOParameters, NoiseManagementType, WeightNoiseType
+from rpu_sim.config import (
+    AnalogMVType,
+    BoundManagementType,
+    IOParameters,
+    IOParametersIRDropT,
+    NoiseManagementType,
+    WeightNoiseType,
+)
 from rpu_sim.errors import ConfigError
 
 
@@ -53,14 +60,47 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+SLICES = FIELDS | {
+    "mv_type": st.sampled_from([AnalogMVType.ONE_PASS, AnalogMVType.SPLIT_MODE, AnalogMVType.BIT_WISE]),
+    "inp_bound": st.just(1.0),
+    "inp_res": st.sampled_from([1 / 126, 1 / 30, 40.0]),
+    "w_read_asymmetry_dtod": st.just(0.0),
+    "w_noise_type": st.just(WeightNoiseType.PCM_READ),
+    "ir_drop_rs": small(20.0),
+    "ir_drop_segments": st.integers(1, 80),
+    "ir_drop_time_step_resolution_scale": st.floats(0.05, 3.0),
+    "ir_drop_v_read": st.floats(0.3, 0.5),
+    "ir_drop_g_max": st.floats(1.0, 100.0),
+    "ir_drop_g_min": small(0.9),
+    "ir_drop_integration_sum": st.booleans(),
+    "adc_quantization": st.booleans(),
+    "adc_frequency": st.floats(0.1, 50.0),
+    "apply_xdep_pcm_read_noise": st.booleans(),
+    "xdep_pcm_read_noise_scale": small(3.0),
+}
+SLICES.pop("ir_drop_g_ratio")  # has no meaning there
+SAMPLES = {"shape": st.tuples(st.integers(1, 70), st.integers(1, 20)), "samples": st.integers(1, 5),
+           "backward": st.booleans(), "seed": st.integers(0, 2**32 - 1)}  # fmt: skip
+
+
 def test_every_field_is_drawn() -> None:
     assert set(FIELDS) == set(vars(IOParameters())) - {"is_perfect"}
+    assert set(SLICES) == set(vars(IOParametersIRDropT())) - {"is_perfect", "ir_drop_g_ratio"}
+
+
+def check(io: IOParameters, shape: tuple[int, int], samples: int, backward: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    w = rng.uniform(-0.6, 0.6, shape).astype(np.float32)
+    x = (rng.standard_normal((samples, shape[0 if backward else 1])) * 3).astype(np.float32)
+    pair = [p(io, w, backward=backward, key=seed, physical=50) for p in (Product, OracleProduct)]
+    actual, expected = (p(x, step=seed >> 3, first=seed) for p in pair)
+    assert np.isfinite(actual).all()
+    assert_same_bits(actual, expected, str(io))
 
 
 @settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(fields=st.fixed_dictionaries(FIELDS), shape=st.tuples(st.integers(1, 70), st.integers(1, 20)),
-       samples=st.integers(1, 5), backward=st.booleans(), seed=st.integers(0, 2**32 - 1))  # fmt: skip
-def test_random_chains(fields: dict[str, Any], shape: tuple[int, int], samples: int, backward: bool, seed: int) -> None:
+@given(fields=st.fixed_dictionaries(FIELDS), samples=st.fixed_dictionaries(SAMPLES))
+def test_random_chains(fields: dict[str, Any], samples: dict[str, Any]) -> None:
     io = IOParameters(**fields)
     try:
         io.check()
@@ -69,9 +109,10 @@ def test_random_chains(fields: dict[str, Any], shape: tuple[int, int], samples: 
         io.w_noise_type = WeightNoiseType.PCM_READ
         io.w_read_asymmetry_dtod *= "POS_NEG" in io.mv_type.name
         io.check()
-    rng = np.random.default_rng(seed)
-    w = rng.uniform(-0.6, 0.6, shape).astype(np.float32)
-    x = (rng.standard_normal((samples, shape[0 if backward else 1])) * 3).astype(np.float32)
-    actual = Product(io, w, backward=backward, key=seed)(x, step=seed >> 3, first=seed)
-    assert np.isfinite(actual).all()
-    assert_same_bits(actual, OracleProduct(io, w, backward=backward, key=seed)(x, step=seed >> 3, first=seed), str(io))
+    check(io, **samples)
+
+
+@settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(fields=st.fixed_dictionaries(SLICES), samples=st.fixed_dictionaries(SAMPLES))
+def test_random_time_slices(fields: dict[str, Any], samples: dict[str, Any]) -> None:
+    check(IOParametersIRDropT(**fields), **samples)

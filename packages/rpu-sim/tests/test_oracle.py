@@ -17,10 +17,13 @@ from oracle_cases import (
     raw_statistics,
 )
 from oracle_comparison import compare, comparisons
+from oracle_compounds import SHIFTED, TRANSLATED
 from oracle_corrected import CORRECTED
+from oracle_programming import LONG
 from oracle_runs import Measured
 
-CASES = [case for kind in KINDS for case in cases(kind)]
+ALL_CASES = [case for kind in KINDS for case in cases(kind)]
+CASES = [case for case in ALL_CASES if case.id not in LONG]  # the others: nox -s oracle
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
@@ -31,10 +34,13 @@ def test_case(case: Case) -> None:
         assert worst <= 1, f"{comparison.name} deviates by {worst:.2f} times what is allowed"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("device_trace", "clip_remap")])
+EXACT = ("device_trace", "clip_remap", "compound_trace")
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in EXACT])
 def test_z_values_of_a_kind(kind: str) -> None:
     """Biases too small for a single entry show in many: at most 2 % of z beyond 3, mean of z^2 at most 2."""
-    z = np.concatenate([comparison.z for case in cases(kind) for comparison in comparisons(case)])
+    z = np.concatenate([comparison.z for case in CASES if case.kind == kind for comparison in comparisons(case)])
     assert z.size > 50
     assert np.mean(z > 3) < 0.02
     assert np.mean(z**2) < 2
@@ -50,7 +56,7 @@ def test_every_case_is_run_or_listed_with_a_reason(kind: str) -> None:
 
 def test_what_is_compared_is_what_the_tables_say() -> None:
     """The files in data/ were written with the present tables, and every statistic of a case is compared."""
-    assert len(CASES) + sum(map(len, NOT_APPLICABLE.values())) == 174
+    assert len(ALL_CASES) + sum(map(len, NOT_APPLICABLE.values())) == 236
     for case in CASES:
         partial = PARTIAL.get(case.kind, {}).get(case.id)
         if partial is not None:
@@ -58,16 +64,21 @@ def test_what_is_compared_is_what_the_tables_say() -> None:
         assert {comparison.name for comparison in comparisons(case)} == set(case.stats)
 
 
-KEPT = {"B1", "B2", "B3", "SB1"}  # published devices rely on them, or they are a matter of names
+#: Published devices rely on them, or they are a matter of names.
+KEPT = {"B1", "B2", "B3", "SB1", "V1", "C7", "C9", "D3"}
 #: Corrected, without a trace in the statistics of these cases (Q24 shows in those of `REWRITTEN` only).
-HARMLESS = {"B10", "PR1", "PR2", "PR3", "SR1", "SR2", "Q24"}
+HARMLESS = {"B10", "PR1", "PR2", "PR3", "SR1", "SR2", "Q24", "V3", "V4", "O1", "O4"}
 
 
 def test_quirks_of_the_reference() -> None:
     """Every quirk in these cases is behaviour we keep, or does not show in them, or the case differs by design."""
     for case in CASES:
+        if case.id in TRANSLATED or case.id in SHIFTED:
+            continue
         unexplained = set(case.quirks) - KEPT - HARMLESS
-        assert not unexplained or any(case.id in table.get(case.kind, {}) for table in (BY_DESIGN, REWRITTEN, DIFFERS))
+        assert not unexplained or any(
+            case.id in table.get(case.kind, {}) for table in (BY_DESIGN, REWRITTEN, DIFFERS, PARTIAL)
+        )
     assert {kind: set(ids) for kind, ids in DIFFERS.items()} == {kind: set(ids) for kind, ids in CORRECTED.items()}
 
 

@@ -13,6 +13,7 @@ from scipy import stats
 
 from rpu_sim import Tile
 from rpu_sim import config as c
+from rpu_sim.device_array import DeviceArray, Drive, PulseRule, Trains
 from rpu_sim.errors import ConfigError
 
 SHAPE = (512, 512)
@@ -68,6 +69,44 @@ def test_untouched_cells_keep_what_they_show() -> None:
     expected = np.zeros((8, 200), np.bool_)
     expected[:4, 3::2] = True
     assert (changed == expected).all()
+
+
+def device_arrays() -> list[DeviceArray]:
+    """One array with write noise, one without."""
+    arrays = []
+    for device in (noisy(), identical(c.SoftBoundsDevice)):
+        counters = {"update": 0, "lifecycle": 0}
+        arrays.append(DeviceArray(device, np.zeros((6, 70), np.float32), 3, counters))
+        arrays[-1].draw()
+        arrays[-1].set_weights(0.0)
+    return arrays
+
+
+def test_counted_pulses_write_the_cells_they_reach() -> None:
+    counts = np.zeros((6, 70), np.int32)
+    counts[1, 5:60:3], counts[4, ::7] = 40, -3
+    written, clean = device_arrays()
+    before = written.weight.copy()
+    for array in (written, clean):
+        array.fire(counts)
+    assert (written.stored == clean.stored).all()
+    assert ((written.weight != before) == (counts != 0)).all()
+
+
+@pytest.mark.parametrize("lr", [0.5, -0.5])
+@pytest.mark.parametrize("drive", [Drive.UP, Drive.DOWN_AS_UP])
+def test_one_sided_pulses_write_the_cells_they_reach(drive: Drive, lr: float) -> None:
+    """Of columns that ask for up and down pulses, a one-sided device gets one kind."""
+    x = np.where(np.arange(70) % 2, 1.0, -1.0).astype(np.float32)[None]
+    d = np.ones((1, 6), np.float32)
+    written, clean = device_arrays()
+    before = written.weight.copy()
+    for array in (written, clean):
+        array.update(PulseRule(c.UpdateParameters()), x, d, lr, Trains(3, 0, 0), drive=drive)
+    assert (written.stored == clean.stored).all()
+    raised = (x[0] < 0) == (lr > 0)
+    reached = raised if drive is Drive.UP else ~raised
+    assert ((written.weight != before) == reached[None, :]).all()
 
 
 def test_pulses_at_a_bound_are_writes() -> None:

@@ -92,6 +92,8 @@ def apply_activation_dependent_read_noise(
         raise ConfigError(f"w_max and g_max must be positive and scale at least 0, got {w_max}, {g_max} and {scale}.")
     steps = float(mean_input_steps(x, inp_res))
     xp, weights = finite_array(weights, "weights")
+    if steps == 0.0:
+        return xp.asarray(weights, copy=True)
     conductance = xp.abs(weights) * (g_max / w_max)
     std = activation_dependent_read_std(conductance, steps) * scale
     xi = as_generator(rng).normal_like(weights, Draw(READ, 0.0, repeat))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import array_namespace, device, is_numpy_namespace, is_torch_array
+from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
 
 from .errors import DtypeError, NonFiniteError, ShapeError
 
@@ -15,8 +16,8 @@ Array = Any
 EPS = 1e-7  # guards a zero denominator or logarithm; relative to a full-range conductance or weight
 
 GROUP = 64  # elements that share one group of generator counters; blocks start at a multiple of it
-CACHED_BLOCK = 1 << 16  # devices handled at once by NumPy, so that the temporaries stay in cache
-LARGE_BLOCK = 1 << 20  # by libraries with a higher cost per operation, or with devices that want long arrays
+CACHED_BLOCK = 1 << 16  # devices handled at once on a CPU, so that the temporaries stay in cache
+LARGE_BLOCK = 1 << 20  # by libraries with a higher cost per operation, and on accelerators, which want long arrays
 
 
 def real_array(x: Array, name: str) -> tuple[Any, Array]:
@@ -91,12 +92,14 @@ class Block:
         return flat[:, self.chips.start : self.chips.stop, self.start : self.stop]
 
 
-def blocks(xp: Any, n_chips: int, n_elements: int, n_devices: int) -> Iterator[list[Block]]:
+def blocks(like: Array, n_chips: int, n_elements: int, n_devices: int) -> Iterator[list[Block]]:
     """Rows of blocks that cover n_chips x n_elements; each row holds whole chips, its blocks divide the elements.
 
-    The division depends on the library and the three sizes only, and blocks start at multiples of GROUP elements.
+    The division depends on library and device of `like` and the three sizes only, and blocks start at multiples of
+    GROUP elements.
     """
-    size = CACHED_BLOCK if is_numpy_namespace(xp) else LARGE_BLOCK
+    cached = is_numpy_array(like) or (is_torch_array(like) and device(like).type == "cpu")
+    size = CACHED_BLOCK if cached else LARGE_BLOCK
     elements = max(size // n_devices // GROUP, 1) * GROUP
     chips = max(elements // max(n_elements, 1), 1)
     for first in range(0, n_chips, chips):
@@ -104,10 +107,23 @@ def blocks(xp: Any, n_chips: int, n_elements: int, n_devices: int) -> Iterator[l
         yield [Block(row, start, min(start + elements, n_elements)) for start in range(0, max(n_elements, 1), elements)]
 
 
-def join(xp: Any, rows: list[list[Array]]) -> Array:
-    """Puts arrays [..., chips, elements] made block by block back together."""
-    joined = [row[0] if len(row) == 1 else xp.concat(row, axis=-1) for row in rows]
-    return joined[0] if len(joined) == 1 else xp.concat(joined, axis=-2)
+def assembled(like: Array, n_chips: int, n_elements: int, n_devices: int, function: Callable[[Block], Array]) -> Array:
+    """function(block) [..., chips, elements] of every block, as one array [..., n_chips, n_elements].
+
+    Where arrays can be written to, each block goes to its place at once, so that no two copies exist.
+    """
+    xp, rows = array_namespace(like), blocks(like, n_chips, n_elements, n_devices)
+    if not (is_numpy_array(like) or is_torch_array(like)):
+        joined = [xp.concat([function(block) for block in row], axis=-1) for row in rows]
+        return joined[0] if len(joined) == 1 else xp.concat(joined, axis=-2)
+    result = None
+    for block in itertools.chain.from_iterable(rows):
+        part = function(block)
+        if result is None:
+            shape = (*part.shape[:-2], n_chips, n_elements)
+            result = xp.empty(shape, dtype=part.dtype, device=device(part))
+        result[..., block.chips.start : block.chips.stop, block.start : block.stop] = part
+    return result
 
 
 def require_same_shape(a: Array, b: Array, names: str) -> None:

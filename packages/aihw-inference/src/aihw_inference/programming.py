@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace, device, size
 
-from .arrays import Block, blocks, finite_array, join
+from .arrays import Block, assembled, finite_array
 from .converters import BaseConductanceConverter, ConversionParameters
 from .errors import ConfigError, ShapeError
 from .rng import DRIFT, PROGRAMMING, READ, Draw, Generator, as_generator
@@ -129,11 +129,9 @@ class ProgrammedArray:
         xp, k = array_namespace(self.g_prog), self._converter.n_devices
         flat = (k, self.n_chips or 1, size(self.weights) or 0)
         g_prog, coefficients = xp.reshape(self.g_prog, flat), xp.reshape(self.drift_coefficients, flat)
-        rows = [
-            [function(block, block.of(g_prog), block.of(coefficients)) for block in row]
-            for row in blocks(xp, flat[1], flat[2], k)
-        ]
-        return join(xp, rows)
+        return assembled(
+            g_prog, flat[1], flat[2], k, lambda block: function(block, block.of(g_prog), block.of(coefficients))
+        )
 
 
 def program(
@@ -193,7 +191,7 @@ def _drawn(
         g_target = converter.encode(xp, flat[block.start : block.stop], flat_parameters.of(block))
         return function(g_target[:, None, :], rng.normal(xp, draw, block, k, weights.dtype, place))
 
-    return join(xp, [[made(block) for block in row] for row in blocks(xp, n_chips, flat.shape[0], k)])
+    return assembled(flat, n_chips, flat.shape[0], k, made)
 
 
 class _BlockParameters:

@@ -1,7 +1,8 @@
 """PyTorch layers and optimizers for neural networks whose weights live on simulated analog crossbars.
 
 The sub-modules: `nn` (layers), `optim` (optimizers), `config` (what is simulated), `presets` (published settings),
-`inference` (programming, drift, calibration), `tiles` (the arrays below a layer), `utils` (plots), `errors`. `python -m aihw_torch.quickstart` trains a first network.
+`inference` (programming, drift, calibration), `tiles` (the arrays below a layer), `utils` (summaries, plots, files),
+`errors`. `python -m aihw_torch.quickstart` trains a first network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The errors of the package: those of `rpu_sim.errors`, and one of the optimizers.
+"""The errors of the package: those of `rpu_sim.errors`, and two of this package.
 
 All of them are an `RpuError`, so `except RpuError` catches whatever the simulation objects to.
 """
@@ -21,6 +21,7 @@ __all__ = [
     "ConfigError",
     "DeviceError",
     "DtypeError",
+    "FusionExportError",
     "NonFiniteError",
     "OptimizerError",
     "RpuError",
@@ -31,3 +32,7 @@ __all__ = [
 
 class OptimizerError(RpuError, RuntimeError):
     """An optimizer was used on parameters that it cannot train."""
+
+
+class FusionExportError(RpuError, ValueError):
+    """A table of conductances does not fit a model, or a model cannot be exported to one."""

@@ -27,35 +27,36 @@ def describe_periphery(tile: rpu_sim.Tile) -> tuple[str, list[Tensor]]:
     """Return what an operation has to know of the converters of a tile: their parameters (JSON) and their constants."""
     chains = {direction: periphery.io_of(tile.rpu_config, direction) for direction in periphery.DIRECTIONS}
     state = tile.state_dict()
-    names = [
+    plain = {direction: to_dict(io) for direction, io in chains.items()} | {"mapping": to_dict(tile.rpu_config.mapping)}
+    return json.dumps(plain), [state[name] for name in _constants(chains)]
+
+
+def _constants(chains: dict[str, Any]) -> list[str]:
+    """Names of the arrays that the chains of both directions keep."""
+    return [
         f"buffer.{direction}_{name}"
-        for direction, io in chains.items()
-        for name in periphery.buffer_shapes(io, direction, (0, 0))
+        for direction in periphery.DIRECTIONS
+        for name in periphery.buffer_shapes(chains[direction], direction, (1, 1))
     ]
-    return json.dumps({direction: to_dict(io) for direction, io in chains.items()}), [state[name] for name in names]
 
 
 @functools.lru_cache(maxsize=256)
 def _chains(io: str) -> dict[str, Any]:
-    return {direction: from_dict(plain) for direction, plain in json.loads(io).items()}
+    return {name: from_dict(plain) for name, plain in json.loads(io).items()}
 
 
 def _product(
     direction: str, values: Tensor, weight: Tensor, constants: list[Tensor], address: tuple[int, int, int], io: str
 ) -> Tensor:
     """Return the product of one direction; the address of its noise is (seed, step, first sample)."""
-    chains, given = _chains(io), iter(constants)
-    named = {
-        f"buffer.{way}_{name}": next(given).numpy()
-        for way, chain in chains.items()
-        for name in periphery.buffer_shapes(chain, way, (0, 0))
-    }
+    chains = _chains(io)
+    named = {name: values.numpy() for name, values in zip(_constants(chains), constants, strict=True)}
     matrix = weight.detach().contiguous().numpy()
     width, outputs = matrix.shape[::-1] if direction == "forward" else matrix.shape
     view, leading = arrays.samples(values.detach(), width, "x" if direction == "forward" else "d")
     result = np.empty((view.shape[0], outputs), np.float32)
     seed, step, sample = address
-    product = periphery.product(chains[direction], direction, matrix, named)
+    product = periphery.product(chains[direction], direction, matrix, named, chains["mapping"])
     product(view, result, rpu_sim.derive_seed(seed % (1 << 64)), step & _MASK, sample & _MASK)
     return torch.from_numpy(result.reshape(*leading, outputs))
 

@@ -177,6 +177,10 @@ class UpdateRecord:
         self._norm = gradient.detach().clone()
         self._gradient = None if self._gradient is None else self._gradient * ratio
 
+    def peek(self) -> tuple[Tensor, Tensor] | None:
+        """Return what is recorded, (x [samples, in], d [samples, out]), without forgetting it."""
+        return _joined(self._entries) if self._entries else None
+
     def discard_entries(self) -> None:
         """Forget what earlier passes recorded."""
         self._entries, self._norm, self._gradient = [], None, None

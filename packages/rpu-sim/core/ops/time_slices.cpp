@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "../cpu/dispatch.hpp"
 #include "../physics/ladder.hpp"
 #include "batches.hpp"
 
@@ -12,7 +13,7 @@ constexpr double kReadStep = 0.2, kIdleVoltage = 0.4;  // V
 constexpr int64_t kOutputsPerTask = 16;
 
 struct Workspace {
-  Buffer<float> weights, idle, noise;
+  Buffer<float> weights, idle, noise, largest;
   Buffer<int32_t> segment_of[2];
 };
 
@@ -22,10 +23,9 @@ Workspace& workspace() {
 }
 
 float largest_magnitude(const ConstMatrix& w) {
-  float largest = 0.0f;
-  for (int64_t row = 0; row < w.rows; ++row)
-    for (int64_t col = 0; col < w.cols; ++col) largest = std::max(largest, std::fabs(w.data[row * w.stride + col]));
-  return largest;
+  float* of_row = workspace().largest.sized(w.rows);
+  over_rows(w.rows, w.cols, 100, [&](Range rows) { kernels().update.row_abs_max(w, rows, of_row); });
+  return *std::max_element(of_row, of_row + w.rows);
 }
 
 /// Segment of every input, for outputs whose ADC is at either end. Inputs are in the middle of the physical array.
@@ -40,6 +40,7 @@ void place_inputs(int64_t inputs, const TimeSlices& slices, int64_t per_segment,
 /// The damped weights of some outputs.
 struct Columns {
   const Mvm& call;
+  int64_t out_step, in_step;  // elements from one output, and from one input, to the next
   double kappa;  // uS per unit of weight
   double wire;   // MOhm per segment
   const int32_t* segment_of[2];
@@ -47,40 +48,53 @@ struct Columns {
 
   void run(int64_t first, int64_t last) const {
     const TimeSlices& slices = call.io.array.slices;
-    const int64_t inputs = call.input.cols, n = slices.segments;
+    const int64_t n = slices.segments;
     thread_local Buffer<double> sums;
     double* segments = sums.sized((last - first) * n);
     std::fill(segments, segments + (last - first) * n, 0.0);
-    for (int64_t j = 0; j < inputs; ++j)
-      for (int64_t i = first; i < last; ++i)
-        segments[(i - first) * n + segment_of[i & 1][j]] +=
-            kappa * std::fabs(static_cast<double>(weight(i, j))) + 2.0 * static_cast<double>(slices.g_min);
+    for_each_run(first, last, [&](int64_t i, Range inputs_of_segment, int32_t s) {
+      const float* w = call.weights.data + i * out_step;
+      const double scale = kappa, off = 2.0 * static_cast<double>(slices.g_min);
+      double sum = segments[(i - first) * n + s];
+      for (int64_t j = inputs_of_segment.begin; j < inputs_of_segment.end; ++j)
+        sum += scale * std::fabs(static_cast<double>(w[j * in_step])) + off;
+      segments[(i - first) * n + s] = sum;
+    });
     const double offset = kIdleVoltage - static_cast<double>(slices.v_read);
     for (int64_t i = first; i < last; ++i) {
       const double r = ladder_factors(segments + (i - first) * n, n, wire);
       idle[i] = static_cast<float>(offset / (r * kReadStep * kappa));
     }
-    for (int64_t j = 0; j < inputs; ++j)
-      for (int64_t i = first; i < last; ++i) {
-        const double a = segments[(i - first) * n + segment_of[i & 1][j]];
-        weights[at(i, j, call.weights.cols)] = weight(i, j) * static_cast<float>(a);
-        if (noise != nullptr) set_noise(i, j, a);
-      }
+    for_each_run(first, last, [&](int64_t i, Range inputs_of_segment, int32_t s) {
+      const double a = segments[(i - first) * n + s];
+      const float damping = static_cast<float>(a);
+      const float* w = call.weights.data + i * out_step;
+      float* damped = weights + i * out_step;
+      for (int64_t j = inputs_of_segment.begin; j < inputs_of_segment.end; ++j)
+        damped[j * in_step] = w[j * in_step] * damping;
+      if (noise != nullptr)
+        for (int64_t j = inputs_of_segment.begin; j < inputs_of_segment.end; ++j) set_noise(i, j, a);
+    });
+  }
+
+  /// Calls body(output, inputs, segment) for inputs that lie in one segment, whichever end the ADC of the output is at.
+  template <class Body> void for_each_run(int64_t first, int64_t last, Body&& body) const {
+    const int64_t inputs = call.input.cols;
+    const int32_t *even = segment_of[0], *odd = segment_of[1];
+    for (int64_t begin = 0, end = 0; begin < inputs; begin = end) {
+      while (end < inputs && even[end] == even[begin] && odd[end] == odd[begin]) ++end;
+      for (int64_t i = first; i < last; ++i) body(i, Range{begin, end}, segment_of[i & 1][begin]);
+    }
   }
 
   /// M2, M1 and M0 of physics/pulse_read_noise.hpp.
   void set_noise(int64_t i, int64_t j, double a) const {
-    const double g = kappa * std::fabs(static_cast<double>(weight(i, j)));
-    const int64_t here = at(i, j, call.weights.cols), size = call.weights.rows * call.weights.cols;
+    const int64_t here = i * out_step + j * in_step, size = call.weights.rows * call.weights.cols;
+    const double g = kappa * std::fabs(static_cast<double>(call.weights.data[here]));
     noise[here] = static_cast<float>(a * g * (a * g));
     noise[here + size] = static_cast<float>(2.0 * (a * a) * g);
-    noise[here + 2 * size] = static_cast<float>(weight(i, j) != 0.0f ? a * a : 0.0);
+    noise[here + 2 * size] = static_cast<float>(g > 0.0 ? a * a : 0.0);
   }
-
-  int64_t at(int64_t output, int64_t input, int64_t stride) const {
-    return call.io.backward ? input * stride + output : output * stride + input;
-  }
-  float weight(int64_t output, int64_t input) const { return call.weights.data[at(output, input, call.weights.stride)]; }
 };
 
 }  // namespace
@@ -97,8 +111,9 @@ SlicedArray slice_array(const Mvm& call) {
   int32_t* even = buffers.segment_of[0].sized(inputs);
   int32_t* odd = buffers.segment_of[1].sized(inputs);
   place_inputs(inputs, slices, per_segment, even, odd);
-  const Columns columns{call, kappa, static_cast<double>(slices.wire) * static_cast<double>(per_segment), {even, odd},
-                        buffers.weights.sized(w.rows * w.cols), buffers.idle.sized(outputs),
+  const bool backward = call.io.backward;
+  const Columns columns{call, backward ? 1 : w.cols, backward ? w.cols : 1, kappa, static_cast<double>(slices.wire) * static_cast<double>(per_segment), 
+                        {even, odd}, buffers.weights.sized(w.rows * w.cols), buffers.idle.sized(outputs),
                         slices.read_noise > 0.0f ? buffers.noise.sized(3 * w.rows * w.cols) : nullptr};
   parallel_for(divided(outputs, kOutputsPerTask), 4 * w.rows * w.cols, [&](int64_t task) {
     columns.run(task * kOutputsPerTask, std::min(outputs, (task + 1) * kOutputsPerTask));

@@ -21,11 +21,10 @@ struct Dac {
     F rounding[4] = {}, xi[4] = {};
     if (io.dac.stochastic_rounding) draws.shared().rounding(quad, kInputRounding, rounding);
     if (io.inp_noise > 0.0f) draws.normals(quad, kInputNoise, xi);
-    for (int k = 0; k < 4; ++k) {
-      v[k] = clipped(quantised(v[k] * scale, io.dac, rounding[k]), io.dac);
-      if (bits.mask != 0) v[k] = part_of_code(v[k], bits, io.dac);
-      v[k] = asymmetric(v[k] + io.inp_noise * xi[k], io.inp_negative);
-    }
+    for (int k = 0; k < 4; ++k) v[k] = clipped(quantised(v[k] * scale, io.dac, rounding[k]), io.dac);
+    if (bits.mask != 0)
+      for (int k = 0; k < 4; ++k) v[k] = part_of_code(v[k], bits, io.dac);
+    for (int k = 0; k < 4; ++k) v[k] = asymmetric(v[k] + io.inp_noise * xi[k], io.inp_negative);
   }
 };
 

@@ -19,8 +19,8 @@ RPU_FN NodePosition node_position(F t, int32_t nodes) {
   return {index, inside - to_f(index)};
 }
 
-RPU_FN F interpolated(const float* nodes, const NodePosition& at) {
-  return (1.0f - at.fraction) * gather(nodes, at.index) + at.fraction * gather(nodes, at.index + 1);
+RPU_FN F interpolated(const float* nodes, int32_t size, const NodePosition& at) {
+  return (1.0f - at.fraction) * lookup(nodes, size, at.index) + at.fraction * lookup(nodes, size, at.index + 1);
 }
 
 RPU_END

@@ -36,7 +36,7 @@ struct PiecewiseStep {
   RPU_FN F factor(F w, M up, const Cell& c) const {
     if (up_nodes.size == 1) return select(up, broadcast(up_nodes.data[0]), broadcast(down_nodes.data[0]));
     const NodePosition at = node_position((w - c.b_min) * c.t_per_weight, up_nodes.size);
-    return select(up, interpolated(up_nodes.data, at), interpolated(down_nodes.data, at));
+    return select(up, interpolated(up_nodes.data, up_nodes.size, at), interpolated(down_nodes.data, down_nodes.size, at));
   }
 
   RPU_FN F mean_step(F w, M up, const Cell& c) const { return select(up, c.s_up, -c.s_dn) * factor(w, up, c); }

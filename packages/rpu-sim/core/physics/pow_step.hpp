@@ -3,7 +3,7 @@
 //   up    w <- w + s_up ((b_max - w) / R)^gamma_up (1 + sigma xi)
 //   down  w <- w - s_dn ((w - b_min) / R)^gamma_down (1 + sigma xi)      both clipped to [b_min, b_max]
 //
-// The distance is limited to [0, R]. Nothing moves if R = 0. The exponents are drawn once for each cell:
+// The distance is limited to [0, R]; where R = 0 it is 0, and the bounds hold the weight. The exponents are drawn once for each cell:
 //
 //   gamma_up   = pow_gamma (min(pow_up_down, 0) + G + r)        G = 1 + pow_gamma_dtod xi
 //   gamma_down = pow_gamma (-max(pow_up_down, 0) + G - r)       r = pow_up_down_dtod xi
@@ -15,20 +15,25 @@
 RPU_BEGIN
 
 struct PowerLawCell : Cell {
-  F range, gamma_up, gamma_down;
+  F per_range, gamma_up, gamma_down;
 };
+
+RPU_FN PowerLawCell power_law_cell(const Cell& base, F gamma_up, F gamma_down) {
+  const F range = base.b_max - base.b_min;
+  return {base, select(range > 0.0f, 1.0f / range, broadcast(0.0f)), gamma_up, gamma_down};
+}
 
 /// The pulse of PowStep and PowStepReference.
 struct PowerLawPulse {
   float sigma;
 
   RPU_FN F mean_step(F w, M up, const PowerLawCell& c) const {
-    const F distance = select(up, c.b_max - w, w - c.b_min) / select(c.range > 0.0f, c.range, broadcast(1.0f));
+    const F distance = select(up, c.b_max - w, w - c.b_min) * c.per_range;
     const F factor = pow_(clip(distance, broadcast(0.0f), broadcast(1.0f)), select(up, c.gamma_up, c.gamma_down));
-    return select(c.range > 0.0f, select(up, c.s_up, -c.s_dn) * factor, broadcast(0.0f));
+    return select(up, c.s_up, -c.s_dn) * factor;
   }
   RPU_FN F operator()(F w, M up, const PowerLawCell& c, F xi) const {
-    return select(c.range > 0.0f, bounded(w + mean_step(w, up, c) * (1.0f + sigma * xi), c), w);
+    return bounded(w + mean_step(w, up, c) * (1.0f + sigma * xi), c);
   }
 };
 
@@ -55,8 +60,7 @@ struct PowStep {
   RPU_FN bool gaussian() const { return false; }
 
   template <class Read> RPU_FN Cell cell(const Read& read) const {
-    const auto base = read_cell(read);
-    return {base, base.b_max - base.b_min, read(kGammaUp), read(kGammaDown)};
+    return power_law_cell(read_cell(read), read(kGammaUp), read(kGammaDown));
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return power(w, up, c, xi); }

@@ -35,8 +35,7 @@ struct PowStepReference {
   RPU_FN bool gaussian() const { return false; }
 
   template <class Read> RPU_FN Cell cell(const Read& read) const {
-    const auto base = shifted(read_cell(read), read(kReference));
-    return {base, base.b_max - base.b_min, read(kGammaUp), read(kGammaDown)};
+    return power_law_cell(shifted(read_cell(read), read(kReference)), read(kGammaUp), read(kGammaDown));
   }
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return power(w, up, c, xi); }

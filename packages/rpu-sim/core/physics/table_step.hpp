@@ -39,33 +39,33 @@ struct TableStep {
   }
 
   RPU_FN F quantile(const float* table, const NodePosition& row, const NodePosition& column) const {
-    const F low = interpolated(table, {row.index * columns + column.index, column.fraction});
+    const F low = interpolated(table, rows * columns, {row.index * columns + column.index, column.fraction});
     if (rows == 1) return low;
-    const F high = interpolated(table, {(row.index + 1) * columns + column.index, column.fraction});
+    const F high = interpolated(table, rows * columns, {(row.index + 1) * columns + column.index, column.fraction});
     return (1.0f - row.fraction) * low + row.fraction * high;
   }
 
+  RPU_FN NodePosition row_at(F w, const Cell& c) const {
+    return node_position((w - c.b_min) * c.rows_per_weight - 0.5f, rows);
+  }
+
+  /// Mean over u: the trapezoidal rule is exact, because T is linear between the quantiles.
+  RPU_FN F mean(const float* table, const NodePosition& row) const {
+    F sum{};
+    for (int32_t j = 0; j + 1 < columns; ++j) sum = sum + quantile(table, row, {I{} + j, broadcast(0.5f)});
+    return sum / static_cast<float>(columns - 1);
+  }
+
+  RPU_FN F mean_step(F w, M up, const Cell& c) const {
+    const NodePosition row = row_at(w, c);
+    return select(up, c.s_up * mean(up_table, row), c.s_dn * mean(down_table, row));
+  }
+
   RPU_FN F pulse(F w, M up, const Cell& c, F u) const {
-    const NodePosition row = node_position((w - c.b_min) * c.rows_per_weight - 0.5f, rows);
+    const NodePosition row = row_at(w, c);
     const NodePosition column = node_position(u * static_cast<float>(columns - 1), columns);
     const F rise = c.s_up * quantile(up_table, row, column), fall = c.s_dn * quantile(down_table, row, column);
     return bounded(w + select(up, rise, fall), c);
-  }
-
-  /// Mean of the steps of one bin: the quantiles are interpolated linearly.
-  RPU_FN F mean_of_row(const float* table, I row) const {
-    F sum = 0.5f * (gather(table, row * columns) + gather(table, row * columns + (columns - 1)));
-    for (int32_t j = 1; j < columns - 1; ++j) sum = sum + gather(table, row * columns + j);
-    return sum / static_cast<float>(columns - 1);
-  }
-  RPU_FN F mean(const float* table, const NodePosition& row) const {
-    const F low = mean_of_row(table, row.index);
-    if (rows == 1) return low;
-    return (1.0f - row.fraction) * low + row.fraction * mean_of_row(table, row.index + 1);
-  }
-  RPU_FN F mean_step(F w, M up, const Cell& c) const {
-    const NodePosition row = node_position((w - c.b_min) * c.rows_per_weight - 0.5f, rows);
-    return select(up, c.s_up * mean(up_table, row), c.s_dn * mean(down_table, row));
   }
 
   RPU_FN void moments(F&, F&, M, const Cell&) const {}

@@ -43,9 +43,8 @@ Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
   return view;
 }
 
-nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec,
-                 const StridedSamples& x, const Samples& d, double lr, double granularity, uint64_t seed, uint32_t step,
-                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates, int drive) {
+/// An update of these cells, without its pulses.
+PulsedUpdate update_of(const Cells& cells, const Device& device, uint64_t seed, uint32_t step) {
   PulsedUpdate u{};
   u.device = device.kind();
   u.device_params = device.params();
@@ -54,6 +53,15 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   u.counts = cells.counts();
   u.visible = cells.visible();
   u.write_noise = cells.write_noise();
+  u.seed = seed;
+  u.step = step;
+  return u;
+}
+
+nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec,
+                 const StridedSamples& x, const Samples& d, double lr, double granularity, uint64_t seed, uint32_t step,
+                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates, int drive) {
+  PulsedUpdate u = update_of(cells, device, seed, step);
   u.parameters = spec.parameters;
   u.drive = static_cast<Drive>(drive);
   u.d = batch_view(d, u.weights.rows, "d");
@@ -65,8 +73,6 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   const FloatEnvironment pinned;  // so that denormal numbers survive the conversion to float
   u.lr = static_cast<float>(lr);
   u.granularity = static_cast<float>(granularity);
-  u.seed = seed;
-  u.step = step;
   u.train_seed = train_seed;
   u.train_step = train_step;
   u.first_sample = first_sample;
@@ -82,13 +88,7 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
 }
 
 nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const Counts& counts, uint64_t seed, uint32_t step) {
-  PulsedUpdate u{};
-  u.device = device.kind();
-  u.device_params = device.params();
-  u.weights = cells.weights();
-  u.cells = cells.fields();
-  u.seed = seed;
-  u.step = step;
+  const PulsedUpdate u = update_of(cells, device, seed, step);
   if (static_cast<int64_t>(counts.shape(0)) != u.weights.rows || static_cast<int64_t>(counts.shape(1)) != u.weights.cols)
     throw Error(ErrorKind::Shape, "counts must have the shape of the weights");
   PulseTotals fired;

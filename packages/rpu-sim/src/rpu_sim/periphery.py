@@ -53,9 +53,9 @@ def product(
     arrays: dict[str, NDArray[Any]],
     mapping: MappingParameter | None = None,
 ) -> Any:
-    """The compiled product of one direction on borrowed arrays."""
-    mapping = MappingParameter() if mapping is None else mapping
+    """The compiled product of one direction on borrowed arrays, in an array of the size that ``mapping`` says."""
     shape = (weights.shape[0], weights.shape[1])
+    mapping = MappingParameter() if mapping is None else mapping
     constants = {name: arrays[f"buffer.{direction}_{name}"] for name in buffer_shapes(io, direction, shape)}
     physical = physical_inputs(io, direction, mapping)
     return _core.AnalogProduct(io, direction == "backward", weights, physical_inputs=physical, **constants)

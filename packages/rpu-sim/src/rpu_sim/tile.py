@@ -28,7 +28,7 @@ from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_belo
 from .errors import ConfigError, RpuError, ShapeError, StateError
 from .seeds import derive_seed
 from .streams import Stream
-from .unit_cells import Cells, make_cells
+from .unit_cells import CellGraph, Cells, make_cells
 
 
 class PulseCounts(NamedTuple):
@@ -124,8 +124,13 @@ class Tile:
 
     @property
     def weights(self) -> Array:
-        """The weight array itself, float32 [out_size, in_size]."""
+        """The weight array itself, float32 [out_size, in_size]; read-only where it follows from hidden weights."""
         return self._weight_array
+
+    @property
+    def hides_state(self) -> bool:
+        """Whether the weights only show what the devices hold, so that a value written into them would be lost."""
+        return self._cells.hides_state
 
     @property
     def out_size(self) -> int:
@@ -134,6 +139,26 @@ class Tile:
     @property
     def in_size(self) -> int:
         return int(self._weight.shape[1])
+
+    @property
+    def hidden_update_index(self) -> int:
+        """The device of a vector or reference cell that is pulsed, and written by `set_weights` with ``SINGLE_FIXED``.
+
+        While it is not ``first_update_idx``, `set_weights` writes that device itself, for example a reference.
+
+        Raises:
+            ConfigError: when it is read or set on a tile whose cells have one device.
+        """
+        return self._graph().update_index
+
+    @hidden_update_index.setter
+    def hidden_update_index(self, index: int) -> None:
+        self._graph().update_index = index
+
+    def _graph(self) -> CellGraph:
+        if not isinstance(self._cells, CellGraph):
+            raise ConfigError("this tile has one device per crosspoint; a hidden update index belongs to vector cells")
+        return self._cells
 
     @property
     def granularity(self) -> float:

@@ -13,6 +13,8 @@ from aihw_torch.inference.calibrate import (
 from aihw_torch.inference.devices import ModelDevices
 from aihw_torch.inference.evaluation import DriftTable, accuracy, evaluate_over_time
 from aihw_torch.inference.model import drift_analog_weights, inference_tiles, program_analog_weights
+from aihw_torch.inference.optimizer import WeightProgrammingOptimizer
+from aihw_torch.inference.programmed import ProgrammedTile
 from aihw_torch.inference.tile import InferenceTile
 
 __all__ = [
@@ -21,6 +23,8 @@ __all__ = [
     "InputRangeCalibrationType",
     "LayerRanges",
     "ModelDevices",
+    "ProgrammedTile",
+    "WeightProgrammingOptimizer",
     "accuracy",
     "calibrate",
     "calibrate_input_ranges",

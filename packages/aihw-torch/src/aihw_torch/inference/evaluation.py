@@ -132,7 +132,7 @@ def evaluate_over_time(
 
 @contextmanager
 def _as_before(model: nn.Module) -> Iterator[None]:
-    """Put back the training mode, the addresses of the noise, and what inference tiles held and were configured with."""
+    """Put back the training mode, the addresses of the noise, and what inference tiles held and are configured with."""
     mode = model.training
     steps = [(tile, tile.forward_step.clone()) for tile in analog_tiles(model)]
     tiles = [(tile, tile.programmed, tile.rpu_config.noise_model) for _, tile in inference_tiles(model)]
@@ -143,8 +143,8 @@ def _as_before(model: nn.Module) -> Iterator[None]:
             if tile.rpu_config.noise_model != noise_model:
                 tile.reconfigure(noise_model=noise_model)
             tile.programmed = programmed
-        for tile, step in steps:
-            tile.forward_step.copy_(step)
+        for any_tile, step in steps:
+            any_tile.forward_step.copy_(step)
         model.train(mode)
 
 

@@ -7,6 +7,7 @@ noise is a constant, rounding passes gradients on, and only an output that is he
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import json
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ from aihw_torch.config import (
     to_dict,
 )
 from rpu_sim import arrays, periphery
-from rpu_sim.weight_ops import clip_weights, modify_weights, remap_weights
+from rpu_sim.weight_ops import WeightModifier, clip_weights, remap_weights
 
 _MASK = (1 << 32) - 1
 
@@ -42,14 +43,17 @@ class Reading:
         constants: arrays of the chain that were drawn once per tile, by name.
         modifier: what makes the copy that is read; None reads the weights as they are.
         description: all of it but the values of the constants, as JSON, for the operations below.
+        modified: the function that makes the copy, or None.
     """
 
     io: IOParameters
     constants: dict[str, Tensor] = field(default_factory=dict)
     modifier: WeightModifierParameter | None = None
     description: str = field(init=False)
+    modified: WeightModifier | None = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "modified", None if self.modifier is None else WeightModifier(self.modifier))
         modifier = None if self.modifier is None else to_dict(self.modifier)
         plain = {"io": to_dict(self.io), "modifier": modifier, "constants": list(self.constants)}
         object.__setattr__(self, "description", json.dumps(plain))
@@ -101,11 +105,10 @@ def sampled_product(x: Tensor, copies: Tensor, reading: Reading, seed: int, step
 
 def read_copy(weight: Tensor, reading: Reading, samples: int, seed: int, step: int, sample_offset: int) -> Tensor:
     """The weights that a call reads: [out, in], or [samples, out, in] with a copy for each sample."""
-    if reading.modifier is None:
+    if reading.modified is None:
         return weight
-    copies: Tensor = modify_weights(
+    copies: Tensor = reading.modified(
         weight,
-        reading.modifier,
         seed=seed,
         step=step,
         samples=samples if reading.samples_weights else None,
@@ -182,28 +185,22 @@ def gradients(
 
 
 @functools.lru_cache(maxsize=256)
-def _read_description(text: str) -> tuple[IOParameters, WeightModifierParameter | None, tuple[str, ...]]:
+def _described(text: str) -> Reading:
+    """The reading of a description, without the values of its constants."""
     plain = json.loads(text)
     modifier = None if plain["modifier"] is None else from_dict(plain["modifier"])
-    return from_dict(plain["io"]), modifier, tuple(plain["constants"])
-
-
-def _reading(text: str, constants: list[Tensor]) -> Reading:
-    io, modifier, names = _read_description(text)
-    return Reading(io, dict(zip(names, constants, strict=True)), modifier)
+    return Reading(from_dict(plain["io"]), dict.fromkeys(plain["constants"], torch.empty(0)), modifier)
 
 
 @torch.library.custom_op("aihw::read_copy", mutates_args=())
 def _copy_op(weight: Tensor, seed: Tensor, step: Tensor, samples: int, sample_offset: int, description: str) -> Tensor:
-    reading = _reading(description, [torch.empty(0)] * len(_read_description(description)[2]))
-    copy = read_copy(weight, reading, samples, int(seed) % (1 << 64), int(step), sample_offset)
+    copy = read_copy(weight, _described(description), samples, int(seed) % (1 << 64), int(step), sample_offset)
     return copy.clone() if copy is weight else copy
 
 
 @_copy_op.register_fake
 def _(weight, seed, step, samples, sample_offset, description):  # type: ignore[no-untyped-def]
-    modifier = _read_description(description)[1]
-    many = modifier is not None and modifier.per_batch_sample
+    many = _described(description).samples_weights
     return weight.new_empty(samples, *weight.shape) if many else torch.empty_like(weight)
 
 
@@ -218,7 +215,9 @@ def _mvm_op(
     description: str,
 ) -> Tensor:
     call = sampled_product if copy.ndim == 3 else product
-    return call(x, copy, _reading(description, constants), int(seed) % (1 << 64), int(step), sample_offset)
+    reading = _described(description)
+    reading = dataclasses.replace(reading, constants=dict(zip(reading.constants, constants, strict=True)))
+    return call(x, copy, reading, int(seed) % (1 << 64), int(step), sample_offset)
 
 
 @_mvm_op.register_fake
@@ -229,7 +228,7 @@ def _(x, copy, constants, seed, step, sample_offset, description):  # type: igno
 def _save_mvm(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     x, copy, constants, _, _, _, description = inputs
     ctx.n_constants = len(constants)
-    bound = saturation(_read_description(description)[0])
+    bound = saturation(_described(description).io)
     ctx.held = None if bound is None else output.abs() >= bound * (1.0 - 1e-6)
     ctx.save_for_backward(x, copy)
 

@@ -35,6 +35,11 @@ class AnalogMultiheadAttention(AnalogLayerBase):
     in_proj_weight = None
     in_proj_bias = None
 
+    q_proj: AnalogLinear
+    k_proj: AnalogLinear
+    v_proj: AnalogLinear
+    out_proj: AnalogLinear
+
     def __init__(
         self,
         embed_dim: int,
@@ -69,7 +74,7 @@ class AnalogMultiheadAttention(AnalogLayerBase):
         head = (self.embed_dim, self.num_heads, self.dropout, self.use_bias)
         return nn.MultiheadAttention(*head, kdim=self.kdim, vdim=self.vdim, batch_first=self.batch_first)
 
-    def _load(self, digital: nn.MultiheadAttention) -> None:
+    def _load(self, digital: Any) -> None:
         if digital.in_proj_weight is not None:
             weights = digital.in_proj_weight.detach().chunk(3)
         else:
@@ -93,7 +98,7 @@ class AnalogMultiheadAttention(AnalogLayerBase):
 
     def to_digital(self) -> nn.MultiheadAttention:
         """Return the layer of torch with the logical weights, read without noise."""
-        digital = self._digital()
+        digital: Any = self._digital()
         parts = [getattr(self, name).get_weights() for name in ("q_proj", "k_proj", "v_proj")]
         with torch.no_grad():
             if digital.in_proj_weight is not None:
@@ -107,7 +112,8 @@ class AnalogMultiheadAttention(AnalogLayerBase):
             digital.out_proj.weight.copy_(weight)
             if bias is not None:
                 digital.out_proj.bias.copy_(bias)
-        return digital.to(next(self.analog_tiles()).edge_dtype).train(self.training)
+        converted: nn.MultiheadAttention = digital.to(next(self.analog_tiles()).edge_dtype).train(self.training)
+        return converted
 
     def forward(
         self,
@@ -126,8 +132,9 @@ class AnalogMultiheadAttention(AnalogLayerBase):
                 query[None], key[None], value[None], _row(key_padding_mask), need_weights, attn_mask, is_causal
             )
             return outputs[0], _average(weights, average_attn_weights, batched=False)
-        inputs = (query, key, value) if self.batch_first else tuple(t.transpose(0, 1) for t in (query, key, value))
-        outputs, weights = self._attend(*inputs, key_padding_mask, need_weights, attn_mask, is_causal)
+        if not self.batch_first:
+            query, key, value = (t.transpose(0, 1) for t in (query, key, value))
+        outputs, weights = self._attend(query, key, value, key_padding_mask, need_weights, attn_mask, is_causal)
         outputs = outputs if self.batch_first else outputs.transpose(0, 1)
         return outputs, _average(weights, average_attn_weights, batched=True)
 
@@ -159,7 +166,8 @@ class AnalogMultiheadAttention(AnalogLayerBase):
 
     def _heads(self, projected: Tensor) -> Tensor:
         """Return [batch, heads, length, head_dim]."""
-        return projected.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+        heads: Tensor = projected.unflatten(-1, (self.num_heads, self.head_dim))
+        return heads.transpose(1, 2)
 
     def _mask(self, attn_mask: Tensor | None, key_padding_mask: Tensor | None, q: Tensor) -> Tensor | None:
         """Return what is added to the scores: [batch or 1, heads or 1, targets or 1, sources]."""

@@ -92,6 +92,6 @@ def _wrapper_class(wrapped: type[nn.Module]) -> type[AnalogWrapper]:
 
 
 def _new(wrapped: type[nn.Module]) -> AnalogWrapper:
-    cls = _wrapper_class(wrapped)
+    cls = _wrapper_class(wrapped)  # type: ignore[arg-type]
     wrapper: AnalogWrapper = object.__new__(cls)
     return wrapper

@@ -34,7 +34,7 @@ def patches(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilatio
     return windows.flatten(1 + spatial)
 
 
-class _AnalogConvNd(AnalogLayer):
+class AnalogConvNd(AnalogLayer):
     """The convolutions of all numbers of dimensions; the matrix is [out_channels, in_channels / groups * kernel]."""
 
     # Those of torch's layer.
@@ -42,10 +42,10 @@ class _AnalogConvNd(AnalogLayer):
     out_channels: int
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: str | tuple[int, ...]
+    padding: Any
     dilation: tuple[int, ...]
     groups: int
-    padding_mode: str
+    padding_mode: Any
     _reversed_padding_repeated_twice: list[int]
 
     def __init__(
@@ -97,7 +97,8 @@ class _AnalogConvNd(AnalogLayer):
 
     @classmethod
     def _like(cls, digital: Any, rpu_config: Any, tile_module_class: Any) -> Self:
-        return cls(*_geometry_of(digital), rpu_config, tile_module_class)
+        options = {"rpu_config": rpu_config, "tile_module_class": tile_module_class}
+        return cls(*_geometry_of(digital), **options)
 
 
 def _geometry_of(digital: Any) -> tuple[Any, ...]:
@@ -105,13 +106,13 @@ def _geometry_of(digital: Any) -> tuple[Any, ...]:
     return *head, digital.dilation, digital.groups, digital.bias is not None, digital.padding_mode
 
 
-class AnalogConv1d(_AnalogConvNd, nn.Conv1d):
+class AnalogConv1d(AnalogConvNd, nn.Conv1d):
     """`torch.nn.Conv1d` on tiles, with the arguments of `AnalogConv2d`."""
 
     DIGITAL = nn.Conv1d
 
 
-class AnalogConv2d(_AnalogConvNd, nn.Conv2d):
+class AnalogConv2d(AnalogConvNd, nn.Conv2d):
     """`torch.nn.Conv2d` on tiles.
 
     Each group of channels is a matrix of its own, of out_channels / groups rows and in_channels / groups * kernel
@@ -145,17 +146,29 @@ class AnalogConv2d(_AnalogConvNd, nn.Conv2d):
         *,
         seed: int | None = None,
     ) -> None:
-        geometry = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        super().__init__(*geometry, rpu_config, tile_module_class, seed=seed)
+        super().__init__(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            rpu_config,
+            tile_module_class,
+            seed=seed,
+        )
 
 
-class AnalogConv3d(_AnalogConvNd, nn.Conv3d):
+class AnalogConv3d(AnalogConvNd, nn.Conv3d):
     """`torch.nn.Conv3d` on tiles, with the arguments of `AnalogConv2d`."""
 
     DIGITAL = nn.Conv3d
 
 
-class _AnalogConvTransposeNd(AnalogLayer):
+class AnalogConvTransposeNd(AnalogLayer):
     """The transposed convolutions: every input pixel is one product; the overlapping outputs are added digitally.
 
     The matrix is [out_channels / groups * kernel elements, in_channels / groups] for each group. The bias is digital.
@@ -165,11 +178,11 @@ class _AnalogConvTransposeNd(AnalogLayer):
     out_channels: int
     kernel_size: tuple[int, ...]
     stride: tuple[int, ...]
-    padding: tuple[int, ...]
+    padding: Any
     output_padding: tuple[int, ...]
     dilation: tuple[int, ...]
     groups: int
-    padding_mode: str
+    padding_mode: Any
     _adder: Tensor
 
     def __init__(
@@ -250,13 +263,13 @@ class _AnalogConvTransposeNd(AnalogLayer):
         return cls(*head, *tail, rpu_config, tile_module_class)
 
 
-class AnalogConvTranspose1d(_AnalogConvTransposeNd, nn.ConvTranspose1d):
+class AnalogConvTranspose1d(AnalogConvTransposeNd, nn.ConvTranspose1d):
     """`torch.nn.ConvTranspose1d` on tiles; see `AnalogConvTranspose2d`."""
 
     DIGITAL = nn.ConvTranspose1d
 
 
-class AnalogConvTranspose2d(_AnalogConvTransposeNd, nn.ConvTranspose2d):
+class AnalogConvTranspose2d(AnalogConvTransposeNd, nn.ConvTranspose2d):
     """`torch.nn.ConvTranspose2d` on tiles: arguments as in torch, then `rpu_config`, `tile_module_class` and `seed`.
 
     Every input pixel is one product with a matrix of out_channels * kernel elements rows; where the results overlap
@@ -266,7 +279,7 @@ class AnalogConvTranspose2d(_AnalogConvTransposeNd, nn.ConvTranspose2d):
     DIGITAL = nn.ConvTranspose2d
 
 
-class AnalogConvTranspose3d(_AnalogConvTransposeNd, nn.ConvTranspose3d):
+class AnalogConvTranspose3d(AnalogConvTransposeNd, nn.ConvTranspose3d):
     """`torch.nn.ConvTranspose3d` on tiles; see `AnalogConvTranspose2d`."""
 
     DIGITAL = nn.ConvTranspose3d

@@ -118,25 +118,32 @@ class AnalogLayer(AnalogLayerBase):
             with torch.no_grad():
                 own.copy_(torch.as_tensor(bias))
 
-    def get_weights(self, apply_weight_scaling: bool = True) -> tuple[Tensor, Tensor | None]:
-        """Return copies of the weights and of the bias or None, as the layer of torch has them, read without noise."""
-        weight, bias = self.analog_module.get_weights(apply_weight_scaling)
+    def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return copies of the weights and of the bias or None, as the layer of torch has them.
+
+        Args:
+            apply_weight_scaling: whether to return the logical weights, or those in units of the arrays.
+            realistic: whether to estimate them from noisy products; False reads without noise.
+        """
+        weight, bias = self.analog_module.get_weights(apply_weight_scaling, realistic)
         own = self._parameters.get("bias")
         return self._from_matrix(weight), bias if own is None else own.detach().clone()
 
-    @property
-    def weight(self) -> Any:
+    def _weight(self) -> Any:
         """The weight of the tile, a parameter (see `PulsedWeight`); of several tiles, the assembled matrix, a copy."""
         return self.analog_module.weight
 
-    @property
-    def bias(self) -> Any:
+    def _bias(self) -> Any:
         """The digital bias, a parameter; the column of an analog bias, a view without gradient; or None."""
         if "bias" in self._parameters:
             return self._parameters["bias"]
         if self.analog_module.analog_bias:
             return self.get_weights()[1]
         return self.analog_module.bias
+
+    # In the layers of torch these are attributes that can be set.
+    weight: Any = property(_weight)
+    bias: Any = property(_bias)
 
     # ---- conversion
 
@@ -162,10 +169,10 @@ class AnalogLayer(AnalogLayerBase):
             layer.bias.requires_grad_(bias.requires_grad)
         return layer.train(module.training)
 
-    def to_digital(self) -> Any:
-        """Return the layer of torch with the logical weights, read without noise."""
+    def to_digital(self, realistic: bool = False) -> Any:
+        """Return the layer of torch with the logical weights, read without noise, or with it if `realistic`."""
         digital: Any = self._digital()
-        weight, bias = self.get_weights()
+        weight, bias = self.get_weights(realistic=realistic)
         with torch.no_grad():
             digital.weight.copy_(weight.reshape(digital.weight.shape))
             if bias is not None:

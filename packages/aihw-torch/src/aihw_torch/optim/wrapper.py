@@ -40,13 +40,13 @@ class AnalogOptimizer(AnalogOptimizerMixin):
         return _new, (self.optimizer_cls,), self.__getstate__()
 
 
-@functools.cache
+@functools.cache  # by the class itself, so that classes of the same name do not meet
 def _analog_class(optimizer_cls: type[Optimizer]) -> type[AnalogOptimizer]:
     name = f"AnalogOptimizer{optimizer_cls.__name__}"
     return type(name, (AnalogOptimizer, optimizer_cls), {"optimizer_cls": optimizer_cls})
 
 
 def _new(optimizer_cls: type[Optimizer]) -> AnalogOptimizer:
-    cls = _analog_class(optimizer_cls)
+    cls = _analog_class(optimizer_cls)  # type: ignore[arg-type]
     optimizer: AnalogOptimizer = object.__new__(cls)
     return optimizer

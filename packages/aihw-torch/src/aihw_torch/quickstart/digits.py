@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
+from aihw_torch.tiles import AnalogTile
 
 N_TRAIN = 1400  # of the 1797 samples; the rest is the test set
 
@@ -41,19 +42,28 @@ def load_digits() -> tuple[Tensor, Tensor]:
     return torch.tensor(data.data / 16.0, dtype=torch.float32), torch.tensor(data.target)
 
 
-def build_network(config: Any) -> AnalogSequential:
+def build_network(config: Any, activation: type[nn.Module]) -> AnalogSequential:
     """Return the 64-128-10 network on tiles of one configuration."""
     return AnalogSequential(
-        AnalogLinear(64, 128, rpu_config=config), nn.Tanh(), AnalogLinear(128, 10, rpu_config=config)
+        AnalogLinear(64, 128, rpu_config=config), activation(), AnalogLinear(128, 10, rpu_config=config)
     )
 
 
-def train(name: str, config: Any, *, epochs: int, lr: float, batch: int, seed: int) -> Result:
+def train(
+    name: str,
+    config: Any,
+    *,
+    epochs: int,
+    lr: float,
+    batch: int,
+    seed: int,
+    activation: type[nn.Module] = nn.Tanh,
+) -> Result:
     """Train a network by stochastic gradient descent and test it after each epoch."""
     torch.manual_seed(seed)
     images, labels = load_digits()
     loader = DataLoader(TensorDataset(images[:N_TRAIN], labels[:N_TRAIN]), batch_size=batch, shuffle=True)
-    model = build_network(config)
+    model = build_network(config, activation)
     optimizer = AnalogSGD(model.parameters(), lr=lr)
     result = Result(name, config)
     bar = tqdm(range(epochs), desc=f"{name:13}", unit="epoch")
@@ -63,7 +73,7 @@ def train(name: str, config: Any, *, epochs: int, lr: float, batch: int, seed: i
         result.seconds += (time.perf_counter() - start) / epochs
         result.accuracies.append(accuracy(model, images[N_TRAIN:], labels[N_TRAIN:]))
         bar.set_postfix(loss=f"{result.losses[-1]:.3f}", accuracy=f"{result.accuracies[-1]:.1%}")
-    result.pulses = sum(sum(tile.pulse_counts) for tile in model.analog_tiles())
+    result.pulses = sum(sum(tile.pulse_counts) for tile in model.analog_tiles() if isinstance(tile, AnalogTile))
     return result
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -67,6 +68,7 @@ class AnalogTile(TileModule):
         self._describe_to_compiler()
 
     def _describe_to_compiler(self) -> None:
+        self._written = self.weight._version
         self._io, self._constants = ops.describe_periphery(self.tile)
         # Tensors, because a number that differs between tiles would make the compiler compile each of them.
         self._seed_tensor = torch.tensor(self.signed_seed)
@@ -126,7 +128,7 @@ class AnalogTile(TileModule):
         """Return s W x with the noise of the forward call number `step`."""
         threads.follow_torch()
         try:
-            y: Tensor = self.tile.forward(x, step=step, sample_offset=self.sample_offset(x))
+            y: Tensor = self.tile.forward(x, step=step, sample_offset=self.sample_offset(x), evaluate=not self.training)
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
@@ -141,6 +143,11 @@ class AnalogTile(TileModule):
             raise StateError(
                 "torch.func transforms do not go through a pulsed array, which every call reads with new noise; use "
                 "autograd"
+            )
+        if self.weight._version != self._written and self.tile.hides_state:
+            raise StateError(
+                f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, "
+                "and the change would be lost; write with set_weights()"
             )
         if torch._C._is_tracing():
             raise StateError(
@@ -215,8 +222,17 @@ class AnalogTile(TileModule):
     def _changed(self) -> None:
         """Tell autograd that the array was written to behind its back."""
         torch.autograd.graph.increment_version(self.weight)
+        self._written = self.weight._version
 
     # ---- weights and devices
+
+    def get_hidden_update_index(self) -> int:
+        """Return the device of a vector or reference cell that is pulsed and written; see `rpu_sim.Tile`."""
+        return self.tile.hidden_update_index
+
+    def set_hidden_update_index(self, index: int) -> None:
+        """Choose the device of a vector or reference cell that is pulsed and written, for example a reference."""
+        self.tile.hidden_update_index = index
 
     @property
     def logical_weight(self) -> Tensor:
@@ -231,8 +247,52 @@ class AnalogTile(TileModule):
     def _write_physical(self, values: Tensor) -> None:
         self.tile.set_weights(values)
 
+    def _estimate_physical(self) -> Tensor:
+        return self.read_weights()
+
+    def _program_physical(self, values: Tensor) -> None:
+        self.program_weights(target=values)
+
     def _weights_changed(self) -> None:
         self._changed()
+
+    def read_weights(self, x_values: Tensor | None = None, over_sampling: int = 10) -> Tensor:
+        """Return an estimate of the array from noisy products, see `rpu_sim.Tile.read_weights`; counts as one call."""
+        with self._counting_together():
+            values: Tensor = self.tile.read_weights(x_values, over_sampling=over_sampling)
+        return values
+
+    def program_weights(
+        self,
+        x_values: Tensor | None = None,
+        learning_rate: float = 0.1,
+        max_iter: int = 10_000,
+        tolerance: float = 0.01,
+        w_init: float = 0.01,
+        *,
+        target: Tensor | None = None,
+    ) -> Any:
+        """Bring the array to a target by products and pulses in a closed loop, see `rpu_sim.Tile.program_weights`.
+
+        Args:
+            x_values: vectors [n, in] to compare with, the unit vectors by default.
+            learning_rate, max_iter, tolerance, w_init: of the loop.
+            target: in units of the array, [out, in]; by default what the array holds.
+        """
+        options: dict[str, Any] = {"learning_rate": learning_rate, "max_iter": max_iter, "tolerance": tolerance}
+        with self._counting_together():
+            result = self.tile.program_weights(target, x_values, **options, w_init=w_init)
+        self._changed()
+        return result
+
+    @contextmanager
+    def _counting_together(self) -> Iterator[None]:
+        """Let the array count its forward calls on from those of this tile, and this tile from those of the array."""
+        self.tile.steps["forward"] = int(self.forward_step)
+        try:
+            yield
+        finally:
+            self.forward_step.fill_(self.tile.steps["forward"])
 
     def get_hidden_parameters(self) -> dict[str, Tensor]:
         """Return copies of the parameters of each device by name, [out, in] with the column of an analog bias."""
@@ -260,6 +320,15 @@ class AnalogTile(TileModule):
         return up, down
 
     # ---- torch's module protocol
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("weight", "weight_token") and "_array" in self.__dict__ and value is not getattr(self, name):
+            raise StateError(
+                f"the {name} of the {self.describe()} belongs to its array and cannot be replaced or sharded; write "
+                "values with set_weights(), and leave pulsed layers out of FSDP (prepare_for_ddp() trains them on "
+                "several processes)"
+            )
+        super().__setattr__(name, value)
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -304,7 +373,7 @@ class AnalogTile(TileModule):
     def __getstate__(self) -> dict[str, Any]:
         left = ("record", "_array")
         attributes = {name: value for name, value in super().__getstate__().items() if name not in left}
-        if self.weight.is_shared():
+        if _is_shared(self.weight):
             # Sent to another process in bytes: torch sends tensors by handles, which must outlive the sending.
             attributes["tile"] = pickle.dumps(self.tile)
         return attributes
@@ -313,7 +382,7 @@ class AnalogTile(TileModule):
         super().__setstate__(attributes)
         if isinstance(self.tile, bytes):
             self.tile = pickle.loads(self.tile)
-            if self.weight.is_shared():  # the array stays where the sender has it
+            if _is_shared(self.weight):  # the array stays where the sender has it
                 self.tile.hold_weights_in(Tensor.data.__get__(self.weight))  # type: ignore[attr-defined]
         self._link()
 
@@ -321,7 +390,7 @@ class AnalogTile(TileModule):
         """Move or convert the digital parts; the array itself stays float32, but may move to shared memory."""
         gradient = self.weight_token.grad
         super()._apply(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
-        if fn(torch.empty(1)).is_shared() and not self.weight.is_shared():
+        if _is_shared(fn(torch.empty(1))) and not _is_shared(self.weight):
             self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
             self.weight.attach_array(self.tile.weights)
         self._describe_to_compiler()
@@ -329,6 +398,11 @@ class AnalogTile(TileModule):
 
     def _describe_config(self) -> str:
         return f"{type(self.rpu_config).__name__}({type(self.rpu_config.device).__name__})"
+
+
+def _is_shared(values: Tensor) -> bool:
+    """Whether a tensor is in shared memory."""
+    return bool(values.untyped_storage().is_shared())
 
 
 class FloatingPointTile(AnalogTile):

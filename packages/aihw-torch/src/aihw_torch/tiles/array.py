@@ -95,9 +95,12 @@ class TileModuleArray(nn.Module):
             with torch.no_grad():
                 self.bias.copy_(bias)
 
-    def get_weights(self, apply_weight_scaling: bool = True) -> tuple[Tensor, Tensor | None]:
+    def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return copies of the weights [out, in], logical or in units of the arrays, and of the bias [out] or None."""
-        columns = [torch.cat([tile.get_weights(apply_weight_scaling)[0] for tile in tiles]) for tiles in self._rows()]
+        columns = [
+            torch.cat([tile.get_weights(apply_weight_scaling, realistic)[0] for tile in tiles])
+            for tiles in self._rows()
+        ]
         return torch.cat(columns, dim=1), None if self.bias is None else self.bias.detach().clone()
 
     @property

@@ -220,6 +220,7 @@ class TileModule(nn.Module):
         weight: Any,
         bias: Any = None,
         apply_weight_scaling: bool = True,
+        realistic: bool = False,
         weight_scaling_omega: float | None = None,
     ) -> None:
         """Set the weights as far as the array allows, and the bias.
@@ -229,6 +230,7 @@ class TileModule(nn.Module):
             bias: [out]; None keeps a digital bias as it is and is an error for an analog one.
             apply_weight_scaling: whether the weights are logical ones; False means they are in units of the array, and
                 all scales stay.
+            realistic: whether the array gets there by closed-loop programming, as hardware does; False writes them.
             weight_scaling_omega: the largest absolute value on the array, by default that of the mapping. If it is
                 positive, the mapping scale becomes max|weight| / omega (per output if `weight_scaling_columnwise`) and
                 a learned output scale becomes 1.
@@ -249,18 +251,23 @@ class TileModule(nn.Module):
             if scales is not None:
                 self.set_mapping_scales(scales)
             current = self.get_scales() if apply_weight_scaling else None
-            self._write_physical(weight if current is None else weight / _rows(current))
+            physical = weight if current is None else weight / _rows(current)
+            if realistic:
+                self._program_physical(physical)
+            else:
+                self._write_physical(physical)
             if self.bias is not None and bias is not None:
                 self.bias.copy_(bias)
         self._weights_changed()
 
-    def get_weights(self, apply_weight_scaling: bool = True) -> tuple[Tensor, Tensor | None]:
-        """Return copies of the weights [out, in] and of the bias [out] or None, read without noise.
+    def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Return copies of the weights [out, in] and of the bias [out] or None.
 
         Args:
             apply_weight_scaling: whether to return the logical weights, or those in units of the array.
+            realistic: whether to estimate them from noisy products, as on hardware; False reads without noise.
         """
-        values = self._read_physical()
+        values = self._estimate_physical() if realistic else self._read_physical()
         if apply_weight_scaling and (scales := self.get_scales()) is not None:
             values = values * _rows(scales)
         if self.analog_bias:
@@ -272,15 +279,15 @@ class TileModule(nn.Module):
         self.set_weights(*self.get_weights(), weight_scaling_omega=weight_scaling_omega)
 
     def _checked_weight(self, weight: Any) -> Tensor:
-        weight = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
-        if weight.numel() != self.out_size * self.in_size:
+        values: Tensor = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
+        if values.numel() != self.out_size * self.in_size:
             raise ShapeError(
                 f"the {self.describe()} takes weights of the shape {(self.out_size, self.in_size)}, "
-                f"not {tuple(weight.shape)}"
+                f"not {tuple(values.shape)}"
             )
-        if not torch.isfinite(weight).all():
+        if not torch.isfinite(values).all():
             raise NonFiniteError("the weights contain NaN or infinity and nothing was set")
-        return weight.reshape(self.out_size, self.in_size)
+        return values.reshape(self.out_size, self.in_size)
 
     def _checked_bias(self, bias: Any) -> Any:
         if bias is None:
@@ -303,6 +310,14 @@ class TileModule(nn.Module):
     def _write_physical(self, values: Tensor) -> None:
         """Set the array as far as its bounds allow."""
         raise NotImplementedError
+
+    def _estimate_physical(self) -> Tensor:
+        """Return an estimate of the array from its products."""
+        raise ConfigError(f"the {self.describe()} has no devices to measure; leave realistic at False")
+
+    def _program_physical(self, values: Tensor) -> None:
+        """Bring the array to these values by its products and pulses."""
+        raise ConfigError(f"the {self.describe()} has no pulses to program with; leave realistic at False")
 
     def _weights_changed(self) -> None:
         """Do what has to follow a change of the weights from outside."""
@@ -375,7 +390,7 @@ class TileModule(nn.Module):
         """Take what belongs to the periphery out of `given`; return the function that writes it, if all of it fits."""
         found: dict[str, Tensor] = {}
         for name in ("bias", "mapping_scales", "out_scaling_alpha", "input_range", "input_range_update_idx"):
-            own = getattr(self, name, None)
+            own: Any = getattr(self, name, None)
             if own is None and name != "mapping_scales":
                 continue  # left in `given`, where it is unexpected
             values = given.pop(name, None)

@@ -82,9 +82,9 @@ class TileGroups(nn.Module):
         with torch.no_grad():
             self.bias.copy_(torch.as_tensor(bias))
 
-    def get_weights(self, apply_weight_scaling: bool = True) -> tuple[Tensor, Tensor | None]:
+    def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return copies of the weights [out, in], logical or in units of the arrays, and of the bias [out] or None."""
-        weight = torch.cat([tile.get_weights(apply_weight_scaling)[0] for tile in self.groups])  # type: ignore[operator]
+        weight = torch.cat([tile.get_weights(apply_weight_scaling, realistic)[0] for tile in self.groups])  # type: ignore[operator]
         return weight, None if self.bias is None else self.bias.detach().clone()
 
     def extra_repr(self) -> str:

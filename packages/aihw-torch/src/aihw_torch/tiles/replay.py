@@ -6,6 +6,7 @@ import hashlib
 import os
 import sys
 from collections import OrderedDict, deque
+from types import FrameType
 
 import torch
 from torch import Tensor
@@ -31,11 +32,11 @@ def may_be_recomputed(training: bool) -> bool:
 
 def _below_a_checkpoint() -> bool:
     """Whether a `forward` of a file about checkpoints, torch's or that of another library, is running."""
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_name == "forward" and "checkpoint" in os.path.basename(frame.f_code.co_filename):
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
 
 
@@ -75,5 +76,5 @@ class StepLog:
 def _fingerprint(x: Tensor) -> bytes:
     values = x.detach().contiguous()
     digest = hashlib.blake2b(repr((tuple(x.shape), x.dtype)).encode(), digest_size=16)
-    digest.update(values.view(torch.uint8).numpy() if values.numel() and values.ndim else values.numpy().tobytes())
+    digest.update(values.reshape(-1).numpy().view("uint8").data)
     return digest.digest()

@@ -108,9 +108,7 @@ class WeightTile(TileModule):
         if scales is None or scales.numel() in (1, self.out_size):
             self.mapping_scales = None if scales is None else scales.clone()
         errors = len(error_msgs)
-        super()._load_from_state_dict(  # type: ignore[no-untyped-call]
-            own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         if len(error_msgs) == errors:
             self._take(extras, prefix.rstrip(".") or "the tile")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .base import ConfigBase
-from .build import build_config
+from .build import ALGORITHMS, build_config
 from .compounds import (
     BufferedTransferCompound,
     ChoppedTransferCompound,
@@ -67,6 +67,7 @@ from .update import UpdateParameters
 from .weight_ops import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 
 __all__ = [
+    "ALGORITHMS",
     "AffineStepDevice",
     "AnalogMVType",
     "BoundManagementType",

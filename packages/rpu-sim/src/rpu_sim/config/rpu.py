@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .base import ConfigBase, param, require
+from .base import ConfigBase, param, require, walk
 from .compounds import (
     DigitalRankUpdateCell,
     MixedPrecisionCompound,
@@ -65,6 +65,9 @@ class UnitCellRPUConfig(RPUConfigBase):
         kinds = (VectorUnitCell, OneSidedUnitCell, TransferCompound)
         require(isinstance(self.device, kinds), self, "device must be set to a cell, such as VectorUnitCell")
         _refuse_updates_without_pulses(self, self.update)
+        one_sided = any(isinstance(part, OneSidedUnitCell) for part in walk(self.device))
+        flows = self.update.pulse_type is PulseType.MEAN_FIELD
+        require(not (one_sided and flows), self, "one-sided cells have no mean field; use another pulse_type")
 
 
 @dataclass

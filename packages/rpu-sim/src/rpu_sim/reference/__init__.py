@@ -6,7 +6,21 @@ bit. Use it to read what the simulator does, and to test a new kernel.
 
 from __future__ import annotations
 
-from . import array, cells, devices, flow, fmath, mvm, philox, population, time_slices, trains, update, weight_ops
+from . import (
+    array,
+    cells,
+    devices,
+    flow,
+    fmath,
+    mvm,
+    philox,
+    population,
+    time_slices,
+    trains,
+    transfer,
+    update,
+    weight_ops,
+)
 
 __all__ = [
     "array",
@@ -19,6 +33,7 @@ __all__ = [
     "population",
     "time_slices",
     "trains",
+    "transfer",
     "update",
     "weight_ops",
 ]

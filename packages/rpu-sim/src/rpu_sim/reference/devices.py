@@ -129,15 +129,16 @@ def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cel
 def power_law_mean_step(w: Float32, up: Any, cell: Cell) -> Float32:
     """The mean step at weight ``w``."""
     range_ = cell["max_bound"] - cell["min_bound"]
-    distance = np.where(up, cell["max_bound"] - w, w - cell["min_bound"]) / np.where(range_ > 0, range_, f32(1))
+    with np.errstate(divide="ignore"):
+        per_range = np.where(range_ > 0, f32(1) / range_, f32(0))
+    distance = np.where(up, cell["max_bound"] - w, w - cell["min_bound"]) * per_range
     factor = power(np.clip(distance, f32(0), f32(1)), np.where(up, cell["gamma_up"], cell["gamma_down"]))
-    return np.where(range_ > 0, signed(up, cell["dwmin_up"], cell["dwmin_down"]) * factor, f32(0))
+    return signed(up, cell["dwmin_up"], cell["dwmin_down"]) * factor
 
 
 def power_law_step(p: PowerLawStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
     """A step that is a power of the distance to the bound."""
-    moved = bounded(w + power_law_mean_step(w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
-    return np.where(cell["max_bound"] - cell["min_bound"] > 0, moved, w)
+    return bounded(w + power_law_mean_step(w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
 
 
 def node_position(t: Float32, nodes: int) -> tuple[NDArray[np.int32], Float32]:
@@ -165,8 +166,17 @@ def piecewise_step(p: PiecewiseStepDevice, w: Float32, up: Any, cell: Cell, xi: 
     return bounded(w + piecewise_mean_step(p, w, up, cell) * (f32(1) + f32(p.dw_min_std) * xi), cell)
 
 
+def table_quantile(table: Float32, i: Any, f: Float32, j: Any, h: Any) -> Float32:
+    """The quantile at position ``h`` behind column ``j``, between row ``i`` and the next."""
+    low = (f32(1) - h) * table[i, j] + h * table[i, j + 1]
+    if len(table) == 1:
+        return low  # type: ignore[no-any-return]
+    high = (f32(1) - h) * table[i + 1, j] + h * table[i + 1, j + 1]
+    return (f32(1) - f) * low + f * high  # type: ignore[no-any-return]
+
+
 def table_row(rows: int, w: Float32, cell: Cell) -> tuple[NDArray[np.int32], Float32]:
-    """Index and fraction of the position between the centres of the bins."""
+    """The position of a weight between the rows of a table."""
     range_ = cell["max_bound"] - cell["min_bound"]
     with np.errstate(divide="ignore"):
         rows_per_weight = np.where(range_ > 0, f32(rows) / range_, f32(0))
@@ -174,35 +184,24 @@ def table_row(rows: int, w: Float32, cell: Cell) -> tuple[NDArray[np.int32], Flo
 
 
 def table_mean_step(p: TableStepDevice, w: Float32, up: Any, cell: Cell) -> Float32:
-    """The mean step at weight ``w``."""
-    tables = [np.array(table, f32) for table in (p.step_up, p.step_down)]
-    rows, columns = tables[0].shape
-    i, f = table_row(rows, w, cell)
+    """Mean of the steps of a table."""
     means = []
-    for table in tables:
-        total = f32(0.5) * (table[:, 0] + table[:, -1])
-        for j in range(1, columns - 1):
-            total = total + table[:, j]
-        of_row = total / f32(columns - 1)
-        means.append(of_row[i] if rows == 1 else (f32(1) - f) * of_row[i] + f * of_row[i + 1])
+    for table in (np.array(p.step_up, f32), np.array(p.step_down, f32)):
+        i, f = table_row(len(table), w, cell)
+        total = np.zeros_like(w)
+        for j in range(table.shape[1] - 1):
+            total = total + table_quantile(table, i, f, j, f32(0.5))
+        means.append(total / f32(table.shape[1] - 1))
     return np.where(up, cell["dwmin_up"] * means[0], cell["dwmin_down"] * means[1])
 
 
 def table_step(p: TableStepDevice, w: Float32, up: Any, cell: Cell, u: Float32) -> Float32:
     """A step drawn from a table of quantiles by the uniform number ``u``."""
     tables = [np.array(table, f32) for table in (p.step_up, p.step_down)]
-    rows, columns = tables[0].shape
-    i, f = table_row(rows, w, cell)
-    j, h = node_position(u * f32(columns - 1), columns)
-
-    def quantile(table: Float32) -> Float32:
-        low = (f32(1) - h) * table[i, j] + h * table[i, j + 1]
-        if rows == 1:
-            return low
-        high = (f32(1) - h) * table[i + 1, j] + h * table[i + 1, j + 1]
-        return (f32(1) - f) * low + f * high
-
-    rise, fall = cell["dwmin_up"] * quantile(tables[0]), cell["dwmin_down"] * quantile(tables[1])
+    i, f = table_row(len(tables[0]), w, cell)
+    j, h = node_position(u * f32(tables[0].shape[1] - 1), tables[0].shape[1])
+    rise = cell["dwmin_up"] * table_quantile(tables[0], i, f, j, h)
+    fall = cell["dwmin_down"] * table_quantile(tables[1], i, f, j, h)
     return bounded(w + np.where(up, rise, fall), cell)
 
 

@@ -16,7 +16,7 @@ from ..config import (
     TableStepDevice,
     UpdateParameters,
 )
-from ..config.cells import granularity
+from ..config.cells import granularity as nominal_step
 from ..streams import Stream
 from . import philox, trains
 from .devices import MOMENTS, PULSE, Cell, is_gaussian, is_noisy, prepare
@@ -164,20 +164,32 @@ def update(
     step: int,
     first_sample: int = 0,
     visible: Float32 | None = None,
+    train_key: int | None = None,
+    train_step: int | None = None,
+    granularity: float | None = None,
+    rates: Float32 | None = None,
+    drive: int = 0,
 ) -> Pulsed:
     """One update call with x [batch, in] and d [batch, out].
 
-    With write noise the weights are the stored ones, and ``visible`` is what the array shows, changed in place.
+    With write noise the weights are the stored ones, and ``visible`` is what the array shows, changed in place. An
+    array of a cell takes its trains from another key and step; ``rates`` are factors on the learning rate of each
+    sample; ``drive`` is 1 for a device that gets only the pulses up, 2 for one that gets those down, turned around.
     """
     device = device.resolved()
-    g = granularity(device)
+    g = nominal_step(device) if granularity is None else granularity
+    factors = np.ones(len(x), np.float32) if rates is None else rates
+    lrs = [math.copysign(float(f32(abs(lr)) * factor), lr) for factor in factors]
+    address = (step if train_step is None else train_step, key if train_key is None else train_key)
     cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
-    per_chunk = samples_per_chunk(p, abs(lr), g, *w.shape)
+    per_chunk = samples_per_chunk(p, max((abs(v) for v in lrs), default=0.0), g, *w.shape)
     up, down = np.zeros(w.shape, np.int64), np.zeros(w.shape, np.int64)
     for chunk, first in enumerate(range(0, len(x), per_chunk)):
         pulses: Pulses = []
         for b in range(first, min(first + per_chunk, len(x))):
-            pulses += sample_pulses(p, x[b], d[b], lr, g, first_sample + b, step, key)
+            pulses += sample_pulses(p, x[b], d[b], lrs[b], g, first_sample + b, *address)
+        if drive:
+            pulses = [(slot == (1 if drive == 1 else -1)).astype(np.int8) for slot in pulses]
         if not pulses:
             continue
         up += np.sum([slot > 0 for slot in pulses], axis=0)
@@ -188,6 +200,17 @@ def update(
             shown = written(device, w, step, key, draw=PULSED_WRITE, chunk=chunk)
             visible[...] = np.where(touched, shown, visible)
     return Pulsed(w, up, down)
+
+
+def fire(w: Float32, cells: Cell, device: PulsedDevice, counts: NDArray[np.int32], *, key: int, step: int) -> Pulsed:
+    """``counts`` pulses of each cell, positive ones up."""
+    device = device.resolved()
+    cell = prepare(device, {name: np.broadcast_to(v, w.shape) for name, v in cells.items()})
+    slots = np.abs(counts).max(initial=0)
+    pulses = [np.where(np.abs(counts) > slot, np.sign(counts), 0).astype(np.int8) for slot in range(slots)]
+    if pulses:
+        w = _update_chunk(w, pulses, cell, device, CycleNoiseType.PER_PULSE, 0, step, key)
+    return Pulsed(w, np.maximum(counts, 0).astype(np.int64), np.maximum(-counts, 0).astype(np.int64))
 
 
 def _update_chunk(

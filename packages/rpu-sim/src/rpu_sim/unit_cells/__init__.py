@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .build import make_cells
+from .graph import CellGraph
 from .protocol import Cells
 
-__all__ = ["Cells", "make_cells"]
+__all__ = ["CellGraph", "Cells", "make_cells"]

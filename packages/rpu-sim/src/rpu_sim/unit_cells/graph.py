@@ -20,7 +20,7 @@ from ..config import (
     VectorUnitCellUpdatePolicy,
 )
 from ..device_array import STEP_MASK, Drive, PulseRule, Trains
-from ..errors import ConfigError, StateError
+from ..errors import ConfigError, NonFiniteError, StateError
 from ..seeds import derive_seed
 from ..streams import Stream
 from . import held
@@ -174,12 +174,15 @@ class CellGraph:
         rates: Float32 | None = None,
     ) -> None:
         """Pulse the arrays that take the gradient, and transfer between arrays when it is time; see `DeviceArray`."""
-        state.check_samples(x, "x")
-        state.check_samples(d, "d")
+        if len(x) > 1:  # a sample is checked by the first array it reaches, before it changes anything
+            state.check_samples(x, "x")
+            state.check_samples(d, "d")
         g = self.granularity if granularity is None else granularity
         if isinstance(self.cell, VectorUnitCell):
-            for child in self._chosen():
+            chosen, following = self._chosen()
+            for child in chosen:
                 child.update(rule, x, d, lr, trains, granularity=g, rates=rates)
+            self._counters[_CURRENT] = following
         elif isinstance(self.cell, OneSidedUnitCell):
             self._update_between_events(rule, x, d, lr, lr, trains, g, rates)
         else:
@@ -194,21 +197,20 @@ class CellGraph:
         self.steps["update"] += 1
         self._read_out()
 
-    def _chosen(self) -> list[Cells]:
-        """The arrays that this call of the update pulses."""
+    def _chosen(self) -> tuple[list[Cells], int]:
+        """The arrays that this call of the update pulses, and the current index after it."""
         assert isinstance(self.cell, VectorUnitCell)
         policy, n = self.cell.update_policy, len(self.children)
+        current = following = int(self._counters[_CURRENT])
         if policy is VectorUnitCellUpdatePolicy.ALL:
-            return self.children
-        current = int(self._counters[_CURRENT])
+            return self.children, following
         if policy is VectorUnitCellUpdatePolicy.SINGLE_SEQUENTIAL:
-            self._counters[_CURRENT] = (current + 1) % n
+            following = (current + 1) % n
         elif policy is VectorUnitCellUpdatePolicy.SINGLE_RANDOM:
             draw = np.empty((1, 1), np.float32)
             _core.uniform(draw, 0.0, 1.0, self.key, int(Stream.CELL_POLICY), self.steps["update"] & STEP_MASK)
-            current = min(int(draw[0, 0] * n), n - 1)
-            self._counters[_CURRENT] = current
-        return [self.children[current]]
+            current = following = min(int(draw[0, 0] * n), n - 1)
+        return [self.children[current]], following
 
     def _fast_rates(self, lr: float, x: Float32, d: Float32) -> tuple[float, Float32 | None]:
         """Learning rate of the fast array, and factors on it for each sample where it follows the size of x and d."""
@@ -226,6 +228,8 @@ class CellGraph:
         for x_new, d_new in zip(np.abs(x).max(1).tolist(), np.abs(d).max(1).tolist(), strict=True):
             x_max, d_max = follow(x_max, x_new, decay), follow(d_max, d_new, decay)
             scale.append(1.0 / (x_max * d_max) if x_max > 0.0 and d_max > 0.0 else 1.0)
+        if not math.isfinite(x_max + d_max):
+            raise NonFiniteError("x or d contains NaN or infinity; the weights were left unchanged")
         self.held["maxima"][...] = x_max, d_max
         return rate, np.array(scale, np.float32)
 
@@ -246,7 +250,7 @@ class CellGraph:
         while start < batch:
             stop = min([batch, *(start + period - samples % period for _, period in periods)])
             part = slice(start, stop)
-            at = trains._replace(first_sample=trains.first_sample + start)
+            at = Trains(trains.key, trains.step, trains.first_sample + start)
             part_rates = None if rates is None else rates[part]
             self._pulse(rule, x[part], d[part], fast, at, granularity, part_rates)
             samples += stop - start
@@ -280,8 +284,10 @@ class CellGraph:
             self.children[_PLUS].fire(np.maximum(counts, 0))
             self.children[_MINUS].fire(np.maximum(-counts, 0))
         elif isinstance(self.cell, VectorUnitCell):
-            for child in self._chosen():
+            chosen, following = self._chosen()
+            for child in chosen:
                 child.fire(counts)
+            self._counters[_CURRENT] = following
         else:
             raise ConfigError("a compound takes gradients, not given numbers of pulses; wrap a device or a vector cell")
         self.steps["update"] += 1
@@ -373,8 +379,10 @@ class CellGraph:
             own = {n[: -len(suffix)]: v for n, v in parameters.items() if n[: -len(suffix)] + suffix == n}
             own = {name: values for name, values in own.items() if name in own_names}
             child.set_hidden_parameters(own)
-            inner_given = any(name.startswith("hidden_weights") for name in own)
-            if (weight := parameters.get(f"hidden_weights{suffix}")) is not None and not inner_given:
+            weight = parameters.get(f"hidden_weights{suffix}")
+            if weight is not None and "persistent_weights" in own:  # what the array shows of the stored weights
+                child.weight[...] = weight
+            elif weight is not None and not any(name.startswith("hidden_weights") for name in own):
                 child.set_weights(weight)
         for edge in self.edges:
             edge.set_hidden_parameters(parameters)
@@ -421,7 +429,7 @@ class CellGraph:
 
     def _parts(self) -> list[tuple[str, Arrays]]:
         edges = [(f"transfer.{j}.", edge.held) for j, edge in enumerate(self.edges)]
-        return [("cell.", self.held), *edges]
+        return [("graph.", self.held), *edges]
 
     def state(self) -> Arrays:
         """The arrays that are saved, not copied; the weight follows from the others."""
@@ -441,8 +449,8 @@ class CellGraph:
             child.check_state(arrays, f"{prefix}sub.{k}.")
         for part, own in self._parts():
             held.check(own, arrays, prefix + part)
-        if not 0 <= arrays[prefix + "cell.counters"][_CURRENT] < len(self.children):
-            raise StateError(f"{prefix}cell.counters in the state is damaged: there is no such device")
+        if not 0 <= arrays[prefix + "graph.counters"][_CURRENT] < len(self.children):
+            raise StateError(f"{prefix}graph.counters in the state is damaged: there is no such device")
 
     def restore(self, arrays: Arrays, prefix: str) -> None:
         """Take checked arrays of this prefix verbatim."""

@@ -147,7 +147,7 @@ def mirror(source: Cells, target: Cells) -> None:
             turned[name] = -values
         elif name in ("decay_scales", "diffusion_rates", "drift_nu"):
             turned[name] = values
-        else:
+        elif name != "persistent_weights":
             raise ConfigError(f"there is no mirror image of the device parameter {name}; set copy_inverted to False")
     target.set_hidden_parameters(turned)
 

@@ -153,7 +153,8 @@ class RankUpdateCells:
             return int(counters[_ROW])
         draw = np.empty((1, 1), np.float32)
         _core.uniform(draw, 0.0, 1.0, self.key, int(Stream.RANK_ROW), int(counters[_TRANSFERS]) & STEP_MASK)
-        return min(math.floor(float(draw[0, 0]) * len(self.weight)), len(self.weight) - 1)
+        first = int(draw[0, 0] * len(self.weight))
+        return min(first, len(self.weight) - 1)
 
     def _pulses(self, steps: Float32) -> Any:
         """Numbers of pulses for whole steps; positive chi lowers the weight.

@@ -53,6 +53,7 @@ class TransferEdge:
         self.rate *= gains[index] / gains[index + 1] if both and buffered else 1.0
         self.chopped = isinstance(config, ChoppedTransferCompound)
         self.dynamic = isinstance(config, DynamicTransferCompound)
+        self._periods: dict[int, int] = {}
         self._make_state(buffered)
         self._make_product()
         self._make_write()
@@ -139,6 +140,11 @@ class TransferEdge:
 
     def period(self, batch: int) -> int:
         """Samples between two transfers, 0 for never, when an update call has ``batch`` samples."""
+        if batch not in self._periods:
+            self._periods[batch] = self._period(batch)
+        return self._periods[batch]
+
+    def _period(self, batch: int) -> int:
         config = self.config
         if config.transfer_every_vec:
             every = config.transfer_every_vec[self.index]

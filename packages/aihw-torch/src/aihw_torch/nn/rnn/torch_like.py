@@ -44,7 +44,7 @@ class _TorchRNN(AnalogRNN):
         super().__init__(*head, **options, batch_first=batch_first)
         self.input_size, self.bidirectional, self.dropout = input_size, bidirectional, dropout
 
-    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:  # type: ignore[override]
+    def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Return the outputs and the last state; shapes as in torch, also without a batch."""
         if isinstance(input, Tensor) and input.ndim == 2:
             batch = 0 if self.batch_first else 1

@@ -1,0 +1,39 @@
+"""The digital buffer between two arrays of a compound (``core/ops/transfer.cpp``)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .fmath import f32
+
+Float32 = NDArray[np.float32]
+
+
+def take_steps(
+    read: Float32,
+    buffer: Float32,
+    out_sign: Float32,
+    gain: float,
+    *,
+    threshold: float,
+    most_steps: float,
+    kept: float,
+    forgets: bool,
+    keeps: bool = True,
+    cap: float = 0.0,
+) -> tuple[Float32, Float32]:
+    """Steps taken out of the buffer of one slice after a read, and what is left in it."""
+    gathered = (buffer if keeps else np.zeros_like(buffer)) + f32(gain) * (out_sign * read)
+    steps = np.clip(np.trunc(gathered / f32(threshold)), -f32(most_steps), f32(most_steps))
+    rest = f32(kept) * gathered if forgets else gathered - ((f32(1) - f32(kept)) * steps) * f32(threshold)
+    left = np.where(steps != 0, rest, gathered)
+    return steps, np.clip(left, -f32(cap), f32(cap)) if cap > 0 else left
+
+
+def follow_zero(
+    read: Float32, mean: Float32, past: Float32, mean_weight: float, *, starts_phase: bool
+) -> tuple[Float32, Float32, Float32]:
+    """The read against the zero of its phase, the new running mean, and that zero."""
+    past = mean.copy() if starts_phase else past
+    return read - past, (f32(1) - f32(mean_weight)) * mean + f32(mean_weight) * read, past
