@@ -18,6 +18,10 @@ from aihw_torch.tiles import input_range as ranges
 _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RPUDataType.HALF: torch.float16}
 
 
+_backward_pass = torch._C._current_graph_task_id
+_hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
+
+
 class TileModule(nn.Module):
     """A matrix on one array, and the digital periphery around it.
 
@@ -176,11 +180,13 @@ class TileModule(nn.Module):
         return torch.tensor(self._count(x))
 
     def _count(self, x: Tensor) -> int:
-        if replay.recomputing() and (known := self._log.find(x)) is not None:
+        if _backward_pass() != -1 and (known := self._log.find(x)) is not None:
             return known
-        step: int = self._counter.item()
-        self._counter[()] = step + 1
-        if replay.may_be_recomputed(self.training):
+        counter = self._counter
+        step: int = counter.item()
+        counter[()] = step + 1
+        plain = torch.is_grad_enabled() and _hooks_on_saved(False) is None
+        if not plain and replay.may_be_recomputed(self.training):
             self._log.note(x, step)
         return step
 
