@@ -180,7 +180,7 @@ def test_opcheck(io, leading, scaled):
     torch.library.opcheck(
         ops.mvm_transposed, (d, tile.weight.detach(), scale, constants, seed, step, 0, io_text), test_utils=tests
     )
-    torch.library.opcheck(ops.step_of, (step,))
+    torch.library.opcheck(ops.step_of, (step, x.detach(), tile._log_key, True))
     torch.library.opcheck(ops.record, (x.detach(), d, key, step), test_utils=("test_schema", "test_faketensor"))
     tile.record.discard()
 
