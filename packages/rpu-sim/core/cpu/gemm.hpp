@@ -16,6 +16,7 @@ constexpr int kSmallChunk = 64;   // the same for at most kSmallRows rows of A
 constexpr int kFewChunk = 16;     // and for at most kFewRows, so that B is read along its rows
 constexpr int kSmallRows = 8;     // up to this many rows of A do not repay a copy of B
 constexpr int kFewRows = 4;       // up to this many, a transposed B goes through registers only
+constexpr int64_t kMostBeside = 12288;  // floats of a pack of rows up to which two packs are read beside each other
 constexpr int kWideRows = 2;      // up to this many, stripes are wider to hide the latency of a multiply-add
 
 #if RPU_LANES == 16 || defined(__aarch64__)
@@ -157,15 +158,17 @@ RPU_FN void tile_of(int rows, const float* a, int64_t a_stride, const float* b, 
 }
 
 /// The same for a B whose rows `b` are transposed on the fly; `depth` is a multiple of kTransposed. The lanes beyond
-/// row `last` of each pack are arbitrary.
+/// row `last` of each pack are arbitrary. A single pack asks the memory for its rows ahead of time.
 template <int kRows, int kPacks>
 RPU_FN void tile_transposed(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int last, int64_t depth,
                             float* c, int64_t c_stride, bool continues) {
-  constexpr int kRun = 32;  // steps of k in one pack before the next: whole cache lines
+  constexpr int kRun = kPacks == 1 ? 16 : 32;  // steps of k in one pack before the next: whole cache lines
   F sum[kRows][kPacks];
   for (int r = 0; r < kRows; ++r)
     for (int v = 0; v < kPacks; ++v) sum[r][v] = continues ? load(c + r * c_stride + v * kLanes, kLanes) : F{};
-  for (int64_t k = 0; k < depth; k += kRun)
+  for (int64_t k = 0; k < depth; k += kRun) {
+    if constexpr (kPacks == 1)
+      for (int lane = 0; lane < kLanes; ++lane) __builtin_prefetch(b + lane * b_stride + k + 2 * kRun);
     for (int v = 0; v < kPacks; ++v)
       for (int64_t i = k; i < k + kRun && i < depth; i += kTransposed) {
         F column[kTransposed];
@@ -173,6 +176,7 @@ RPU_FN void tile_transposed(const float* a, int64_t a_stride, const float* b, in
         for (int j = 0; j < kTransposed; ++j)
           for (int r = 0; r < kRows; ++r) sum[r][v] = fma_(broadcast(a[r * a_stride + i + j]), column[j], sum[r][v]);
       }
+  }
   for (int r = 0; r < kRows; ++r)
     for (int v = 0; v < kPacks; ++v) store(c + r * c_stride + v * kLanes, sum[r][v], kLanes);
 }
@@ -187,8 +191,10 @@ RPU_FN void multiply_transposed(int rows, const float* a, int64_t a_stride, cons
   }
   const float* operand = b.data + n * b.stride;
   int64_t left = n_end - n;
-  for (; left >= 2 * kLanes; left -= 2 * kLanes, operand += 2 * kLanes * b.stride, c += 2 * kLanes)
-    tile_transposed<kRows, 2>(a, a_stride, operand, b.stride, kLanes - 1, depth, c, c_stride, continues);
+  // Two packs hide the latency of a multiply-add, but the memory does not follow so many long rows at a time.
+  if (kLanes * b.stride <= kMostBeside)
+    for (; left >= 2 * kLanes; left -= 2 * kLanes, operand += 2 * kLanes * b.stride, c += 2 * kLanes)
+      tile_transposed<kRows, 2>(a, a_stride, operand, b.stride, kLanes - 1, depth, c, c_stride, continues);
   for (; left > 0; left -= kLanes, operand += kLanes * b.stride, c += kLanes) {
     const int last = static_cast<int>(left < kLanes ? left : kLanes) - 1;
     tile_transposed<kRows, 1>(a, a_stride, operand, b.stride, last, depth, c, c_stride, continues);
