@@ -77,7 +77,9 @@ class DigitalRankUpdateRPUConfig(RPUConfigBase):
     device: DigitalRankUpdateCell = param(DigitalRankUpdateCell, "The compound; it must be set.")
     forward: IOParameters = param(IOParameters, "Signal chain of the forward product.")
     backward: IOParameters = param(IOParameters, "Signal chain of the backward product.")
-    update: UpdateParameters = param(UpdateParameters, "How transfers become pulses.")
+    update: UpdateParameters = param(
+        UpdateParameters, "Not used by mixed precision, which writes exact numbers of pulses; but for ``NONE``."
+    )
 
     def check(self) -> None:
         concrete = isinstance(self.device, MixedPrecisionCompound)
