@@ -102,11 +102,14 @@ def one_by_one(
     index = np.arange(w.size, dtype=np.uint32).reshape(w.shape)
     done = np.zeros(w.shape, np.int64)
     noisy = is_noisy(device)
+    drawn: dict[int, Float32] = {}  # noise of pulse n of every cell
     for slot in pulses:
         xi = np.zeros(w.shape, f32)
         if noisy:
-            for n in np.unique(done[slot != 0]):
-                xi = np.where(done == n, cycle_noise(device, index, int(n), chunk, step, key), xi)
+            for n in np.unique(done[slot != 0]).tolist():
+                if n not in drawn:
+                    drawn[n] = cycle_noise(device, index, n, chunk, step, key)
+                xi = np.where(done == n, drawn[n], xi)
         w = np.where(slot != 0, PULSE[type(device)](device, w, slot > 0, cell, xi), w)
         done += slot != 0
     return w
