@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import periphery
 from ..arrays import Float32
-from ..config import OneSidedUnitCell, PulsedDevice
+from ..config import OneSidedUnitCell, PulsedDevice, TableStepDevice
 from ..device_array import STEP_MASK, DeviceArray, PulseRule, Trains
 from ..errors import ConfigError
 from ..seeds import derive_seed
@@ -114,6 +114,9 @@ def sorted_shares(a: Float32, b: Float32) -> tuple[Float32, Float32]:
 
 def mirrored(device: PulsedDevice) -> PulsedDevice:
     """The configuration of a device whose up is the down of ``device``, with all weights of the other sign."""
+    if isinstance(device, TableStepDevice):
+        raise ConfigError("a device from a table has no mirror image; set copy_inverted to False")
+    device = device.resolved()
     twin = device.mutable_copy()
     for name in ("A", "gamma", "reverse", "piecewise", "pow_gamma"):
         up, down = f"{name}_up", f"{name}_down"
