@@ -15,10 +15,10 @@ import venv
 from pathlib import Path
 
 PEER = "aihwkit==1.2.0"
-TORCH = "torch==2.13.0"
+CONSTRAINTS = Path(__file__).resolve().parents[1] / "constraints.txt"  # both sides of a comparison run on one torch
 # Its build script calls mypy's stubgen; without isolation all build requirements have to be there before.
 BUILD_REQUIREMENTS = ("scikit-build", "cmake", "ninja", "pybind11", "mypy", "setuptools<80", "wheel")
-RUN_REQUIREMENTS = ("torchvision", "numpy", "scipy", "requests", "protobuf", "tqdm", "scikit-learn")
+RUN_REQUIREMENTS = ("torch", "torchvision", "numpy", "scipy", "requests", "protobuf", "tqdm", "scikit-learn")
 
 
 def install(environment: Path, jobs: int) -> Path:
@@ -30,7 +30,7 @@ def install(environment: Path, jobs: int) -> Path:
     if subprocess.run([python, "-c", "import aihwkit"], check=False, capture_output=True).returncode == 0:
         return python
     pip = [str(python), "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, TORCH, *RUN_REQUIREMENTS, *BUILD_REQUIREMENTS], check=True)
+    subprocess.run([*pip, "-c", str(CONSTRAINTS), *RUN_REQUIREMENTS, *BUILD_REQUIREMENTS], check=True)
     # The cmake, ninja and stubgen that build it must be the ones just installed.
     tools = {"PATH": f"{scripts.resolve()}{os.pathsep}{os.environ['PATH']}", "CMAKE_BUILD_PARALLEL_LEVEL": str(jobs)}
     # Its dependencies are installed above; resolved here, they could replace the torch it is built against.

@@ -107,6 +107,7 @@ def rows(kind: str) -> list[Row]:
         note = PARTIAL.get(kind, {}).get(name) or REWRITTEN.get(kind, {}).get(name)
         design = BY_DESIGN.get(kind, {}).get(name)
         law = DIFFERS.get(kind, {}).get(name)
+        notes = [note.reason if note else "", expectation(design) if design else "", law or "", note_of(name)]
         agrees = "differs by design" if design or law or name in REWRITTEN.get(kind, {}) else "agrees"
         table.append(
             Row(
@@ -116,7 +117,7 @@ def rows(kind: str) -> list[Row]:
                 f"{100 * max(exact):.0f} %" if exact else "",
                 f"{z.max():.1f}" if z.size else "",
                 f"{np.mean(z**2):.2f}" if z.size else "",
-                "; ".join(filter(None, (note and note.reason, design and expectation(design), law, note_of(name)))),
+                "; ".join(text for text in notes if text),
             )
         )
     return table

@@ -28,17 +28,21 @@ from aihw_torch.config import (
     WeightClipType,
     WeightModifierType,
 )
-from aihw_torch.inference import DriftTable, accuracy, calibrate, evaluate_over_time
+from aihw_torch.inference import DriftTable, accuracy, calibrate, evaluate_over_time, inference_tiles
 from aihw_torch.nn import AnalogLinear, convert_to_analog
 
 TIMES = (1.0, 3600.0, 86400.0, 2592000.0, 31536000.0)  # 1 s, 1 h, 1 day, 1 month, 1 year
-CONVERTERS = {"inp_res": 1 / 254, "out_res": 1 / 254, "out_bound": 10.0, "out_noise": 0.04}
 N_TRAIN = 1200  # of 1797 images; the rest is the test set
+
+
+def converters() -> IOParameters:
+    """8-bit DAC and ADC, output bound 10 and output noise 0.04."""
+    return IOParameters(inp_res=1 / 254, out_res=1 / 254, out_bound=10.0, out_noise=0.04)
 
 
 def inference_config() -> InferenceRPUConfig:
     """8-bit converters, weights mapped to the full range of each output, and PCM with global compensation."""
-    config = InferenceRPUConfig(forward=IOParameters(**CONVERTERS))
+    config = InferenceRPUConfig(forward=converters())
     config.mapping.weight_scaling_omega = 1.0
     config.mapping.weight_scaling_columnwise = True
     return config
@@ -52,7 +56,7 @@ def product_error(perfect: bool, seed: int = 0) -> float:
     torch.manual_seed(seed)
     weight = torch.clamp(0.246 * torch.randn(512, 512), -1.0, 1.0)
     x = torch.randn(1000, 512) * (torch.rand(1000, 512).argsort(1) < 256)  # half of the inputs are zero
-    config = InferenceRPUConfig(forward=IOParameters(is_perfect=True) if perfect else IOParameters(**CONVERTERS))
+    config = InferenceRPUConfig(forward=IOParameters(is_perfect=True) if perfect else converters())
     layer = AnalogLinear(512, 512, False, config, seed=seed).eval()
     layer.set_weights(weight)
     layer.drift_analog_weights(1.0)
@@ -122,7 +126,7 @@ def hardware_aware(digital: nn.Module, data: TensorDataset, *, epochs: int) -> n
 def without_compensation(model: nn.Module) -> nn.Module:
     """A copy whose outputs are not compensated for drift."""
     twin = copy.deepcopy(model)
-    for tile in (module for module in twin.modules() if hasattr(module, "drift_weights")):
+    for _, tile in inference_tiles(twin):
         tile.reconfigure(drift_compensation=None)
     return twin
 
@@ -152,14 +156,15 @@ def draw(path: Path, digital: float, tables: dict[str, DriftTable]) -> None:
     mpl.rcParams["svg.hashsalt"] = "inference"  # the same file for the same numbers
     from matplotlib import pyplot as plt
 
-    ax = plt.figure(figsize=(6.4, 4.0), layout="constrained").add_subplot()
+    figure = plt.figure(figsize=(6.4, 4.0), layout="constrained")
+    ax = figure.add_subplot()
     ax.axhline(digital, color="black", linewidth=1, label="digital")
     for name, table in tables.items():
         color = "C0" if name.startswith("direct") else "C1"
         table.plot(ax, label=name, color=color, linestyle="-" if name.endswith("compensated") else ":", capsize=2)
     ax.legend()
     path.parent.mkdir(parents=True, exist_ok=True)
-    ax.figure.savefig(path, metadata={"Date": None})
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:

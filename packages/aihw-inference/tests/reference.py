@@ -21,6 +21,11 @@ def cases(kind: str) -> dict[str, Case]:
     return {case["id"]: case for case in listed}
 
 
+def widened(values: list[float], of: dict[str, Case], key: str) -> np.ndarray:
+    """Values of one case, repeated to the longest list of all cases: JAX compiles every operation for every shape."""
+    return np.resize(np.array(values, np.float32), max(len(case["procedure"][key]) for case in of.values()))
+
+
 def build(description: Case, **overrides: Any) -> Any:
     """A noise model or converter from {"class", "args"} and perhaps "g_converter"."""
     converter = {"g_converter": build(description["g_converter"])} if "g_converter" in description else {}

@@ -15,7 +15,7 @@ from aihw_inference import Philox, ReRamCMONoiseModel
 from aihw_inference.moments import rectified_normal
 
 from .backends import Backend
-from .reference import PERCENTILES, Comparison, cases, model_of
+from .reference import PERCENTILES, Comparison, cases, model_of, widened
 
 CASES = cases("inference_conductance")
 
@@ -32,7 +32,8 @@ def _sampled(backend: Backend, name: str) -> dict[str, np.ndarray]:
     """Samples of one case: quantity -> array [(times,) instances, devices, targets]."""
     devices = _devices(backend)
     model, procedure = model_of(CASES[name]), CASES[name]["procedure"]
-    targets = np.tile(np.array(procedure["g_target"], np.float32), (INSTANCES, devices, 1))
+    n_targets = len(procedure["g_target"])
+    targets = np.tile(widened(procedure["g_target"], CASES, "g_target"), (INSTANCES, devices, 1))
     g_target, rng = backend.array(targets), Philox(2024).fold(name)
     g_prog = model.apply_programming_noise_to_conductance(g_target, rng=rng)
     nu = model.generate_drift_coefficients(g_target, rng=rng)
@@ -43,7 +44,7 @@ def _sampled(backend: Backend, name: str) -> dict[str, np.ndarray]:
         ]
         samples[key] = np.stack([backend.numpy(read) for read in reads])
     assert np.array_equal(backend.numpy(g_target), targets)  # nothing is changed in place
-    return samples
+    return {key: values[..., :n_targets] for key, values in samples.items()}
 
 
 def _statistics(x: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:

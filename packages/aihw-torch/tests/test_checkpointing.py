@@ -12,8 +12,8 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 from aihw_torch.config import SingleRPUConfig, SoftBoundsDevice
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
+from aihw_torch.replay import StepLog
 from aihw_torch.tiles import WeightTile
-from aihw_torch.tiles.replay import StepLog
 
 
 def block():

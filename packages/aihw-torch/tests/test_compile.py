@@ -8,6 +8,7 @@ import pytest
 import torch
 from layer_examples import EXAMPLES, tensors
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from aihw_torch import ops
 from aihw_torch.config import IOParameters, MappingParameter, SingleRPUConfig
@@ -114,6 +115,15 @@ def test_two_backward_passes_add():
     torch.testing.assert_close(model.layer.bias, twin.layer.bias)
 
 
+def test_a_compiled_checkpoint_repeats_the_noise():
+    model = AnalogSequential(AnalogLinear(4, 4), nn.ReLU(), AnalogLinear(4, 4))
+    twin, x = copy.deepcopy(model), [torch.randn(3, 4)]
+    run = compiled(lambda t: checkpoint(model, t, use_reentrant=False))
+    ours = train(run, model, AnalogSGD(model.parameters(), lr=0.1), x)
+    torch.testing.assert_close(ours, train(twin, twin, AnalogSGD(twin.parameters(), lr=0.1), x), rtol=0, atol=0)
+    torch.testing.assert_close(model.state_dict(), twin.state_dict(), rtol=0, atol=0)
+
+
 def test_many_layers_compile_once():
     """Ten tiles with the same code: seeds and keys are tensors, so the limit of recompilations is not met."""
     layers = [AnalogLinear(4, 4, seed=number) for number in range(10)]
@@ -170,7 +180,7 @@ def test_opcheck(io, leading, scaled):
     torch.library.opcheck(
         ops.mvm_transposed, (d, tile.weight.detach(), scale, constants, seed, step, 0, io_text), test_utils=tests
     )
-    torch.library.opcheck(ops.step_of, (step,))
+    torch.library.opcheck(ops.step_of, (step, x.detach(), tile._log_key, True))
     torch.library.opcheck(ops.record, (x.detach(), d, key, step), test_utils=("test_schema", "test_faketensor"))
     tile.record.discard()
 

@@ -325,3 +325,21 @@ def test_the_operations_are_what_torch_expects() -> None:
     torch.library.opcheck(torch.ops.aihw.read_copy.default, (w, seed, step, 4, 0, reading.description))
     x = torch.randn(4, 5, requires_grad=True)
     torch.library.opcheck(torch.ops.aihw.inference_mvm.default, (x, w, [], seed, step, 0, reading.description))
+
+
+@pytest.mark.parametrize("ranged", [False, True], ids=["", "input_range"])
+def test_a_bias_on_the_array(ranged: bool) -> None:
+    """One more column, driven by 1 also in units of an input range; it is programmed with the rest."""
+    config = hwa_config()
+    config.mapping.digital_bias, config.mapping.weight_scaling_omega = False, 1.0
+    ranges = config.pre_post.input_range
+    ranges.enable, ranges.init_from_data, ranges.init_value = ranged, 0, 10.0
+    layer, x = layer_of(config), torch.randn(4, 5)
+    weight, bias = layer.get_weights()
+    y = layer(x)
+    torch.testing.assert_close(y, x @ weight.T + bias)
+    y.sum().backward()
+    torch.testing.assert_close(layer.analog_module.weight.grad[:, -1], torch.full((3,), 4.0))
+    layer.eval().drift_analog_weights(100.0)
+    read = layer.analog_module.read_programmed()
+    torch.testing.assert_close(layer(x), x @ read[:, :-1].T + read[:, -1], rtol=1e-4, atol=1e-5)

@@ -2,7 +2,8 @@
 //
 // Every physics header is compiled once per instruction-set level, inside namespace rpu::RPU_LEVEL and an anonymous
 // namespace, so that the linker can never pick code of one level for another. The lane is chosen by that namespace:
-// F, I, U are a float, a signed and an unsigned 32-bit integer per cell, M is the result of a comparison.
+// F, I, U are a float, a signed and an unsigned 32-bit integer per cell, M is the result of a comparison; any(m) and
+// number(m) say whether and in how many lanes it holds.
 //
 // RPU_LEVEL  namespace of the level (isa_scalar, isa_v2, isa_v3, isa_v4, isa_v4x, isa_aarch64, cuda)
 // RPU_LANES  cells per pack; 1 gives plain scalars
@@ -20,6 +21,13 @@
 #  define RPU_FN __host__ __device__ __forceinline__
 #else
 #  define RPU_FN inline __attribute__((always_inline))
+#endif
+
+/// Before a short loop over packs: unrolled, their chains of operations run beside each other.
+#if defined(__CUDACC__) || defined(__clang__)
+#  define RPU_UNROLL _Pragma("unroll")
+#else
+#  define RPU_UNROLL _Pragma("GCC unroll 4")
 #endif
 
 #define RPU_BEGIN        \
@@ -53,6 +61,7 @@ RPU_FN U broadcast(uint32_t v) { return v; }
 RPU_FN U lane_index() { return 0; }
 template <class T> RPU_FN T select(M m, T a, T b) { return m ? a : b; }
 RPU_FN bool any(M m) { return m; }
+RPU_FN int number(M m) { return m; }
 #  if defined(__CUDA_ARCH__)
 RPU_FN F sqrt_(F x) { return __fsqrt_rn(x); }
 RPU_FN F fma_(F a, F b, F c) { return __fmaf_rn(a, b, c); }
@@ -94,6 +103,7 @@ template <class T> RPU_FN T select(M m, T a, T b) { return m ? a : b; }
 
 #  if RPU_LANES == 16 && defined(__AVX512F__)
 RPU_FN bool any(M m) { return _mm512_test_epi32_mask((__m512i)m, (__m512i)m) != 0; }
+RPU_FN int number(M m) { return __builtin_popcount(_mm512_test_epi32_mask((__m512i)m, (__m512i)m)); }
 RPU_FN F sqrt_(F x) { return (F)_mm512_sqrt_ps((__m512)x); }
 RPU_FN F fma_(F a, F b, F c) { return (F)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c); }
 RPU_FN void mulhilo(uint32_t m, U a, U& hi, U& lo) {
@@ -115,6 +125,7 @@ RPU_FN U popcount(U x) {
 #    endif
 #  elif RPU_LANES == 8 && defined(__AVX2__)
 RPU_FN bool any(M m) { return !_mm256_testz_si256((__m256i)m, (__m256i)m); }
+RPU_FN int number(M m) { return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps((__m256)m))); }
 RPU_FN F sqrt_(F x) { return (F)_mm256_sqrt_ps((__m256)x); }
 RPU_FN F fma_(F a, F b, F c) { return (F)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c); }
 RPU_FN void mulhilo(uint32_t m, U a, U& hi, U& lo) {
@@ -132,6 +143,7 @@ RPU_FN U popcount(U x) {
 }
 #  elif RPU_LANES == 4 && defined(__SSE4_1__)
 RPU_FN bool any(M m) { return !_mm_testz_si128((__m128i)m, (__m128i)m); }
+RPU_FN int number(M m) { return __builtin_popcount(static_cast<unsigned>(_mm_movemask_ps((__m128)m))); }
 RPU_FN F sqrt_(F x) { return (F)_mm_sqrt_ps((__m128)x); }
 RPU_FN F fma_(F a, F b, F c) {  // no FMA below v3: the correctly rounded library function gives the same bits
   F r;
@@ -153,6 +165,7 @@ RPU_FN U popcount(U x) {
 }
 #  elif RPU_LANES == 4 && defined(__aarch64__)
 RPU_FN bool any(M m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
+RPU_FN int number(M m) { return -vaddvq_s32((int32x4_t)m); }
 RPU_FN F sqrt_(F x) { return (F)vsqrtq_f32((float32x4_t)x); }
 RPU_FN F fma_(F a, F b, F c) { return (F)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
 RPU_FN void mulhilo(uint32_t m, U a, U& hi, U& lo) {
@@ -170,8 +183,19 @@ RPU_FN U popcount(U x) { return (U)vpaddlq_u16(vpaddlq_u8(vcntq_u8((uint8x16_t)x
 
 // -- built on the vocabulary above, the same for every lane ---------------------------------------------------------
 
+#if RPU_LANES == 16 && defined(__AVX512F__)  // the instructions are defined like the comparison: a where neither is less
+RPU_FN F min_(F a, F b) { return (F)_mm512_min_ps((__m512)b, (__m512)a); }
+RPU_FN F max_(F a, F b) { return (F)_mm512_max_ps((__m512)b, (__m512)a); }
+#elif RPU_LANES == 8 && defined(__AVX2__)
+RPU_FN F min_(F a, F b) { return (F)_mm256_min_ps((__m256)b, (__m256)a); }
+RPU_FN F max_(F a, F b) { return (F)_mm256_max_ps((__m256)b, (__m256)a); }
+#elif RPU_LANES == 4 && defined(__SSE4_1__)
+RPU_FN F min_(F a, F b) { return (F)_mm_min_ps((__m128)b, (__m128)a); }
+RPU_FN F max_(F a, F b) { return (F)_mm_max_ps((__m128)b, (__m128)a); }
+#else
 RPU_FN F min_(F a, F b) { return select(b < a, b, a); }
 RPU_FN F max_(F a, F b) { return select(a < b, b, a); }
+#endif
 RPU_FN F clip(F v, F lo, F hi) { return max_(lo, min_(hi, v)); }
 RPU_FN F abs_(F v) { return bits_to_f(f_to_bits(v) & 0x7fffffffu); }
 RPU_FN F copysign_(F magnitude, F sign) {
@@ -229,6 +253,19 @@ RPU_FN float get(F v, int lane) { float a[kLanes]; __builtin_memcpy(a, &v, sizeo
 RPU_FN uint32_t get(U v, int lane) { uint32_t a[kLanes]; __builtin_memcpy(a, &v, sizeof v); return a[lane]; }
 
 /// table[index] for each cell.
+RPU_FN U gather(const uint32_t* table, I index) {
+#if RPU_LANES == 1
+  return table[index];
+#elif RPU_LANES == 16 && defined(__AVX512F__)
+  return (U)_mm512_i32gather_epi32((__m512i)index, table, 4);
+#elif RPU_LANES == 8 && defined(__AVX2__)
+  return (U)_mm256_i32gather_epi32(reinterpret_cast<const int*>(table), (__m256i)index, 4);
+#else
+  U v;
+  for (int i = 0; i < kLanes; ++i) v[i] = table[index[i]];
+  return v;
+#endif
+}
 RPU_FN F gather(const float* table, I index) {
 #if RPU_LANES == 1
   return table[index];
@@ -252,6 +289,19 @@ RPU_FN F lookup(const float* table, int32_t size, I index) {
 #endif
   static_cast<void>(size);
   return gather(table, index);
+}
+
+/// The lanes of `m` one after the other at p; as many words as a pack has may be written.
+RPU_FN void store_chosen(uint32_t* p, U v, M m) {
+#if RPU_LANES == 16 && defined(__AVX512F__)
+  store(p, (U)_mm512_maskz_compress_epi32(_mm512_test_epi32_mask((__m512i)m, (__m512i)m), (__m512i)v));
+#else
+  const U chosen = as_u(select(m, I{} + 1, I{}));
+  for (int i = 0; i < kLanes; ++i) {
+    *p = get(v, i);
+    p += get(chosen, i);
+  }
+#endif
 }
 
 /// All ones in the lanes below `n`.

@@ -16,20 +16,21 @@ Statistics = dict[str, tuple[Any, Any]]
 
 def weights(case: Case) -> NDArray[np.float32]:
     o, i = np.indices((case.procedure["out"], case.procedure["in"]))
-    return (0.5 * np.sin(0.3 + 0.7 * o + 1.1 * i)).astype(np.float32)
+    return np.asarray(0.5 * np.sin(0.3 + 0.7 * o + 1.1 * i), np.float32)
 
 
 def inputs(case: Case) -> NDArray[np.float32]:
     p = case.procedure
     amplitudes = np.array(p["amplitudes"])
     s, k = np.indices((len(amplitudes), p["out" if p["backward"] else "in"]))
-    return (amplitudes[:, None] * np.sin(0.2 + 0.9 * k + 2.3 * s)).astype(np.float32)
+    return np.asarray(amplitudes[:, None] * np.sin(0.2 + 0.9 * k + 2.3 * s), np.float32)
 
 
 def product(case: Case, instance: int, x: NDArray[np.float32]) -> Float64:
     """One call of a new tile."""
     w = weights(case)
-    tile = Tile(*w.shape, case.config, seed=derive_seed(0, case.kind, case.id, instance))
+    rows, columns = w.shape
+    tile = Tile(rows, columns, case.config, seed=derive_seed(0, case.kind, case.id, instance))
     tile.set_weights(w)
     return np.asarray(tile.backward(x) if case.procedure["backward"] else tile.forward(x), np.float64)
 

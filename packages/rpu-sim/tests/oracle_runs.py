@@ -128,8 +128,8 @@ def run_pulse_response(case: Case) -> Measurement:
                 _update_with(tile, direction, p["learning_rate"])
                 if n in checkpoints:
                     seen.append(tile.get_weights().ravel().astype(np.float64))
-                    stored = tile.hidden_parameters().get("persistent_weights", tile.weights)
-                    stored_then.append(stored.ravel().astype(np.float64))
+                    stored = tile.hidden_parameters().get("persistent_weights", seen[-1])
+                    stored_then.append(np.asarray(stored, np.float64).ravel())
         persistent.append(np.stack(stored_then, axis=-1))
         instances.append(np.stack(seen, axis=-1))
     found = {
@@ -206,11 +206,16 @@ def run_base_process(case: Case) -> Measurement:
         _set_all(tile, p["w0"])
         seen = []
         for name, arguments in p["ops"]:
-            operations = {"decay": tile.decay, "diffuse": tile.diffuse, "reset": tile.reset, "drift": tile.drift}
-            operation = functools.partial(_set_all, tile) if name == "set" else operations[name]
+            operations: dict[str, Callable[..., None]] = {
+                "decay": tile.decay,
+                "diffuse": tile.diffuse,
+                "reset": tile.reset,
+                "drift": tile.drift,
+                "set": functools.partial(_set_all, tile),
+            }
             keywords = {key: value for key, value in arguments.items() if key != "times"}
             for _ in range(arguments.get("times", 1)):
-                operation(**keywords)
+                operations[name](**keywords)
             seen.append(tile.get_weights().ravel().astype(np.float64))
         instances.append(np.stack(seen, axis=-1))
     return {

@@ -84,10 +84,29 @@ def test_batches_longer_than_a_chunk(isa: str) -> None:
     check((3, 10), "constant", "very-long", lr=0.01, samples=4)
 
 
+def test_few_pulses_beside_many(isa: str) -> None:
+    """Cells whose neighbours have more or fewer pulses than they: up to hundreds, and none."""
+    for device in ("soft", "exp", "linear-additive"):
+        check((3, 200), device, "long", lr=0.04, samples=9)
+
+
 def test_large_updates_saturate(isa: str) -> None:
     """A huge request fills the trains and drives cells into their bounds."""
     check((4, 33), "constant", "default", lr=50.0, samples=40)
     check((4, 33), "soft-additive", "default", lr=50.0, samples=40)
+
+
+@pytest.mark.parametrize("device", ["constant", "soft", "soft-additive"])
+def test_cells_without_pulses_keep_their_bits(isa: str, device: str) -> None:
+    """Also the sign of a zero, whether the whole row is silent (d = 0) or the cell alone (x = 0)."""
+    tile = Tile(6, 70, c.SingleRPUConfig(device=DEVICES[device]), seed=5)
+    tile.set_weights(np.full((6, 70), -0.0, np.float32))
+    x, d = np.full((4, 70), 0.5, np.float32), np.full((4, 6), 0.3, np.float32)
+    x[:, ::3], d[:, ::2] = 0.0, 0.0
+    tile.update(x, d, 0.05)
+    silent = (x[0] == 0) | (d[0] == 0)[:, None]
+    assert_same_bits(tile.weights[silent], np.full(silent.sum(), -0.0, np.float32), "weights of silent cells")
+    assert (tile.weights[~silent] != 0).mean() > 0.9
 
 
 def test_trains_do_not_depend_on_how_a_batch_is_split() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import exact
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from rpu_sim import Tile
 from rpu_sim import config as c
 from rpu_sim.reference import flow
 from rpu_sim.reference.devices import prepare
+from rpu_sim.unit_cells.one_sided import mirror, mirrored
 
 Float64 = NDArray[np.float64]
 
@@ -240,3 +242,21 @@ def test_integrator_of_a_device_without_a_mean_step(name: str, n: float) -> None
     assert far.sum() > 100 or n > 1000
     assert np.abs(closed - integrated)[far].max(initial=0.0) < 4e-7 + n * 2.0**-25
     assert np.abs(closed - integrated).max() < device.dw_min
+
+
+# -- mirror images ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", exact.DEVICES)
+def test_mirror_image(name: str) -> None:
+    """The mirror image of a device goes the opposite way from the opposite weight, to rounding."""
+    device = exact.DEVICES[name]
+    tiles = [Tile(6, 30, mean_field(own), seed=3) for own in (device, mirrored(device))]
+    mirror(tiles[0]._cells, tiles[1]._cells)
+    start = tiles[0].get_weights()
+    tiles[1].set_weights(-start)
+    x, d = exact.batch((6, 30), 6, seed=0)
+    for tile, sign in zip(tiles, (1, -1), strict=True):  # the granularity of an exponential step is its down step
+        tile.update(x, d, sign * 0.05 * tile.granularity / tiles[0].granularity)
+    assert np.abs(tiles[0].weights - start).max() > 1e-3
+    assert np.abs(tiles[0].weights + tiles[1].weights).max() < 2e-6

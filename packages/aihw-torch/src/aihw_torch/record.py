@@ -62,7 +62,7 @@ def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
 
 def _copy(values: Tensor) -> Tensor:
     """Return a contiguous copy with one sample in each row."""
-    copied = values.detach().clone(memory_format=torch.contiguous_format)
+    copied = values.clone(memory_format=torch.contiguous_format)  # backward passes run without gradients
     return copied if copied.ndim == 2 else copied.view(-1, copied.shape[-1])
 
 

@@ -1,6 +1,6 @@
 // Where the pulses of a cell come from: words of 32 slots in the order of the samples. A set bit of `fired` is a pulse,
-// the same bit of `up` its direction. Both sources offer the same three functions, so that everything behind them is
-// written once: set_row(row), word(w, columns, fired, up), n_words.
+// the same bit of `up` its direction. All sources offer the same functions, so that everything behind them is
+// written once: set_row(row), slots(w), word(w, columns, fired, up), n_words.
 #pragma once
 #include "../kernels.hpp"
 #include "../rng.hpp"
@@ -11,17 +11,9 @@ constexpr int kMaxWords = static_cast<int>(kMaxChunkSlots / 32);
 
 /// A pack of words at neighbouring or at scattered columns.
 RPU_FN U load_words(const uint32_t* p, int64_t column) { return load(p + column); }
-RPU_FN U load_words(const uint32_t* p, const int32_t* columns) {
-  uint32_t v[kLanes];
-  for (int i = 0; i < kLanes; ++i) v[i] = p[columns[i]];
-  return load(v);
-}
+RPU_FN U load_words(const uint32_t* p, I columns) { return gather(p, columns); }
 RPU_FN F load_values(const float* p, int64_t column) { return load(p + column, kLanes); }
-RPU_FN F load_values(const float* p, const int32_t* columns) {
-  float v[kLanes];
-  for (int i = 0; i < kLanes; ++i) v[i] = p[columns[i]];
-  return load(v, kLanes);
-}
+RPU_FN F load_values(const float* p, I columns) { return gather(p, columns); }
 
 /// Keeps of the pulses those that a one-sided device gets, and turns them up.
 RPU_FN void drive_one_side(const Coincidences& pulses, U& fired, U& up) {
@@ -46,6 +38,9 @@ struct TrainSource {
       d_negative[w] = pulses.d_negative[w * pulses.d_stride + row] ^ flip;
     }
   }
+  /// The slots in which any cell of the row may be pulsed.
+  RPU_FN uint32_t slots(int64_t w) const { return d_fired[w]; }
+
   template <class Columns> RPU_FN void word(int64_t w, Columns columns, U& fired, U& up) const {
     fired = load_words(pulses.x_fired + w * pulses.x_stride, columns) & d_fired[w];
     up = fired & (load_words(pulses.x_negative + w * pulses.x_stride, columns) ^ d_negative[w]);
@@ -64,6 +59,14 @@ struct DeterministicSource {
       : pulses(p), flip(negative_lr ? ~0u : 0u), n_words(p.n_words) {}
 
   void set_row(int64_t r) { row = r; }
+  RPU_FN uint32_t slots(int64_t w) const {
+    const int64_t sample = w / pulses.words_per_sample;
+    const float d = __builtin_fabsf(pulses.d_value[sample * pulses.d_stride + row]);
+    // No cell of the row has more than the largest |x| would give: 1, or the length where pulses were counted.
+    const float most = pulses.kind == params::PulseType::MEAN_COUNT ? d : static_cast<float>(pulses.length[sample]) * d;
+    const int n = static_cast<int>(most + 0.5f) - static_cast<int>(w % pulses.words_per_sample) * 32;
+    return n > 31 ? ~0u : n < 0 ? 0u : (1u << n) - 1u;
+  }
 
   template <class Columns> RPU_FN void word(int64_t w, Columns columns, U& fired, U& up) const {
     const int64_t sample = w / pulses.words_per_sample;
@@ -91,20 +94,15 @@ struct CountSource {
 
   void set_row(int64_t r) { row = r; }
 
+  /// Not known without looking at all cells.
+  RPU_FN uint32_t slots(int64_t) const { return ~0u; }
+
   RPU_FN I counts(int64_t column) const {
-    int32_t v[kLanes] = {};
-    const int64_t n = pulses.counts_stride - column < kLanes ? pulses.counts_stride - column : kLanes;
-    __builtin_memcpy(v, pulses.counts + row * pulses.counts_stride + column, static_cast<size_t>(n) * sizeof(int32_t));
-    I result;
-    __builtin_memcpy(&result, v, sizeof result);
-    return result;
+    const auto* at = reinterpret_cast<const float*>(pulses.counts + row * pulses.counts_stride + column);
+    return as_i(f_to_bits(load(at, pulses.counts_stride - column)));
   }
-  RPU_FN I counts(const int32_t* columns) const {
-    int32_t v[kLanes];
-    for (int i = 0; i < kLanes; ++i) v[i] = pulses.counts[row * pulses.counts_stride + columns[i]];
-    I result;
-    __builtin_memcpy(&result, v, sizeof result);
-    return result;
+  RPU_FN I counts(I columns) const {
+    return as_i(gather(reinterpret_cast<const uint32_t*>(pulses.counts + row * pulses.counts_stride), columns));
   }
   template <class Columns> RPU_FN void word(int64_t w, Columns columns, U& fired, U& up) const {
     const I given = counts(columns);
@@ -124,6 +122,13 @@ template <class Body> RPU_FN auto for_source(const Coincidences& pulses, Body&& 
   if (pulses.counts != nullptr) return body(SourceTag<CountSource>{});
   if (pulses.x_value != nullptr) return body(SourceTag<DeterministicSource>{});
   return body(SourceTag<TrainSource>{});
+}
+
+/// Whether any cell of the row may be pulsed.
+template <class Source> RPU_FN bool fires(const Source& source) {
+  for (int64_t w = 0; w < source.n_words; ++w)
+    if (source.slots(w) != 0) return true;
+  return false;
 }
 
 template <class Source, class Columns> RPU_FN void count_pulses(const Source& source, Columns columns, U& ups, U& all) {

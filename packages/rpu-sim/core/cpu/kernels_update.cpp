@@ -4,8 +4,7 @@
 #include "../kernels.hpp"
 #include "devices.gen.hpp"
 #include "../physics/pulse_train.hpp"
-#include "coincidences.hpp"
-#include "sign_queue.hpp"
+#include "pulses.hpp"
 
 RPU_BEGIN
 
@@ -113,66 +112,6 @@ void row_abs_max(const ConstMatrix& values, Range samples, float* largest) {
 
 // -- cells ----------------------------------------------------------------------------------------------------------
 
-/// Pulses of one pack of cells one by one, in the order of the samples, each with its own cycle noise.
-template <class Device>
-RPU_FN F apply_pulses(const Device& device, F w, const typename Device::Cell& cell, const SignQueue& queue, U index,
-                      const UpdateArgs& args, Key key) {
-  const int most = queue.most();
-  const I count = as_i(queue.count);
-  for (int p = 0; p < most; p += 4) {
-    F xi[4] = {};
-    if (device.noisy()) {
-      U words[4];
-      philox(index, args.chunk, args.step, Stream::CYCLE_PULSE, broadcast(static_cast<uint32_t>(p / 4)), key, words);
-      cycle_noise(device, words, xi);
-    }
-    const U signs = queue.words[p >> 5] >> (p & 31);
-    for (int q = 0; q < 4; ++q)
-      w = select(count > p + q, device.pulse(w, (signs & (1u << q)) != 0u, cell, xi[q]), w);
-  }
-  return w;
-}
-
-/// Six standard deviations: a path that stays this far from the bounds is treated as unbounded (error below 1e-8).
-constexpr float kBoundMargin = 6.0f;
-
-/// State-independent steps: n up and m down pulses of the whole batch are one Gaussian step, exactly, unless a bound is
-/// near. `near_bound` tells which cells need their pulses one by one.
-template <class Device>
-RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, U up, U down, F xi, M& near_bound) {
-  const F n_up = to_f(as_i(up)), n_dn = to_f(as_i(down));
-  const F rise = c.s_up * n_up, fall = c.s_dn * n_dn;
-  const F spread = device.sigma * sqrt_(c.s_up * rise + c.s_dn * fall);
-  const F margin = kBoundMargin * spread, zero{};
-  const F highest = w + (max_(rise, zero) - min_(fall, zero));  // a step may be negative
-  const F lowest = w + (min_(rise, zero) - max_(fall, zero));
-  near_bound = ((highest + margin) > c.b_max) | ((lowest - margin) < c.b_min);
-  return w + ((rise - fall) + spread * xi);
-}
-
-/// Affine steps with additive noise: the weight stays Gaussian, so mean and variance are propagated in the order of the
-/// pulses and one normal is drawn at the end. CycleNoiseType::PER_UPDATE does so wherever there are moments.
-template <class Device>
-RPU_FN F merged_moments(const Device& device, F w, const typename Device::Cell& c, const SignQueue& queue, F xi,
-                        M& near_bound) {
-  F mean = w, variance{}, high = w, low = w, widest{};
-  const int most = queue.most();
-  const I count = as_i(queue.count);
-  for (int p = 0; p < most; ++p) {
-    F m = mean, v = variance;
-    device.moments(m, v, (queue.words[p >> 5] & (1u << (p & 31))) != 0u, c);
-    const M active = count > p;
-    mean = select(active, m, mean);
-    variance = select(active, v, variance);
-    high = max_(high, mean);
-    low = min_(low, mean);
-    widest = max_(widest, variance);
-  }
-  const F margin = kBoundMargin * sqrt_(widest);
-  near_bound = ((high + margin) > c.b_max) | ((low - margin) < c.b_min);
-  return mean + sqrt_(variance) * xi;
-}
-
 /// Whether a device knows mean and variance of a pulse also where the law of the weight is not Gaussian.
 template <class Device, class = void> struct HasMoments : std::false_type {};
 template <class Device> struct HasMoments<Device, std::void_t<decltype(Device::kMoments)>> : std::true_type {};
@@ -186,8 +125,10 @@ template <class Device, class Source> struct RowUpdate {
   U ups{}, pulses{};                 // per-lane totals since the last drain
   PulseTotals totals{0, 0};
   static constexpr int kNearMost = 512;
-  int32_t near_columns[kNearMost + kLanes];  // cells of the row that are near a bound
+  uint32_t near_columns[kNearMost + 2 * kLanes];  // cells of the row that are near a bound
   int n_near = 0;
+  LateCells<Device> late;
+  static constexpr int kFewLanes = 2 * kLanes * 3 / 8;  // so few busy lanes of two packs are finished elsewhere
 
   explicit RowUpdate(const UpdateArgs& a)
       : args(a),
@@ -199,11 +140,14 @@ template <class Device, class Source> struct RowUpdate {
     for (int64_t row = rows.begin; row < rows.end; ++row) {
       float* weights = args.weights.data + row * args.weights.stride;
       source.set_row(row);
+      if (!fires(source)) continue;
       for_each_quad(row, args.weights.cols, [&](const Quad& quad) {
         update_quad(row, weights, quad);
         if (n_near > kNearMost - kGroup) update_near(row, weights);
+        if (late.full()) update_late(row, weights);
       });
       update_near(row, weights);
+      update_late(row, weights);
       drain_totals();
     }
     return totals;
@@ -217,72 +161,107 @@ template <class Device, class Source> struct RowUpdate {
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad) {
     F xi[4] = {};
     if (merges() && device.noisy()) quad.normals(args.chunk, args.step, Stream::CYCLE_MERGED, 0, key, xi);
-    for (int k = 0; k < 4; ++k) {
-      const int64_t col = quad.column(k), n = args.weights.cols - col;
-      if (n <= 0) break;
-      const F w = load(weights + col, n);
-      M near_bound{};
-      F moved = update_pack(row, col, n, w, xi[k], near_bound);
-      near_bound &= first_lanes(n);
-      if (any(near_bound)) {
-        note_near(near_bound, col);
-        moved = select(near_bound, w, moved);
-      }
-      store(weights + col, moved, n);
-    }
-  }
-
-  RPU_FN F update_pack(int64_t row, int64_t col, int64_t n, F w, F xi, M& near_bound) {
-    const auto cell = device.cell(PackReader{args.cells, row, col, n});
     if constexpr (Device::kStateIndependent) {
-      U up, all;
-      count_pulses(source, col, up, all);
-      count(row, col, n, up, all);
-      return merged_counts(device, w, cell, up, all - up, xi, near_bound);
+      for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; ++k) update_pack(row, quad.column(k), weights, xi[k]);
     } else {
-      SignQueue queue;
-      queue.fill(source, col, first_lanes(n));
-      count(row, col, n, queue.ups, queue.count);
-      if (merges()) return merged_moments(device, w, cell, queue, xi, near_bound);
-      const U index = lane_index() + static_cast<uint32_t>(row * args.weights.cols + col);
-      return apply_pulses(device, w, cell, queue, index, args, key);
+      for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; k += 2) {
+        const int64_t columns[2] = {quad.column(k), quad.column(k + 1)};
+        update_two_packs(row, columns, weights, xi + k);
+      }
     }
   }
 
-  RPU_FN void count(int64_t row, int64_t col, int64_t n, U up, U all) {
+  /// A pack whose pulses are only counted.
+  RPU_FN void update_pack(int64_t row, int64_t col, float* weights, F xi) {
+    U up, all;
+    count_pulses(source, col, up, all);
+    count(row, col, up, all);
+    const F w = load(weights + col, args.weights.cols - col);
+    M near_bound;
+    const F moved = merged_counts(device, w, cell_at(row, col), up, all - up, xi, near_bound);
+    keep(col, weights, w, select(all != 0u, moved, w), near_bound);
+  }
+
+  /// Two packs whose pulses are taken in order; the second may lie beyond the row.
+  RPU_FN void update_two_packs(int64_t row, const int64_t* columns, float* weights, const F* xi) {
+    SignQueue queues[2];
+    fill<2>(queues, source, columns);
+    PulsedPacks<Device, 2> packs;
+    RPU_UNROLL
+    for (int k = 0; k < 2; ++k) {
+      count(row, columns[k], queues[k].ups, queues[k].count);
+      packs.w[k] = load(weights + columns[k], args.weights.cols - columns[k]);
+      packs.cells[k] = cell_at(row, columns[k]);
+      packs.index[k] = lane_index() + static_cast<uint32_t>(row * args.weights.cols + columns[k]);
+    }
+    if (merges()) {
+      RPU_UNROLL
+      for (int k = 0; k < 2; ++k) {
+        M near_bound;
+        const F moved = merged_moments(device, packs.w[k], packs.cells[k], queues[k], xi[k], near_bound);
+        keep(columns[k], weights, packs.w[k], select(queues[k].count != 0u, moved, packs.w[k]), near_bound);
+      }
+    } else {
+      const int done = packs.apply(device, queues, kFewLanes, args, key);
+      for (int k = 0; k < 2; ++k) {
+        store(weights + columns[k], packs.w[k], args.weights.cols - columns[k]);
+        late.note(columns[k], queues[k], done);
+      }
+    }
+  }
+
+  RPU_FN void count(int64_t row, int64_t col, U up, U all) {
     ups += up, pulses += all;
     if (args.counts.up == nullptr) return;
-    const int64_t first = row * args.weights.cols + col;
+    const int64_t first = row * args.weights.cols + col, n = args.weights.cols - col;
     for (int i = 0; i < (n < kLanes ? n : kLanes); ++i) {
       args.counts.up[first + i] += get(up, i);
       args.counts.down[first + i] += get(all, i) - get(up, i);
     }
   }
 
-  void note_near(M near_bound, int64_t col) {
-    const I flags = select(near_bound, I{} + 1, I{});
-    for (int i = 0; i < kLanes; ++i) {
-      near_columns[n_near] = static_cast<int32_t>(col + i);
-      n_near += static_cast<int>(get(as_u(flags), i));
+  RPU_FN typename Device::Cell cell_at(int64_t row, int64_t col) const {
+    return device.cell(PackReader{args.cells, row, col, args.weights.cols - col});
+  }
+
+  /// Stores a pack, except for the cells near a bound, which are noted.
+  RPU_FN void keep(int64_t col, float* weights, F before, F moved, M near_bound) {
+    near_bound &= first_lanes(args.weights.cols - col);
+    if (any(near_bound)) {
+      store_chosen(near_columns + n_near, lane_index() + static_cast<uint32_t>(col), near_bound);
+      n_near += number(near_bound);
+      moved = select(near_bound, before, moved);
     }
+    store(weights + col, moved, args.weights.cols - col);
   }
 
   /// The collected cells near a bound, packed densely: their pulses one by one.
   void update_near(int64_t row, float* weights) {
-    for (int done = 0; done < n_near; done += kLanes) {
-      const int n = n_near - done < kLanes ? n_near - done : kLanes;
-      int32_t columns[kLanes];
-      for (int i = 0; i < kLanes; ++i) columns[i] = near_columns[done + (i < n ? i : 0)];
-      SignQueue queue;
-      queue.fill(source, static_cast<const int32_t*>(columns), first_lanes(n));
-      U index;
-      __builtin_memcpy(&index, columns, sizeof index);
-      index += static_cast<uint32_t>(row * args.weights.cols);
-      const auto cell = device.cell(GatherReader{args.cells, row, columns});
-      const F w = apply_pulses(device, load_values(weights, columns), cell, queue, index, args, key);
-      for (int i = 0; i < n; ++i) weights[columns[i]] = get(w, i);
-    }
+    for (int i = n_near; i < n_near + 2 * kLanes; ++i) near_columns[i] = near_columns[0];
+    int done = 0;
+    for (; done + kLanes < n_near; done += 2 * kLanes) update_scattered<2>(row, weights, done);
+    if (done < n_near) update_scattered<1>(row, weights, done);
     n_near = 0;
+  }
+
+  template <int kPacks> RPU_FN void update_scattered(int64_t row, float* weights, int first) {
+    I columns[kPacks];
+    PulsedPacks<Device, kPacks> packs;
+    for (int k = 0; k < kPacks; ++k) {
+      columns[k] = as_i(load(near_columns + first + k * kLanes));
+      packs.w[k] = gather(weights, columns[k]);
+      packs.cells[k] = device.cell(GatherReader{args.cells, row, columns[k]});
+      packs.index[k] = as_u(columns[k]) + static_cast<uint32_t>(row * args.weights.cols);
+    }
+    SignQueue queues[kPacks];
+    fill<kPacks>(queues, source, columns);
+    packs.apply(device, queues, 0, args, key);
+    for (int i = 0; i < kPacks * kLanes && first + i < n_near; ++i)
+      weights[near_columns[first + i]] = get(packs.w[i / kLanes], i % kLanes);
+  }
+
+  void update_late(int64_t row, float* weights) {
+    if constexpr (!Device::kStateIndependent) late.finish(device, row, weights, args, key);
   }
 
   void drain_totals() {

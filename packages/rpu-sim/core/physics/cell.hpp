@@ -33,14 +33,11 @@ struct PackReader {
 struct GatherReader {
   const CellFields& cells;
   int64_t row;
-  const int32_t* columns;  // kLanes of them
+  I columns;
 
   RPU_FN F operator()(int field) const {
     const Field& f = cells.field[field];
-    if (f.stride == 0) return broadcast(*f.data);
-    float v[kLanes];
-    for (int i = 0; i < kLanes; ++i) v[i] = f.data[row * f.stride + columns[i]];
-    return load(v, kLanes);
+    return f.stride == 0 ? broadcast(*f.data) : gather(f.data + row * f.stride, columns);
   }
 };
 

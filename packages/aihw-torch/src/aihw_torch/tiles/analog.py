@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import rpu_sim
 from aihw_torch import ops, threads
-from aihw_torch.autograd import AnalogMVM
+from aihw_torch.autograd import apply_mvm
 from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.distributed import check_data_parallel
 from aihw_torch.errors import NonFiniteError, RpuError, StateError
@@ -21,6 +21,9 @@ from aihw_torch.parameters import PulsedParameter, PulsedWeight, PulseToken
 from aihw_torch.record import UpdateRecord
 from aihw_torch.tiles import state
 from aihw_torch.tiles.base import TileModule
+
+_is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
+_is_tracing = torch._C._is_tracing
 
 
 class AnalogTile(TileModule):
@@ -80,23 +83,24 @@ class AnalogTile(TileModule):
         """Return W x + bias as the array computes it: [..., in] -> [..., out]."""
         if torch.compiler.is_compiling():
             return super().forward(x)
-        self._check_call(x)
-        # The short way of most layers, where product and bias are all there is: one node of the graph.
-        if self._is_plain() and x.dtype is torch.float32 and x.is_cpu and not torch.is_autocast_enabled("cpu"):
-            if self.analog_bias:
-                x = nn.functional.pad(x, (0, 1), value=1.0)
-            return self._product(x, self._count(x), self._parameters["bias"])
-        return super().forward(x)
-
-    def _is_plain(self) -> bool:
-        # Looked up without torch's attribute protocol, which takes as long as a small product.
+        if _is_transformed(x) or _is_tracing():
+            self._refuse(x)
+        # The short way of most layers, where product and bias are all there is: one node of the graph. Attributes are
+        # looked up without torch's protocol, which takes as long as a small product.
         parameters = self._parameters
-        return (
-            parameters["out_scaling_alpha"] is None
+        if (
+            x.dtype is torch.float32
+            and parameters["out_scaling_alpha"] is None
+            and parameters["weight"] is self._array
             and not self._has_input_range
             and self.edge_dtype is torch.float32
-            and self._own_weight()
-        )
+            and x.is_cpu
+            and not torch.is_autocast_enabled("cpu")
+        ):
+            if self.analog_bias:
+                x = nn.functional.pad(x, (0, 1), value=1.0)
+            return self._product(x, self._count(x), parameters["bias"])
+        return super().forward(x)
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return s W x: [..., in] -> [..., out]."""
@@ -119,7 +123,7 @@ class AnalogTile(TileModule):
     def _product(self, x: Tensor, step: int, bias: Tensor | None) -> Tensor:
         y: Tensor
         if torch.is_grad_enabled():
-            y = AnalogMVM.apply(x, self._parameters["weight_token"], bias, self, step)  # type: ignore[no-untyped-call]
+            y = apply_mvm(x, self._parameters["weight_token"], bias, self, step)
             return y
         y = self.read(x.detach(), step)
         return y if bias is None else y.add_(bias)
@@ -138,22 +142,16 @@ class AnalogTile(TileModule):
     def _own_weight(self) -> bool:
         return self._parameters["weight"] is self._array
 
-    def _check_call(self, x: Tensor) -> None:
-        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+    def _refuse(self, x: Tensor) -> None:
+        if _is_transformed(x):
             raise StateError(
                 "torch.func transforms do not go through a pulsed array, which every call reads with new noise; use "
                 "autograd"
             )
-        if self.weight._version != self._written and self.tile.hides_state:
-            raise StateError(
-                f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, "
-                "and the change would be lost; write with set_weights()"
-            )
-        if torch._C._is_tracing():
-            raise StateError(
-                "torch.jit.trace would freeze the noise and lose the pulses of an analog tile; use torch.export on the "
-                "model in eval mode, or torch.compile"
-            )
+        raise StateError(
+            "torch.jit.trace would freeze the noise and lose the pulses of an analog tile; use torch.export on the "
+            "model in eval mode, or torch.compile"
+        )
 
     def join(self, process_group: Any) -> None:
         """Train together with the same tile of the other processes of the group."""

@@ -10,13 +10,16 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from aihw_torch import ops, seeds
+from aihw_torch import ops, replay, seeds
 from aihw_torch.config import RPUDataType, from_dict, to_dict
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
 from aihw_torch.tiles import input_range as ranges
-from aihw_torch.tiles import replay
 
 _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RPUDataType.HALF: torch.float16}
+
+
+_backward_pass = torch._C._current_graph_task_id
+_hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
 
 
 class TileModule(nn.Module):
@@ -68,7 +71,7 @@ class TileModule(nn.Module):
         self.analog_bias = bias and not mapping.digital_bias
         self.seed = seeds.tile_seed(None, 0) if seed is None else seed
         self.edge_dtype = _EDGE[rpu_config.runtime.data_type]
-        self._log = replay.StepLog()
+        self._new_log()
         self.process_group: Any = None
         self.register_parameter("weight", None)  # the first parameter, as in torch's layers; derived classes make it
         digital_bias = bias and not self.analog_bias
@@ -84,6 +87,10 @@ class TileModule(nn.Module):
     def _watch_counter(self) -> None:
         """Look at the counter through NumPy, which adds to a single number much faster than torch."""
         self._counter = self.forward_step.numpy()
+
+    def _new_log(self) -> None:
+        self._log = replay.StepLog()
+        self._log_key = self._log.key
 
     def _zeros(self, size: int) -> Tensor:
         return torch.zeros(size, dtype=self.edge_dtype, device="cpu")
@@ -166,17 +173,20 @@ class TileModule(nn.Module):
     def _next_step(self, x: Tensor) -> Tensor:
         """Return the number of this forward call of the input x, and count it."""
         if torch.compiler.is_compiling():
-            step: Tensor = ops.step_of(self.forward_step)
+            remember = self.training and torch.is_grad_enabled()
+            step: Tensor = ops.step_of(self.forward_step, x, self._log_key, remember)
             self.forward_step.add_(1)
             return step
         return torch.tensor(self._count(x))
 
     def _count(self, x: Tensor) -> int:
-        if replay.recomputing() and (known := self._log.find(x)) is not None:
+        if _backward_pass() != -1 and (known := self._log.find(x)) is not None:
             return known
-        step: int = self._counter.item()
-        self._counter[()] = step + 1
-        if replay.may_be_recomputed(self.training):
+        counter = self._counter
+        step: int = counter.item()
+        counter[()] = step + 1
+        plain = torch.is_grad_enabled() and _hooks_on_saved(False) is None
+        if not plain and replay.may_be_recomputed(self.training):
             self._log.note(x, step)
         return step
 
@@ -421,7 +431,7 @@ class TileModule(nn.Module):
 
     def __setstate__(self, attributes: dict[str, Any]) -> None:
         super().__setstate__(attributes)  # type: ignore[no-untyped-call]
-        self._log = replay.StepLog()
+        self._new_log()
         self.process_group = None
         self._watch_counter()
 

@@ -18,7 +18,7 @@ class UpdateParameters(ConfigBase):
     res: float = param(0.0, "Resolution of a pulse probability; above 1 it is a number of steps; 0 is off.")
     x_res_implicit: float = param(0.0, "Resolution of x for ``DETERMINISTIC_IMPLICIT``.")
     d_res_implicit: float = param(0.0, "Resolution of d for ``DETERMINISTIC_IMPLICIT``.")
-    d_sparsity: bool = param(False, "Report the fraction of zeros in d to devices that use it.")
+    d_sparsity: bool = param(False, "Kept for existing scripts: no device uses the fraction of zeros in d.")
     sto_round: bool = param(False, "Round probabilities stochastically when a resolution is set.")
     update_bl_management: bool = param(True, "Shorten the train of each sample to what its update needs.")
     update_management: bool = param(True, "Balance the pulse probabilities of x and d.")

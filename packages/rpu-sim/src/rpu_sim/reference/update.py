@@ -228,4 +228,4 @@ def _update_chunk(
         return one_by_one(device, w, pulses, cell, chunk, step, key)
     if near.any():
         merged = np.where(near, one_by_one(device, w, pulses, cell, chunk, step, key), merged)
-    return merged
+    return np.where(np.any([slot != 0 for slot in pulses], axis=0), merged, w)  # a cell without pulses keeps its bits

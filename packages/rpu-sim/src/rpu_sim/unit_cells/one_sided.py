@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import periphery
 from ..arrays import Float32
-from ..config import OneSidedUnitCell, PulsedDevice, TableStepDevice
+from ..config import OneSidedUnitCell, PulsedDevice
 from ..device_array import STEP_MASK, DeviceArray, PulseRule, Trains
 from ..errors import ConfigError
 from ..seeds import derive_seed
@@ -114,16 +114,18 @@ def sorted_shares(a: Float32, b: Float32) -> tuple[Float32, Float32]:
 
 def mirrored(device: PulsedDevice) -> PulsedDevice:
     """The configuration of a device whose up is the down of ``device``, with all weights of the other sign."""
-    if isinstance(device, TableStepDevice):
-        raise ConfigError("a device from a table has no mirror image; set copy_inverted to False")
     device = device.resolved()
     twin = device.mutable_copy()
-    for name in ("A", "gamma", "reverse", "piecewise", "pow_gamma"):
+    for name in ("A", "gamma", "reverse", "piecewise", "pow_gamma", "step"):
         up, down = f"{name}_up", f"{name}_down"
         if hasattr(device, up):
             turned = [getattr(device, down), getattr(device, up)]
             if name == "piecewise":  # its nodes run from the lower to the upper bound
                 turned = [list(reversed(nodes)) for nodes in turned]
+            if (
+                name == "step"
+            ):  # so do the rows of a table, and the quantiles of a row from the least step to the largest
+                turned = [tuple(tuple(-q for q in row[::-1]) for row in table[::-1]) for table in turned]
             setattr(twin, up, turned[0])
             setattr(twin, down, turned[1])
     if hasattr(device, "b"):
