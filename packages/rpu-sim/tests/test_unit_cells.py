@@ -483,6 +483,32 @@ def test_mirrored_devices() -> None:
         assert_same_bits(hidden[f"{name}_1"], sign * hidden[f"{mirrored}_0"], name)
 
 
+@pytest.mark.parametrize(
+    "device",
+    [
+        c.SoftBoundsPmaxDevice(),
+        c.ExpStepDevice(dw_min_std=0.0),
+        c.PowStepDevice(dw_min_std=0.0, pow_up_down=0.2),
+        c.PiecewiseStepDevice(piecewise_up=[1.0, 0.5, 0.2], piecewise_down=[0.3, 0.6, 1.0], dw_min_std=0.0),
+        c.SoftBoundsReferenceDevice(dw_min_std=0.0, reference_std=0.1),
+    ],
+    ids=lambda device: type(device).__name__,
+)
+def test_any_device_has_a_mirror_image(device: c.PulsedDevice) -> None:
+    """Pulses up on the plus device are pulses down on the minus device seen in a mirror."""
+    tile = tile_of(c.OneSidedUnitCell([device], copy_inverted=True))
+    minus, plus = tile._cells.children
+    start = np.linspace(-0.2, 0.2, 35, dtype=np.float32).reshape(SHAPE)
+    minus.set_weights(start)
+    plus.set_weights(-start)
+    np.testing.assert_allclose(plus.weight, -minus.weight, atol=1e-7)
+    counts = np.full(SHAPE, 20, np.int32)
+    minus.fire(-counts)
+    plus.fire(counts)
+    if device.dw_min_std == 0.0:
+        np.testing.assert_allclose(plus.weight, -minus.weight, atol=1e-6)
+
+
 def test_reference_cell() -> None:
     """Only the device is pulsed; the reference is programmed through the update index, and set weights respect it."""
     tile = tile_of(c.ReferenceUnitCell([plain(), plain()]))
