@@ -71,7 +71,7 @@ class AnalogTile(TileModule):
         self._describe_to_compiler()
 
     def _describe_to_compiler(self) -> None:
-        self._written = self.weight._version
+        self._written, self._hides_state = self.weight._version, self.tile.hides_state
         self._io, self._constants = ops.describe_periphery(self.tile)
         # Tensors, because a number that differs between tiles would make the compiler compile each of them.
         self._seed_tensor = torch.tensor(self.signed_seed)
@@ -88,6 +88,11 @@ class AnalogTile(TileModule):
         # The short way of most layers, where product and bias are all there is: one node of the graph. Attributes are
         # looked up without torch's protocol, which takes as long as a small product.
         parameters = self._parameters
+        if self._hides_state and self.weight._version != self._written:
+            raise StateError(
+                f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, and "
+                "the change would be lost; write with set_weights()"
+            )
         if (
             x.dtype is torch.float32
             and parameters["out_scaling_alpha"] is None
