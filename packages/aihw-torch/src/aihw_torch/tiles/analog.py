@@ -90,8 +90,8 @@ class AnalogTile(TileModule):
         parameters = self._parameters
         if self._hides_state and self.weight._version != self._written:
             raise StateError(
-                f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, and "
-                "the change would be lost; write with set_weights()"
+                f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, "
+                "and the change would be lost; write with set_weights()"
             )
         if (
             x.dtype is torch.float32
