@@ -41,6 +41,14 @@ def test_device_list_matches_the_dataclasses_and_the_fields_of_the_core() -> Non
     assert tuple(re.findall(r'"(\w+)"', base[1])) == tuple(cell_fields(c.ConstantStepDevice()))
 
 
+def test_the_types_of_the_compiled_module_are_the_reviewed_ones() -> None:
+    """Type checkers read the stub that the build writes; copy it to tests/data once its changes are as intended."""
+    written = resources.files("rpu_sim") / "_core.pyi"
+    if not written.is_file():
+        pytest.skip("a build with sanitizers writes no stub")
+    assert written.read_text() == (Path(__file__).parent / "data" / "_core.pyi").read_text()
+
+
 def test_plain_form_round_trips() -> None:
     config = c.SingleRPUConfig(device=c.LinearStepDevice(gamma_up=0.3, drift=c.DriftParameter(t_0=2.0)))
     config.forward.noise_management = c.NoiseManagementType.CONSTANT

@@ -1,0 +1,124 @@
+"""
+Compiled core of rpu_sim; use rpu_sim.Tile and the functions of the package instead.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy
+from numpy.typing import NDArray
+
+
+def isa() -> str:
+    """Instruction-set level in use."""
+
+def isa_levels() -> list[str]:
+    """Levels that run on this machine, slowest first."""
+
+def set_isa(name: str) -> None:
+    """Use the instruction-set level `name`."""
+
+def isa_lanes() -> int:
+    """Cells per pack of the level in use."""
+
+def num_threads() -> int:
+    """Number of threads of the kernels."""
+
+def set_num_threads(n: int) -> None:
+    """Use `n` threads."""
+
+class Device:
+    """Kind and parameters of a pulsed device."""
+
+    def __init__(self, dataclass: object) -> None: ...
+
+class Cells:
+    """Borrowed view of the weights and per-cell parameters of a tile."""
+
+    def __init__(self, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], fields: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]], reference: int = -1, visible: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None, write_noise: float = 0.0, counts: Annotated[NDArray[numpy.int64], dict(shape=(None, None, None), order='C', device='cpu')] | None = None) -> None: ...
+
+def populate(device: Device, cells: Cells, seed: int) -> None:
+    """Draw the device-to-device variation."""
+
+def uniform(out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], low: float, high: float, seed: int, stream: int, step: int = 0) -> None:
+    """Fill with uniform numbers in [low, high)."""
+
+def clip(cells: Cells) -> None:
+    """Clip the weights to the bounds of their devices."""
+
+def decay(cells: Cells, alpha: float) -> None:
+    """Let the weights decay towards their reset values."""
+
+def diffuse(cells: Cells, seed: int, step: int) -> None:
+    """Let the weights diffuse."""
+
+def reset(cells: Cells, first_column: int, n_columns: int, probability: float, spread: float, seed: int, step: int) -> None:
+    """Reset the devices of a window of columns."""
+
+class UpdateSpec:
+    """Update parameters, read once from the dataclass."""
+
+    def __init__(self, dataclass: object) -> None: ...
+
+def update(cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, drive: int = 0) -> tuple[int, int]:
+    """Pulsed update in place; returns the numbers of up and down pulses."""
+
+def fire(cells: Cells, device: Device, counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], seed: int, step: int) -> tuple[int, int]:
+    """
+    Fire given numbers of pulses, positive ones up; returns the numbers of up and down pulses.
+    """
+
+class AnalogProduct:
+    """Matrix-vector product of a tile in one direction."""
+
+    def __init__(self, io_parameters: object, backward: bool, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], running_mean: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, out_noise: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, nonlinearity: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, voltage_offset: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, read_asymmetry: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None, physical_inputs: int = 0) -> None: ...
+
+    def draw_constants(self, seed: int) -> None:
+        """Fill the arrays of constants that are drawn once per tile."""
+
+    def __call__(self, input: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False) -> None:
+        """Write the product of every sample of `input` to `output`."""
+
+def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float) -> None:
+    """Subtract lr * d^T x from the weights, in place."""
+
+class ModifierSpec:
+    """What is done to a modified copy of the weights."""
+
+    def __init__(self, dataclass: object, noise: Sequence[float], log_time: float, read_noise: float) -> None: ...
+
+def modify_weights(spec: ModifierSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int) -> None:
+    """Modified copies of the weights."""
+
+def clip_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """Clip to a bound."""
+
+def remap_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> None:
+    """Rescale to the range of the devices; the scales are changed in place."""
+
+class TransferBuffer:
+    """Digital buffer between two arrays."""
+
+    def __init__(self, buffer: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], out_sign: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], mean: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None, past: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None, threshold: float, most_steps: float, kept: float, forgets: bool, keeps: bool, cap: float, mean_weight: float) -> None: ...
+
+    def __call__(self, read: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], steps: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], slice: int, gain: float, starts_phase: bool) -> bool:
+        """Add a read and take whole steps; returns whether there are any."""
+
+def write(cells: Cells, seed: int, step: int) -> None:
+    """Show every stored weight with fresh write noise."""
+
+class Drift:
+    """
+    Parameters of the drift, and borrowed views of what the cells remember.
+    """
+
+    def __init__(self, dataclass: object, nu: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], age: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], start: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seen: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+
+def drift(cells: Cells, state: Drift, duration: float, seed: int, step: int) -> None:
+    """Let the stored weights drift for a duration in units of t_0."""
+
+def follow_drift(cells: Cells, state: Drift, before: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """Take over a change of the stored weights that is no write."""
+
+def draw_drift_exponents(cells: Cells, state: Drift, seed: int) -> None:
+    """Draw the drift exponent of every cell."""
