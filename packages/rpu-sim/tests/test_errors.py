@@ -204,3 +204,31 @@ def test_bad_weights_and_calls() -> None:
         derive_seed("seven")  # type: ignore[arg-type]
     with pytest.raises(BackendError, match="choose one of"):
         backends.set_isa("v9")
+
+
+def test_arrays_that_cannot_hold_the_weights() -> None:
+    """Refused before anything moves: forward, `weights` and the saved state go on to show the same array."""
+    torch = pytest.importorskip("torch", reason="the array of another framework is of torch")
+    frozen = np.zeros((OUT, IN), np.float32)
+    frozen.flags.writeable = False
+    refused = [
+        (np.zeros((IN, OUT), np.float32).T, ShapeError),
+        (np.zeros((OUT, 2 * IN), np.float32)[:, ::2], ShapeError),
+        (frozen, ShapeError),
+        (np.zeros((IN, OUT), np.float32), ShapeError),
+        (np.zeros((OUT, IN)), DtypeError),
+        (torch.zeros(OUT, IN), DtypeError),
+    ]
+    tile = Tile(OUT, IN)
+    held, before = tile.weights, tile.state_dict()
+    for array, kind in refused:
+        with pytest.raises(kind) as error:
+            tile.hold_weights_in(array)
+        assert isinstance(error.value, RpuError)
+        assert "\n" not in str(error.value)
+        assert tile.weights is held
+        np.testing.assert_array_equal(tile.get_weights(), before["weight"])
+    with pytest.raises(DtypeError, match="gradient"):
+        Tile(OUT, IN, like=torch.empty(0)).hold_weights_in(torch.zeros(OUT, IN, requires_grad=True))
+    tile.hold_weights_in(np.full((OUT, IN), np.nan, np.float32))  # as numpy.empty may look: what it held is overwritten
+    np.testing.assert_array_equal(tile.weights, before["weight"])

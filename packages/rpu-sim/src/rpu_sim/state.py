@@ -27,12 +27,17 @@ def check_finite(value: float, name: str) -> None:
         raise NonFiniteError(f"{name} is {value}; it must be finite")
 
 
-def check_array(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
-    """Raise unless ``values`` is a finite float32 array of ``shape``."""
+def check_form(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    """Raise unless ``values`` is a float32 array of ``shape``."""
     if values.dtype != np.float32:
         raise DtypeError(f"{name} has dtype {values.dtype} but tiles keep float32; convert it first")
     if values.shape != shape:
         raise ShapeError(f"{name} has shape {tuple(values.shape)} but must have shape {tuple(shape)}")
+
+
+def check_array(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    """Raise unless ``values`` is a finite float32 array of ``shape``."""
+    check_form(values, shape, name)
     if not np.isfinite(values).all():
         raise NonFiniteError(f"{name} contains NaN or infinity; the tile was left unchanged")
 

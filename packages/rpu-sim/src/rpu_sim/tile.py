@@ -25,7 +25,7 @@ from .arrays import (
 )
 from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
 from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_below
-from .errors import ConfigError, RpuError, ShapeError, StateError
+from .errors import ConfigError, DtypeError, RpuError, ShapeError, StateError
 from .seeds import derive_seed
 from .streams import Stream
 from .unit_cells import CellGraph, Cells, make_cells
@@ -275,10 +275,20 @@ class Tile:
         """Keep the weights in ``array`` from now on, for example in shared memory; their values move there.
 
         Args:
-            array: float32 [out_size, in_size], C-contiguous and writeable, of the framework that holds the state.
+            array: float32 [out_size, in_size], C-contiguous and writeable, of the framework that holds the state and
+                without gradient.
+
+        Raises:
+            DtypeError, ShapeError: for another array; the tile is unchanged then. What it held does not matter.
         """
+        if framework_of(array) != self._framework:
+            raise DtypeError(f"array is of {framework_of(array)} but {self._framework} holds the state of this tile")
+        if getattr(array, "requires_grad", False):
+            raise DtypeError("array requires a gradient, which weights that pulses change cannot have; detach it")
         values = as_numpy(array, "array")
-        state.check_array(values, self._weight.shape, "array")
+        state.check_form(values, self._weight.shape, "array")
+        if not (values.flags.c_contiguous and values.flags.writeable):
+            raise ShapeError("array must be C-contiguous and writeable; make it with numpy.empty or torch.empty")
         held = {name: v.copy() for name, v in self._cells.state().items()}
         values[...] = self._weight
         self._weight, self._weight_array = values, array
