@@ -232,3 +232,40 @@ def test_arrays_that_cannot_hold_the_weights() -> None:
         Tile(OUT, IN, like=torch.empty(0)).hold_weights_in(torch.zeros(OUT, IN, requires_grad=True))
     tile.hold_weights_in(np.full((OUT, IN), np.nan, np.float32))  # as numpy.empty may look: what it held is overwritten
     np.testing.assert_array_equal(tile.weights, before["weight"])
+
+
+WRONG_NUMBERS = {
+    "step": lambda tile: tile.forward(rows(3, IN), step=1.5),
+    "sample_offset": lambda tile: tile.backward(rows(3, OUT), sample_offset="1"),
+    "sample_offset of an update": lambda tile: tile.update(rows(3, IN), rows(3, OUT), 0.1, sample_offset=None),
+    "lr": lambda tile: tile.update(rows(3, IN), rows(3, OUT), 10**400),
+    "start_column": lambda tile: tile.reset(start_column=1.5),
+    "n_columns": lambda tile: tile.reset(n_columns="2"),
+    "prob": lambda tile: tile.reset(prob="1"),
+    "max_iter": lambda tile: tile.program_weights(max_iter=1.5),
+    "tolerance": lambda tile: tile.program_weights(tolerance="0.1"),
+    "index of a device": lambda tile: setattr(tile, "hidden_update_index", 0.5),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_NUMBERS)
+def test_numbers_of_the_wrong_kind(what: str) -> None:
+    cell = c.VectorUnitCell(unit_cell_devices=[c.ConstantStepDevice(), c.ConstantStepDevice()])
+    tile = Tile(OUT, IN, c.UnitCellRPUConfig(device=cell))
+    before = tile.state_dict()
+    with pytest.raises(RpuError, match=what.partition(" of an ")[0]) as error:
+        WRONG_NUMBERS[what](tile)
+    assert "\n" not in str(error.value)
+    for name, value in tile.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_integers_and_flags_of_numpy() -> None:
+    """They come from shapes, products and comparisons of arrays, and mean what the Python ones mean."""
+    plain, numpys = Tile(OUT, IN, seed=2**63 + 1), Tile(np.int64(OUT), np.int32(IN), seed=np.uint64(2**63 + 1))
+    for tile, one, flag in ((plain, 1, True), (numpys, np.int64(1), np.bool_(True))):
+        tile.forward(rows(3, IN), step=one, sample_offset=one, evaluate=flag)
+        tile.update(rows(3, IN), rows(3, OUT), 0.1, sample_offset=one)
+        tile.reset(start_column=one, n_columns=one)
+    for name, value in plain.state_dict().items():
+        np.testing.assert_array_equal(numpys.state_dict()[name], value)

@@ -17,7 +17,7 @@ from .arrays import Array, Float32, as_numpy, returner, samples
 from .config import WeightModifierParameter, WeightModifierType
 from .errors import ConfigError, NonFiniteError, ShapeError
 from .seeds import derive_seed
-from .state import check_array, check_finite
+from .state import check_array, check_finite, integer
 from .streams import Stream
 from .weight_ops import modify_weights
 
@@ -74,6 +74,8 @@ def program_weights(
     check_array(wanted, (tile.out_size, tile.in_size), "target")
     x: Float32 = np.eye(tile.in_size, dtype=np.float32) if x_values is None else _vectors(tile, x_values)
     check_finite(learning_rate, "learning_rate")
+    check_finite(tolerance, "tolerance")
+    max_iter = integer(max_iter, "max_iter")
     if learning_rate <= 0.0 or not tolerance > 0.0 or max_iter < 0:
         raise ConfigError("learning_rate and tolerance must be positive, and max_iter not negative")
     initial = _initial_weights(tile, w_init)

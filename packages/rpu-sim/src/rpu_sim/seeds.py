@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 
 from .errors import ConfigError
 
@@ -15,9 +16,13 @@ def derive_seed(seed: int, *path: str | int) -> int:
     The same arguments always give the same seed, on every machine and version; different paths give unrelated seeds.
     Without a path the seed itself is mixed, so that neighbouring seeds give unrelated numbers.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int):
+    try:
+        number = operator.index(seed)  # NumPy integers too
+    except TypeError:
+        number = None
+    if number is None or isinstance(seed, bool):
         raise ConfigError(f"a seed must be an integer, not {seed!r}")
-    digest = hashlib.blake2b((seed & _MASK).to_bytes(8, "little"), digest_size=8)
+    digest = hashlib.blake2b((number & _MASK).to_bytes(8, "little"), digest_size=8)
     for part in path:
         name = f"i{part}" if isinstance(part, int) else f"s{part}"
         digest.update(len(name).to_bytes(4, "little") + name.encode())

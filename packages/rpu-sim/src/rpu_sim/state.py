@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import json
 import math
+import operator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .config import RPUConfigBase, from_dict, to_dict
-from .errors import DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
 FORMAT = "rpu_sim.tile"
 VERSION = 1
 COUNTS = "pulses.cell"  # up and down pulses of every crosspoint, int64 [2, out, in]
+
+
+def integer(value: Any, name: str) -> int:
+    """``value`` as an int, which NumPy integers are too.
+
+    Raises:
+        ConfigError: for anything else.
+    """
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise ConfigError(f"{name} must be an integer, not {value!r}") from None
 
 
 def check_finite(value: float, name: str) -> None:
@@ -23,6 +36,8 @@ def check_finite(value: float, name: str) -> None:
         finite = math.isfinite(value)
     except TypeError:
         raise DtypeError(f"{name} must be a number, not {type(value).__name__}") from None
+    except OverflowError:
+        raise NonFiniteError(f"{name} is beyond the range of float32; give a smaller number") from None
     if not finite or abs(value) > 3e38:
         raise NonFiniteError(f"{name} is {value}; it must be finite")
 

@@ -6,6 +6,7 @@ only borrows views.
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -63,13 +64,11 @@ class Tile:
         self, out_size: int, in_size: int, config: RPUConfig | None = None, *, seed: int = 0, like: Array = None
     ) -> None:
         self._configure(SingleRPUConfig() if config is None else config)
-        for size in (out_size, in_size):
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ShapeError(f"a tile needs at least one row and one column, not {out_size} x {in_size}")
+        out_size, in_size = (_size(n) for n in (out_size, in_size))
         if out_size * in_size >= 1 << 32:
             raise ShapeError("a tile has at most 2**32 - 1 cells; split the matrix over several tiles")
-        self.seed = seed
         self._key = derive_seed(seed)
+        self.seed = int(seed)
         self._framework = _state_framework(like)
         self.steps = {"forward": 0, "backward": 0, "update": 0, "lifecycle": 0}
         self._hold(np.empty((out_size, in_size), np.float32))
@@ -153,7 +152,7 @@ class Tile:
 
     @hidden_update_index.setter
     def hidden_update_index(self, index: int) -> None:
-        self._graph().update_index = index
+        self._graph().update_index = state.integer(index, "the index of a device")
 
     def _graph(self) -> CellGraph:
         if not isinstance(self._cells, CellGraph):
@@ -224,8 +223,9 @@ class Tile:
     ) -> Array:
         view, leading = samples(values, width, name)
         result: Float32 = np.empty((view.shape[0], outputs), np.float32)
-        at = self.steps[direction] if step is None else step
-        self._products[direction](view, result, self._key, at & STEP_MASK, sample_offset & STEP_MASK, evaluate)
+        at = self.steps[direction] if step is None else state.integer(step, "step")
+        first = state.integer(sample_offset, "sample_offset")
+        self._products[direction](view, result, self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))
         if step is None:
             self.steps[direction] = at + 1
         if type(values) is np.ndarray:
@@ -255,7 +255,8 @@ class Tile:
         state.check_finite(lr, "lr")
         if lr == 0.0:
             return
-        self._cells.update(self._rule, x_view, d_view, lr, Trains(self._key, self.steps["update"], sample_offset))
+        first = state.integer(sample_offset, "sample_offset")
+        self._cells.update(self._rule, x_view, d_view, lr, Trains(self._key, self.steps["update"], first))
         mark_written(self._weight_array)
 
     # -- weights and devices -------------------------------------------------------------------------------------------
@@ -410,10 +411,11 @@ class Tile:
             n_columns: Width of the window; None takes all columns.
             prob: Probability that a device is reset.
         """
-        if not 0.0 <= prob <= 1.0:
+        if not isinstance(prob, (int, float)) or not 0.0 <= prob <= 1.0:
             raise ConfigError(f"prob must lie in 0..1, not {prob}")
-        columns = self.in_size if n_columns is None or n_columns < 0 else min(n_columns, self.in_size)
-        self._cells.reset(start_column % self.in_size, columns, prob)
+        first = state.integer(start_column, "start_column") % self.in_size
+        wide = self.in_size if n_columns is None else state.integer(n_columns, "n_columns")
+        self._cells.reset(first, self.in_size if wide < 0 else min(wide, self.in_size), prob)
         mark_written(self._weight_array)
 
     def post_update_step(self) -> None:
@@ -507,6 +509,17 @@ class Tile:
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
         self.__dict__.update(type(self).from_state(saved["state"], config=saved["config"]).__dict__)
+
+
+def _size(n: Any) -> int:
+    """Rows or columns of a tile; NumPy integers are integers too."""
+    try:
+        size = operator.index(n)
+    except TypeError:
+        raise ShapeError(f"the size of a tile must be an integer, not {n!r}") from None
+    if isinstance(n, bool) or size < 1:
+        raise ShapeError(f"a tile needs at least one row and one column, not {n!r}")
+    return size
 
 
 def _state_framework(like: Array) -> str:
