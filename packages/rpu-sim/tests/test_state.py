@@ -100,6 +100,7 @@ def damaged(state: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
     meta = state["meta"]
     nan = state["weight"].copy()
     nan[1, 1] = np.nan
+    head = b'{"format": "rpu_sim.tile", "version": 1, '
     return {
         "missing weight": {k: v for k, v in state.items() if k != "weight"},
         "missing cell": {k: v for k, v in state.items() if k != "cell.max_bound"},
@@ -118,6 +119,13 @@ def damaged(state: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
         "scalar seed": {**state, "seed": np.zeros(2, np.int64)},
         "float step": {**state, "step.update": np.array(1.5)},
         "pulses": {**state, "pulses": np.zeros(3, np.int64)},
+        "negative step": {**state, "step.forward": np.array(-1, np.int64)},
+        "step without a next one": {**state, "step.update": np.array(2**63 - 1, np.int64)},
+        "negative pulses": {**state, "pulses": np.array([3, -3], np.int64)},
+        "configuration as a list": {**state, "meta": np.frombuffer(head + b'"config": []}', np.uint8)},
+        "name that is a number": {**state, 3: state["weight"]},
+        "list": list(state),
+        "nothing": None,
     }
 
 
@@ -135,6 +143,19 @@ def test_damaged_states_are_refused(what: str) -> None:
     if what != "wrong shape":
         with pytest.raises(StateError):
             Tile.from_state(bad)
+
+
+def test_damaged_counters_of_cells_are_refused() -> None:
+    cell = c.TransferCompound(unit_cell_devices=[c.SoftBoundsDevice(), c.ConstantStepDevice()])
+    tile = Tile(*SHAPE, c.UnitCellRPUConfig(device=cell))
+    before = tile.state_dict()
+    counters = [name for name, value in before.items() if value.dtype == np.int64 and name != "seed"]
+    assert {"graph.counters", "transfer.0.counters", "sub.1.pulses"} <= set(counters)
+    for name in counters:
+        with pytest.raises(StateError, match=name):
+            tile.load_state({**before, name: np.asarray(before[name] - 1)})
+    for name, value in tile.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
 
 
 def test_state_of_another_device_is_refused() -> None:

@@ -328,11 +328,11 @@ class DeviceArray:
         for name in self.state():
             where = prefix + name
             if name == "pulses":
-                state.check_integers(arrays[where], (2,), where)
+                state.check_counts(arrays[where], (2,), where)
             elif name == state.COUNTS:
-                state.check_integers(arrays[where], (2, *shape), where)
+                state.check_counts(arrays[where], (2, *shape), where)
             elif name.startswith("step."):
-                state.check_integers(arrays[where], (), where)
+                state.check_counts(arrays[where], (), where)
             else:
                 shared = name.removeprefix("cell.") in (*self.fields, "drift_nu")
                 state.check_cells(arrays[where], shape, where, shared=shared)

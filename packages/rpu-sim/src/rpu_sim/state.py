@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .arrays import as_numpy
 from .config import RPUConfigBase, from_dict, to_dict
 from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
@@ -75,6 +77,13 @@ def encode_meta(config: RPUConfigBase) -> NDArray[np.uint8]:
     return np.frombuffer(json.dumps(meta, sort_keys=True).encode(), np.uint8).copy()
 
 
+def as_arrays(saved: Any) -> dict[str, NDArray[Any]]:
+    """NumPy views of the arrays of a saved state."""
+    if not isinstance(saved, Mapping) or not all(isinstance(name, str) for name in saved):
+        raise StateError("a state is a dict of arrays by name; save it with Tile.state_dict()")
+    return {name: as_numpy(values, name) for name, values in saved.items()}
+
+
 def decode_meta(arrays: dict[str, NDArray[Any]]) -> Any:
     """The configuration stored in a state."""
     try:
@@ -82,6 +91,8 @@ def decode_meta(arrays: dict[str, NDArray[Any]]) -> Any:
         if meta["format"] != FORMAT:
             raise ValueError(meta["format"])
         version, config = meta["version"], meta["config"]
+        if not isinstance(config, dict):
+            raise TypeError(config)
     except (KeyError, ValueError, TypeError, AttributeError):
         raise StateError("this is not the state of a tile, or it is damaged; save it with Tile.state_dict()") from None
     if version != VERSION:
@@ -122,6 +133,13 @@ def check_numbers(values: NDArray[Any], shape: tuple[int, ...], name: str) -> No
     """Raise `StateError` unless ``values`` are finite float32 of this shape."""
     if values.dtype != np.float32 or values.shape != shape or not np.isfinite(values).all():
         raise StateError(f"{name} in the state is damaged: it must be finite float32 of shape {shape}")
+
+
+def check_counts(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:
+    """Raise `StateError` unless ``values`` are int64 of this shape that can count on from here."""
+    check_integers(values, shape, name)
+    if (values < 0).any() or (values > 1 << 62).any():
+        raise StateError(f"{name} in the state is damaged: a count lies in 0..2**62")
 
 
 def check_integers(values: NDArray[Any], shape: tuple[int, ...], name: str) -> None:

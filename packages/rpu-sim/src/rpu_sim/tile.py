@@ -87,7 +87,7 @@ class Tile:
     # -- construction ------------------------------------------------------------------------------------------------
 
     def _configure(self, config: RPUConfig) -> None:
-        if not isinstance(config, RPUConfigBase):
+        if not isinstance(config, RPUConfigBase) or type(config) is RPUConfigBase:  # the base has no device
             raise ConfigError(f"a tile needs an RPU configuration such as SingleRPUConfig, not {type(config).__name__}")
         frozen = config.frozen_copy()
         frozen.check()
@@ -470,7 +470,7 @@ class Tile:
         Raises:
             StateError: if something is missing, damaged or does not fit; this tile is unchanged then.
         """
-        arrays = {name: as_numpy(values, name) for name, values in saved.items()}
+        arrays = state.as_arrays(saved)
         state.decode_meta(arrays)
         state.check_names(arrays, {"seed", "meta", *self._buffers, *self._cells.state()})
         state.check_integers(arrays["seed"], (), "seed")
@@ -493,7 +493,7 @@ class Tile:
             config: Configuration to use instead of the stored one; its device class must be the same.
             like: An array whose framework holds the state; by default that of ``saved``.
         """
-        arrays = {name: as_numpy(values, name) for name, values in saved.items()}
+        arrays = state.as_arrays(saved)
         stored = state.decode_meta(arrays)
         if "weight" not in arrays or arrays["weight"].ndim != 2:
             raise StateError("the state has no weight matrix; save it again with Tile.state_dict()")

@@ -444,7 +444,7 @@ class CellGraph:
         """Raise `StateError` unless the arrays of this prefix are sound."""
         state.check_numbers(arrays[prefix + "weight"], self.weight.shape, prefix + "weight")
         for name in state.step_counters(self.steps):
-            state.check_integers(arrays[prefix + name], (), prefix + name)
+            state.check_counts(arrays[prefix + name], (), prefix + name)
         for k, child in enumerate(self.children):
             child.check_state(arrays, f"{prefix}sub.{k}.")
         for part, own in self._parts():

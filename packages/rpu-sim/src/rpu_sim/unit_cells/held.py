@@ -13,7 +13,7 @@ def check(held: Arrays, arrays: Arrays, prefix: str) -> None:
     for name, values in held.items():
         where = prefix + name
         if values.dtype == np.int64:
-            state.check_integers(arrays[where], values.shape, where)
+            state.check_counts(arrays[where], values.shape, where)
         else:
             state.check_numbers(arrays[where], values.shape, where)
 

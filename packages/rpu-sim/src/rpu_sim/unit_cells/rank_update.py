@@ -228,7 +228,7 @@ class RankUpdateCells:
         """Raise `StateError` unless the arrays of this prefix are sound."""
         state.check_numbers(arrays[prefix + "weight"], self.weight.shape, prefix + "weight")
         for name in state.step_counters(self.steps):
-            state.check_integers(arrays[prefix + name], (), prefix + name)
+            state.check_counts(arrays[prefix + name], (), prefix + name)
         self.child.check_state(arrays, f"{prefix}sub.0.")
         held.check(self.held, arrays, f"{prefix}rank_update.")
 
