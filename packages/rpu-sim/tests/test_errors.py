@@ -126,6 +126,12 @@ BAD_CONFIGS = {
     "reference": lambda: c.SoftBoundsReferenceDevice(reference_mean=float("inf")),
     "bound of a curve": lambda: c.SoftBoundsPmaxDevice(w_max=1.0),
     "curve of no pulses": lambda: c.SoftBoundsPmaxDevice(p_max=0),
+    "curve of a text": lambda: c.SoftBoundsPmaxDevice(p_max="many"),
+    "beyond float32": lambda: c.ConstantStepDevice(dw_min_std=1e39),
+    "beyond float64": lambda: c.SoftBoundsDevice(w_max=10**400),
+    "beyond 32 bits": lambda: c.ConstantStepDevice(construction_seed=2**31),
+    "infinite diffusion": lambda: c.IdealDevice(diffusion=float("inf")),
+    "infinite reset": lambda: c.IdealDevice(reset_std=float("inf")),
 }
 
 
@@ -134,6 +140,18 @@ def test_impossible_devices(what: str) -> None:
     with pytest.raises(ConfigError) as error:
         Tile(OUT, IN, c.SingleRPUConfig(device=BAD_CONFIGS[what]()))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("fields", [{"gamma": np.inf}, {"transfer_lr": np.inf}, {"gamma_vec": [np.inf, 1.0]}])
+def test_infinite_factors_of_a_compound(fields: dict[str, object]) -> None:
+    cell = c.TransferCompound(unit_cell_devices=[c.SoftBoundsDevice(), c.SoftBoundsDevice()], **fields)
+    with pytest.raises(ConfigError, match="finite"):
+        Tile(OUT, IN, c.UnitCellRPUConfig(device=cell))
+
+
+def test_the_base_of_the_configurations_has_no_device() -> None:
+    with pytest.raises(ConfigError, match="RPU configuration such as"):
+        Tile(OUT, IN, c.RPUConfigBase())  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

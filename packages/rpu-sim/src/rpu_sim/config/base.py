@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from ..errors import ConfigError
 
+LARGEST = 3e38  # the core keeps numbers in float32
 _FROZEN = "_frozen"
 
 
@@ -95,11 +96,15 @@ def _check_type(value: Any, kind: Any, where: str) -> None:
     if kind is float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ConfigError(f"{where} must be a number, not {value!r}")
-        if math.isnan(value):
+        if value != value:
             raise ConfigError(f"{where} is NaN; give a number")
+        if abs(value) > LARGEST and value not in (math.inf, -math.inf):
+            raise ConfigError(f"{where} is beyond the range of float32, {LARGEST:.2g}; give a smaller number")
     elif kind is int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ConfigError(f"{where} must be an integer, not {value!r}")
+        if not -(1 << 31) <= value < 1 << 31:
+            raise ConfigError(f"{where} is beyond the range of 32-bit integers; give a smaller number")
     elif kind is bool:
         if not isinstance(value, bool):
             raise ConfigError(f"{where} must be True or False, not {value!r}")

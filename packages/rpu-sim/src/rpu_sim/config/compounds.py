@@ -49,6 +49,7 @@ class VectorUnitCell(UnitCell):
         n = len(self.unit_cell_devices)
         require(len(self.gamma_vec) in (0, n), self, f"gamma_vec must be empty or hold {n} factors")
         require(not self.gamma_vec or any(self.gamma_vec), self, "gamma_vec must hold a factor other than 0")
+        require(all(abs(v) < math.inf for v in self.gamma_vec), self, "gamma_vec must hold finite factors")
         require(0 <= self.first_update_idx < n, self, f"first_update_idx must lie in 0..{n - 1}")
 
 
@@ -69,6 +70,7 @@ class ReferenceUnitCell(VectorUnitCell):
         ConfigBase.check(self)
         _check_devices(self, self.unit_cell_devices, 1)
         require(len(self.gamma_vec) == 2 and any(self.gamma_vec), self, "gamma_vec must hold 2 factors")
+        require(all(abs(v) < math.inf for v in self.gamma_vec), self, "gamma_vec must hold finite factors")
         require(0 <= self.first_update_idx < 2, self, "first_update_idx must be 0 or 1")
 
 
@@ -137,7 +139,9 @@ class TransferCompound(UnitCell):
         require(self.n_reads_per_transfer >= 1, self, "n_reads_per_transfer must be at least 1")
         require(0.0 <= self.with_reset_prob <= 1.0, self, "with_reset_prob must lie in 0..1")
         require(self.transfer_columns or self.with_reset_prob == 0.0, self, "rows that are read cannot be reset")
-        require(self.fast_lr >= 0.0, self, "fast_lr must not be negative")
+        require(0.0 <= self.fast_lr < math.inf, self, "fast_lr must be finite and not negative")
+        factors = (self.gamma, *self.gamma_vec, self.transfer_lr, *self.transfer_lr_vec)
+        require(all(abs(v) < math.inf for v in factors), self, "gamma and transfer_lr must be finite")
 
     def _n_devices(self) -> tuple[int, float]:
         return 2, math.inf

@@ -70,7 +70,7 @@ class FloatingPointDevice(ConfigBase):
 
     def check(self) -> None:
         super().check()
-        require(self.diffusion >= 0, self, "diffusion must not be negative")
+        require(0.0 <= self.diffusion < math.inf, self, "diffusion must be finite and not negative")
         _check_lifetime(self, self.lifetime)
 
 
@@ -86,7 +86,8 @@ class IdealDevice(ConfigBase):
 
     def check(self) -> None:
         super().check()
-        require(self.diffusion >= 0 and self.reset_std >= 0, self, "diffusion and reset_std must not be negative")
+        finite = 0.0 <= self.diffusion < math.inf and 0.0 <= self.reset_std < math.inf
+        require(finite, self, "diffusion and reset_std must be finite and not negative")
         _check_lifetime(self, self.lifetime)
 
 
@@ -208,6 +209,7 @@ class SoftBoundsPmaxDevice(SoftBoundsDevice):
     range_max: float = param(1.0, "Weight at the end of the curve.", unit="weight")
 
     def check(self) -> None:
+        ConfigBase.check(self)  # the rules of the bounds hold for the resolved device
         given = [name for name in ("w_max", "w_min", "dw_min", "up_down") if getattr(self, name) is not None]
         require(not given, self, f"{', '.join(given)} follow from the curve; leave them at None")
         require(self.p_max > 0 and self.alpha > 0.0, self, "p_max and alpha must be positive")
