@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rpu_sim import Tile, backends, derive_seed
+from rpu_sim import Tile, backends, derive_seed, set_num_threads
 from rpu_sim import config as c
 from rpu_sim.errors import BackendError, ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError
 
@@ -287,3 +287,32 @@ def test_integers_and_flags_of_numpy() -> None:
         tile.reset(start_column=one, n_columns=one)
     for name, value in plain.state_dict().items():
         np.testing.assert_array_equal(numpys.state_dict()[name], value)
+
+
+def test_tensors_that_numpy_cannot_view() -> None:
+    """Lazily negated tensors are evaluated, subclasses stay tensors, other data types get a sentence."""
+    torch = pytest.importorskip("torch", reason="the tensors are of torch")
+    plain = torch.linspace(-1, 1, 3 * IN).reshape(3, IN)
+    expected = Tile(OUT, IN).forward(plain)
+    negated = torch.complex(torch.zeros(3, IN), -plain).conj().imag
+    assert negated.is_neg()
+    assert torch.equal(Tile(OUT, IN).forward(negated), expected)
+    derived = type("Derived", (torch.Tensor,), {})
+    result = Tile(OUT, IN).forward(plain.as_subclass(derived))
+    assert isinstance(result, torch.Tensor)
+    assert torch.equal(result, expected)
+    tile = Tile(OUT, IN)
+    for bad, match in ((plain.bfloat16(), "bfloat16"), (plain.to_sparse(), "dense")):
+        with pytest.raises(DtypeError, match=match):
+            tile.forward(bad)
+    assert tile.steps["forward"] == 0
+
+
+def test_impossible_back_ends() -> None:
+    threads, level = backends.get_num_threads(), backends.isa()
+    for n in (0, -1, 1.5, "2", None):
+        with pytest.raises(ConfigError, match="number of threads"):
+            set_num_threads(n)  # type: ignore[arg-type]
+    with pytest.raises(BackendError, match="level"):
+        backends.set_isa(None)  # type: ignore[arg-type]
+    assert (backends.get_num_threads(), backends.isa()) == (threads, level)

@@ -29,7 +29,8 @@ def framework_of(array: Array) -> str:
     if isinstance(array, np.ndarray):
         return "numpy"
     root = type(array).__module__.partition(".")[0]
-    if root == "torch":
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(array, torch.Tensor):  # or of a class derived elsewhere
         return "torch"
     if root in ("jax", "jaxlib"):
         return "jax"
@@ -46,15 +47,23 @@ def as_numpy(array: Array, name: str = "the array") -> NDArray[Any]:
     if framework == "torch":
         if array.device.type != "cpu":
             raise DeviceError(f"{name} is on {array.device} but this tile computes on the CPU; use {name}.cpu()")
-        if array.is_sparse or array.is_quantized:
-            raise DtypeError(f"{name} must be a dense tensor")
-        return array.detach().numpy()  # type: ignore[no-any-return]
+        return _dense(array, name)
     if framework == "jax":
         return np.asarray(array)
     try:
         return np.from_dlpack(array)
     except (BufferError, RuntimeError, ValueError) as error:
         raise DeviceError(f"{name} cannot be read on the CPU ({error}); move it there first") from None
+
+
+def _dense(tensor: Any, name: str) -> NDArray[Any]:
+    """A view of a tensor of torch on the CPU; a lazily negated or conjugated one is evaluated."""
+    if tensor.layout is not sys.modules["torch"].strided or tensor.is_quantized:
+        raise DtypeError(f"{name} must be a dense tensor")
+    try:
+        return tensor.detach().resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]
+    except TypeError:  # a data type that NumPy does not have
+        raise DtypeError(f"{name} has dtype {tensor.dtype}, which tiles cannot read; use {name}.float()") from None
 
 
 def samples(array: Array, width: int, name: str) -> tuple[Float32, tuple[int, ...]]:

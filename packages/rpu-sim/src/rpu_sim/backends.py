@@ -6,6 +6,8 @@ import platform
 
 from . import _core
 from ._version import __version__
+from .errors import BackendError, ConfigError
+from .state import integer
 
 
 def isa() -> str:
@@ -24,6 +26,8 @@ def set_isa(name: str) -> None:
     Raises:
         BackendError: if the level does not run on this machine.
     """
+    if not isinstance(name, str):
+        raise BackendError(f"a level is named by a text, such as 'scalar', not {name!r}")
     _core.set_isa(name)
 
 
@@ -33,8 +37,15 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(n: int) -> None:
-    """Use ``n`` threads; the environment variable RPU_NUM_THREADS sets the initial number."""
-    _core.set_num_threads(n)
+    """Use ``n`` threads, at most 256; the environment variable RPU_NUM_THREADS sets the initial number.
+
+    Raises:
+        ConfigError: unless ``n`` is an integer of at least 1.
+    """
+    number = integer(n, "the number of threads")
+    if number < 1:
+        raise ConfigError(f"the number of threads must be at least 1, not {number}")
+    _core.set_num_threads(min(number, 1 << 16))
 
 
 def doctor() -> str:
