@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
-from aihw_torch.config import SingleRPUConfig
+from aihw_torch.config import InferenceRPUConfig, SingleRPUConfig
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
-from aihw_torch.nn import AnalogLinear, AnalogSequential
+from aihw_torch.nn import AnalogLinear, AnalogLSTM, AnalogSequential
 
 
 @pytest.fixture
@@ -122,3 +123,50 @@ def test_container_weights_that_are_incomplete():
 def test_every_error_is_an_rpu_error():
     for error in (ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError):
         assert issubclass(error, RpuError)
+
+
+@pytest.mark.parametrize(
+    ("x", "match"),
+    [
+        ([[0.0] * 4], "torch.Tensor"),
+        (np.zeros((1, 4), np.float32), "torch.Tensor"),
+        (None, "torch.Tensor"),
+        (torch.zeros(1, 4, dtype=torch.complex64), "real"),
+    ],
+)
+@pytest.mark.parametrize("config", [SingleRPUConfig(), InferenceRPUConfig()])
+def test_inputs_of_other_kinds(x, match, config):
+    layer = AnalogLinear(4, 2, rpu_config=config)
+    with pytest.raises(DtypeError, match=match) as caught:
+        layer(x)
+    assert one_sentence(caught)
+    assert int(layer.analog_module.forward_step) == 0
+
+
+@pytest.mark.parametrize("config", ["SingleRPUConfig", SingleRPUConfig, SingleRPUConfig().device])
+def test_configurations_of_other_kinds(config):
+    with pytest.raises(ConfigError, match=r"such as SingleRPUConfig\(\)") as caught:
+        AnalogLinear(4, 2, rpu_config=config)
+    assert one_sentence(caught)
+
+
+@pytest.mark.parametrize(
+    ("shape", "states"),
+    [
+        ((4,), None),
+        ((0, 2, 4), None),
+        ((3, 2, 4), torch.zeros(1, 2, 5)),
+        ((3, 2, 4), (torch.zeros(1, 2, 5),)),
+        ((3, 2, 4), (torch.zeros(1, 3, 5), torch.zeros(1, 3, 5))),
+        ((3, 4), (torch.zeros(1, 3, 5), torch.zeros(1, 3, 5))),
+        ((3, 2, 4), (None, None)),
+    ],
+)
+def test_recurrent_inputs(shape, states):
+    """Refused before a tile computes: no step is counted."""
+    layer = AnalogLSTM(4, 5)
+    before = copy.deepcopy(layer.state_dict())
+    with pytest.raises(ShapeError) as caught:
+        layer(torch.zeros(shape), states)
+    assert one_sentence(caught)
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)

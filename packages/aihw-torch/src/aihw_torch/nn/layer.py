@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch import seeds
-from aihw_torch.config import SingleRPUConfig
+from aihw_torch.config import RPUConfigBase, SingleRPUConfig
+from aihw_torch.errors import ConfigError
 from aihw_torch.nn.base import AnalogLayerBase
 from aihw_torch.tiles import TileGroups, default_tile_module_class
 
@@ -69,6 +70,9 @@ class AnalogLayer(AnalogLayerBase):
             if name not in _MODULE_ATTRIBUTES:
                 setattr(self, name, value)
         rpu_config = SingleRPUConfig() if rpu_config is None else rpu_config
+        if not isinstance(rpu_config, RPUConfigBase):
+            given = rpu_config.__name__ if isinstance(rpu_config, type) else type(rpu_config).__name__
+            raise ConfigError(f"rpu_config must be a configuration such as SingleRPUConfig(), not {given}")
         self.use_bias = getattr(twin, "bias", None) is not None
         self.rpu_config_name = type(rpu_config).__name__
         on_tiles = self.use_bias and bias_on_tiles

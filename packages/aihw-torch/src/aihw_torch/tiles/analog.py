@@ -84,7 +84,7 @@ class AnalogTile(TileModule):
         """Return W x + bias as the array computes it: [..., in] -> [..., out]."""
         if torch.compiler.is_compiling():
             return super().forward(x)
-        if _is_transformed(x) or _is_tracing():
+        if not isinstance(x, Tensor) or _is_transformed(x) or _is_tracing():
             self._refuse(x)
         if self._hides_state and self._array._version != self._written:
             raise StateError(
@@ -148,7 +148,8 @@ class AnalogTile(TileModule):
     def _own_weight(self) -> bool:
         return self._parameters["weight"] is self._array
 
-    def _refuse(self, x: Tensor) -> None:
+    def _refuse(self, x: Any) -> None:
+        self._check_tensor(x)
         if _is_transformed(x):
             raise StateError(
                 "torch.func transforms do not go through a pulsed array, which every call reads with new noise; use "

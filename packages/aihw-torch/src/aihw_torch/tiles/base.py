@@ -147,13 +147,21 @@ class TileModule(nn.Module):
         """Check an input; return it in float32, and the type of the result."""
         if torch.compiler.is_compiling():
             return x.float(), self._result_dtype(x)
+        self._check_tensor(x)
         if not x.is_cpu:
             raise DeviceError(f"the input is on {x.device} and the {self.describe()} on the CPU; use x.cpu()")
         if x.dtype is torch.float32 is self.edge_dtype and not torch.is_autocast_enabled("cpu"):
             return x, torch.float32
-        return x.float(), self._result_dtype(x)
+        dtype = self._result_dtype(x)
+        return x.float(), dtype
+
+    def _check_tensor(self, x: Any) -> None:
+        if not isinstance(x, Tensor):
+            raise DtypeError(f"the {self.describe()} takes a torch.Tensor, not {type(x).__name__}; convert the input")
 
     def _result_dtype(self, x: Tensor) -> torch.dtype:
+        if x.is_complex():
+            raise DtypeError(f"the {self.describe()} takes real numbers, not {x.dtype}; give it x.real and x.imag")
         if torch.is_autocast_enabled("cpu"):
             return torch.get_autocast_dtype("cpu")
         if x.dtype is not self.edge_dtype:

@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from aihw_torch import seeds
 from aihw_torch.config import SingleRPUConfig
-from aihw_torch.errors import ConfigError
+from aihw_torch.errors import ConfigError, DtypeError, ShapeError
 from aihw_torch.nn.rnn.cells import AnalogGRUCell, AnalogLSTMCell, AnalogVanillaRNNCell
 from aihw_torch.nn.rnn.rnn import AnalogRNN
 
@@ -46,6 +47,7 @@ class _TorchRNN(AnalogRNN):
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """Return the outputs and the last state; shapes as in torch, also without a batch."""
+        self._check(input, hx)
         if isinstance(input, Tensor) and input.ndim == 2:
             batch = 0 if self.batch_first else 1
             state = None if hx is None else _map(hx, lambda t: t.unsqueeze(1))
@@ -53,6 +55,26 @@ class _TorchRNN(AnalogRNN):
             return output.squeeze(batch), _map(last, lambda t: t.squeeze(1))
         output, last = super().forward(input, None if hx is None else self._to_states(hx))
         return output, self._from_states(last)
+
+    def _check(self, input: Any, hx: Any) -> None:
+        """Raise `ShapeError` before any tile computes unless input and state fit."""
+        if not isinstance(input, (Tensor, PackedSequence)):
+            raise DtypeError(f"a recurrent layer takes a tensor or a PackedSequence, not {type(input).__name__}")
+        sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
+        batch: tuple[int, ...] = () if sizes is None else (int(sizes[0]),)
+        if sizes is None:
+            if input.ndim not in (2, 3) or not input.shape[1 if self.batch_first and input.ndim == 3 else 0]:
+                raise ShapeError(
+                    f"the input has the shape {tuple(input.shape)}, this layer takes [time, batch, features] or "
+                    "[time, features] with at least one time step"
+                )
+            batch = (input.shape[0 if self.batch_first else 1],) if input.ndim == 3 else ()
+        shape = (self.num_layers * (2 if self.bidir else 1), *batch, self.hidden_size)
+        is_pair = self.CELL is AnalogLSTMCell
+        parts = hx if isinstance(hx, (tuple, list)) else (hx,)
+        right = len(parts) == (2 if is_pair else 1) and all(isinstance(p, Tensor) and p.shape == shape for p in parts)
+        if hx is not None and not right:
+            raise ShapeError(f"hx must be {'a pair of tensors' if is_pair else 'a tensor'} of the shape {shape}")
 
     def _to_states(self, hx: Any) -> list[Any]:
         """Return the states of the layers of torch's tensor(s) [layers * directions, batch, hidden]."""
