@@ -261,7 +261,11 @@ def test_bad_programming(call, error, words: str):
         call()
 
 
-@pytest.mark.parametrize("t", [-1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    "t",
+    [-1.0, float("nan"), float("inf"), "soon", None, 10**400],
+    ids=["negative", "nan", "inf", "text", "none", "huge"],
+)
 @pytest.mark.parametrize("name", list(MODELS))
 def test_impossible_times(name: str, t: float):
     state = program(WEIGHTS, MODELS[name], rng=1)
@@ -269,6 +273,12 @@ def test_impossible_times(name: str, t: float):
         state.weights_at(t)
     with pytest.raises(TimeError):
         state.weights_at([1.0, t])
+
+
+def test_parameters_that_are_no_numbers():
+    for parameters in ({"prog_noise_scale": "1"}, {"read_noise_scale": None}, {"t_0": "20"}, {"t_read": True}):
+        with pytest.raises(ConfigError, match=next(iter(parameters))):
+            ai.PCMLikeNoiseModel(**parameters)
 
 
 def test_times_that_the_table_lacks():

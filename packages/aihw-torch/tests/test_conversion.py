@@ -312,6 +312,17 @@ def test_conversion_needs_the_memory_of_the_analog_model_and_one_layer():
     assert watch.peak < 40 * layer + 8 * layer
 
 
+def test_models_without_weights():
+    """A lazy layer would stay digital without a word."""
+    with pytest.raises(ConfigError, match="LazyLinear '1' has no weights yet"):
+        convert_to_analog(nn.Sequential(nn.ReLU(), nn.LazyLinear(3)), SingleRPUConfig())
+    with pytest.raises(ConfigError, match=r"torch\.nn\.Module"):
+        convert_to_analog("model", SingleRPUConfig())
+    model = nn.LazyLinear(3)
+    model(torch.zeros(1, 4))
+    assert isinstance(convert_to_analog(model, SingleRPUConfig()), AnalogLinear)
+
+
 class Watch(torch.utils._python_dispatch.TorchDispatchMode):
     """The largest number of bytes in tensors that exist at the same time."""
 

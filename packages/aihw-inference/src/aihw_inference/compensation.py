@@ -204,5 +204,5 @@ def read_compensated(
     if state.weights.ndim != 2:
         raise ShapeError(f"Drift compensation needs a weight matrix [out, in], got shape {tuple(state.weights.shape)}.")
     baseline = compensation.init_baseline(forward(state.programmed_weights()), state.weights)
-    weights = state.weights_at(float(t), repeat=repeat)
+    weights = state.weights_at(t, repeat=repeat)
     return CompensatedRead(weights, compensation.alpha(forward(weights), baseline, state.weights))

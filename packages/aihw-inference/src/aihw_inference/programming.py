@@ -94,9 +94,9 @@ class ProgrammedArray:
         return self._at_times(t, lambda time: self._assembled(self._reader(time, repeat)))
 
     def _at_times(self, t: Any, read: Callable[[float], Array]) -> Array:
-        if isinstance(t, Sequence) or getattr(t, "ndim", 0) == 1:
-            return array_namespace(self.weights).stack([read(float(time)) for time in t])
-        return read(float(t))
+        if (isinstance(t, Sequence) and not isinstance(t, str)) or getattr(t, "ndim", 0) == 1:
+            return array_namespace(self.weights).stack([read(time) for time in t])
+        return read(t)
 
     def _reader(self, t: float, repeat: int) -> Callable[[Block, Array, Array], Array]:
         if not 0 <= repeat < 2**32:

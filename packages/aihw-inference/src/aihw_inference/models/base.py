@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import math
+import numbers
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -70,7 +71,10 @@ class BaseNoiseModel(ABC):
 
     def check_time(self, t: float) -> float:
         """`t` as a float; raises TimeError unless it is a finite time of at least 0 s that the model covers."""
-        t = float(t)
+        try:
+            t = float(t)
+        except (TypeError, ValueError, OverflowError):
+            raise TimeError(f"An inference time is one number of seconds after programming, got {t!r}.") from None
         if not 0.0 <= t < math.inf:
             raise TimeError(f"An inference time is in seconds after programming and at least 0, got {t}.")
         return t
@@ -181,21 +185,24 @@ def pair_converter(
     return g_converter
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
 def require_non_negative(model: BaseNoiseModel, *names: str) -> None:
     """Raises ConfigError when one of the attributes (if the model has it) is negative or not finite."""
     for name in names:
         value = getattr(model, name, 0.0)
-        if not 0.0 <= value < math.inf:
+        if not _is_number(value) or not 0.0 <= value < math.inf:
             raise ConfigError(f"{name} of {type(model).__name__} must be finite and at least 0, got {value}.")
 
 
 def require_positive(model: BaseNoiseModel, *names: str) -> None:
     """Raises ConfigError when one of the attributes is not positive and finite."""
     for name in names:
-        if not 0.0 < getattr(model, name) < math.inf:
-            raise ConfigError(
-                f"{name} of {type(model).__name__} must be positive and finite, got {getattr(model, name)}."
-            )
+        value = getattr(model, name)
+        if not _is_number(value) or not 0.0 < value < math.inf:
+            raise ConfigError(f"{name} of {type(model).__name__} must be positive and finite, got {value}.")
 
 
 def coefficients_of(values: Any, name: str) -> tuple[float, ...]:

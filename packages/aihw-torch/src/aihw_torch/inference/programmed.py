@@ -62,7 +62,7 @@ class ProgrammedTile:
 
     def drift(self, t_inference: float) -> None:
         """Read the devices `t_inference` seconds after programming, and compensate; a bad time changes nothing."""
-        weights = self.devices.weights_at(float(t_inference), repeat=self.reads)
+        weights = self.devices.weights_at(t_inference, repeat=self.reads)
         self.weights, self.t_inference = weights, float(t_inference)
         self.reads += 1
         if self._compensation is not None and self.baseline is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 
 import rpu_sim
 from aihw_torch import seeds
@@ -154,12 +155,17 @@ def convert_to_analog(
         report: is filled with what was and was not converted and why.
 
     Raises:
-        ConfigError: for a conversion map that is not one.
+        ConfigError: for a conversion map that is not one, and for a lazy layer of torch that has no weights yet.
         StateError: for a model on the meta device without its values.
     """
     conversion_map = CONVERSION_MAP if conversion_map is None else conversion_map
     if not isinstance(conversion_map, Mapping):
         raise ConfigError("conversion_map must map classes of torch to analog classes, as a dict does")
+    if not isinstance(module, nn.Module):
+        raise ConfigError(f"only a torch.nn.Module can be converted, not {type(module).__name__}")
+    for name, part in module.named_modules():
+        if isinstance(part, LazyModuleMixin) and part.has_uninitialized_params():
+            raise ConfigError(f"{type(part).__name__} '{name}' has no weights yet; run a batch through the model first")
     report = ConversionReport() if report is None else report
     model = module if inplace or state_dict is not None else copy.deepcopy(module)
     with torch.no_grad():
