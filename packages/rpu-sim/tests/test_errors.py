@@ -178,6 +178,13 @@ def test_typos_are_caught() -> None:
         Tile(OUT, IN, {"device": "ConstantStep"})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("plain", [None, 5, [], {}, {"class": ["SingleRPUConfig"]}, {"class": "X"}])
+def test_plain_configurations_without_a_class(plain: object) -> None:
+    with pytest.raises(ConfigError, match="class") as error:
+        c.from_dict(plain)  # type: ignore[arg-type]
+    assert "\n" not in str(error.value)
+
+
 def test_trains_that_grow_without_limit_are_refused() -> None:
     update = c.UpdateParameters(update_bl_management=False, update_management=False, fixed_bl=False)
     tile = Tile(OUT, IN, c.SingleRPUConfig(update=update))

@@ -42,6 +42,9 @@ class PulseCounts(NamedTuple):
 class Tile:
     """One crossbar array.
 
+    Threads may use different tiles at the same time, but one tile only in turn: calls count, and the count is the
+    address of their noise.
+
     Args:
         out_size: Number of rows (outputs).
         in_size: Number of columns (inputs).

@@ -75,7 +75,9 @@ def from_dict(plain: dict[str, Any]) -> Any:
         ConfigError: for an unknown class, field or enum member.
     """
     classes = _classes()
-    name = plain.get("class")
+    name = plain.get("class") if isinstance(plain, dict) else None
+    if not isinstance(name, str):
+        raise ConfigError(f'a plain configuration is a dict that names its class under "class", not {plain!r:.80}')
     if name in _from_plain_class:
         return _from_plain_class[name](plain)
     if name not in classes:
