@@ -57,17 +57,17 @@ class _TorchRNN(AnalogRNN):
         return output, self._from_states(last)
 
     def _check(self, input: Any, hx: Any) -> None:
-        """Raise `ShapeError` before any tile computes unless input and state fit."""
-        if not isinstance(input, (Tensor, PackedSequence)):
+        """Raise `ShapeError` or `DtypeError` before any tile computes unless input and state fit."""
+        if isinstance(input, PackedSequence):
+            batch: tuple[int, ...] = (int(input.batch_sizes[0]),)
+        elif not isinstance(input, Tensor):
             raise DtypeError(f"a recurrent layer takes a tensor or a PackedSequence, not {type(input).__name__}")
-        sizes = input.batch_sizes if isinstance(input, PackedSequence) else None
-        batch: tuple[int, ...] = () if sizes is None else (int(sizes[0]),)
-        if sizes is None:
-            if input.ndim not in (2, 3) or not input.shape[1 if self.batch_first and input.ndim == 3 else 0]:
-                raise ShapeError(
-                    f"the input has the shape {tuple(input.shape)}, this layer takes [time, batch, features] or "
-                    "[time, features] with at least one time step"
-                )
+        elif input.ndim not in (2, 3) or not input.shape[1 if self.batch_first and input.ndim == 3 else 0]:
+            raise ShapeError(
+                f"the input has the shape {tuple(input.shape)}, this layer takes [time, batch, features] or "
+                "[time, features] with at least one time step"
+            )
+        else:
             batch = (input.shape[0 if self.batch_first else 1],) if input.ndim == 3 else ()
         shape = (self.num_layers * (2 if self.bidir else 1), *batch, self.hidden_size)
         is_pair = self.CELL is AnalogLSTMCell
