@@ -323,3 +323,18 @@ def test_impossible_back_ends() -> None:
     with pytest.raises(BackendError, match="level"):
         backends.set_isa(None)  # type: ignore[arg-type]
     assert (backends.get_num_threads(), backends.isa()) == (threads, level)
+
+
+@pytest.mark.parametrize(
+    "device",
+    [
+        c.ConstantStepDevice(up_down=1e30),
+        c.ConstantStepDevice(dw_min=3e38),
+        c.LinearStepDevice(gamma_up_dtod=1e30),
+        c.SoftBoundsReferenceDevice(w_max=1e-30),
+    ],
+    ids=lambda device: type(device).__name__,
+)
+def test_devices_whose_pulses_would_leave_float32_are_refused(device: c.PulsedDevice) -> None:
+    with pytest.raises(ConfigError, match="lower them"):
+        Tile(3, 4, c.SingleRPUConfig(device=device))

@@ -142,9 +142,10 @@ def test_environment_chooses_level_and_threads() -> None:
     env = {**os.environ, "RPU_ISA": level, "RPU_NUM_THREADS": "3"}
     result = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True)
     assert result.stdout.split() == [level, "3"]
-    bad = subprocess.run([sys.executable, "-c", program], env={**env, "RPU_ISA": "v9"}, capture_output=True, text=True)
-    assert bad.returncode != 0
-    assert "choose one of" in bad.stderr
+    for name, value, message in (("RPU_ISA", "v9", "choose one of"), ("RPU_NUM_THREADS", "two", "whole number")):
+        bad = subprocess.run([sys.executable, "-c", program], env={**env, name: value}, capture_output=True, text=True)
+        assert bad.returncode != 0
+        assert message in bad.stderr
 
 
 def test_doctor() -> None:

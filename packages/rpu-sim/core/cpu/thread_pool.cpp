@@ -4,12 +4,14 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 #if !defined(_WIN32)
 #  include <pthread.h>
 #endif
 
+#include "../errors.hpp"
 #include "float_environment.hpp"
 
 namespace rpu {
@@ -52,10 +54,18 @@ class ThreadPool {
   }
 
  private:
-  ThreadPool() {
+  static int initial_threads() {
     const char* wish = std::getenv("RPU_NUM_THREADS");
-    const int n = wish != nullptr ? std::atoi(wish) : 0;
-    resize(n > 0 ? n : static_cast<int>(std::thread::hardware_concurrency()));
+    if (wish == nullptr || *wish == '\0') return static_cast<int>(std::thread::hardware_concurrency());
+    char* end = nullptr;
+    const long n = std::strtol(wish, &end, 10);
+    if (*end != '\0' || n < 1)
+      throw Error(ErrorKind::Config, "RPU_NUM_THREADS must be a whole number of at least 1, not '" + std::string(wish) + "'");
+    return static_cast<int>(n < kMostThreads ? n : kMostThreads);
+  }
+
+  ThreadPool() {
+    resize(initial_threads());
 #if !defined(_WIN32)
     pthread_atfork(nullptr, nullptr, [] { instance().forked_.store(true); });  // a child has no workers
 #endif

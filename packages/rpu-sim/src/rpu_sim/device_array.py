@@ -18,6 +18,7 @@ from .errors import ConfigError
 from .seeds import derive_seed
 
 STEP_MASK = (1 << 32) - 1
+_LARGEST = 1e12  # squares of it, summed over thousands of pulses, stay finite
 
 
 class Drive(enum.IntEnum):
@@ -42,6 +43,17 @@ class Trains(NamedTuple):
     key: int
     step: int
     first_sample: int
+
+
+def check_range(fields: dict[str, NDArray[Any]]) -> None:
+    """Raise `ConfigError` when pulses of such devices would leave the numbers of float32."""
+    steps = max(float(np.abs(values).max()) for name, values in fields.items() if not name.endswith("_bound"))
+    bounds = np.abs(np.concatenate([fields[name].ravel() for name in ("max_bound", "min_bound")]))
+    least = float(bounds[bounds > 0.0].min(initial=np.inf))
+    if not (steps <= _LARGEST and steps / least <= _LARGEST):
+        raise ConfigError(
+            f"these parameters make devices with steps beyond {_LARGEST:g}, or that many bounds; lower them"
+        )
 
 
 class DeviceArray:
@@ -114,6 +126,7 @@ class DeviceArray:
         key = derive_seed(seed) if seed else self.key
         if self.core_device is not None:
             _core.populate(self.core_device, self.cells, key)
+            check_range(self.fields)
         if self.drift is not None:
             self.drift.draw(self.cells, key)
 
