@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.parameter import UninitializedParameter
 
 import rpu_sim
@@ -165,7 +164,7 @@ def convert_to_analog(
     if not isinstance(module, nn.Module):
         raise ConfigError(f"only a torch.nn.Module can be converted, not {type(module).__name__}")
     for name, part in module.named_modules():
-        if isinstance(part, LazyModuleMixin) and any(isinstance(p, UninitializedParameter) for p in part.parameters()):
+        if any(isinstance(parameter, UninitializedParameter) for parameter in part.parameters(recurse=False)):
             raise ConfigError(f"{type(part).__name__} '{name}' has no weights yet; run a batch through the model first")
     report = ConversionReport() if report is None else report
     model = module if inplace or state_dict is not None else copy.deepcopy(module)
