@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from exact import assert_same_bits, batch
 
-import aihw_presets
 from rpu_sim import Tile
 from rpu_sim import config as c
 from rpu_sim.errors import ConfigError, NonFiniteError, StateError
@@ -554,20 +553,6 @@ def test_reconfigure_keeps_devices_and_buffers(kind: str) -> None:
 
 
 # -- configurations ----------------------------------------------------------------------------------------------------
-
-TRAINING = ("FloatingPoint", "Single", "UnitCell", "DigitalRankUpdate")
-
-
-@pytest.mark.parametrize("name", aihw_presets.names("config"))
-def test_presets_become_tiles(name: str) -> None:
-    """Every published configuration of a training tile is read, made, and trained a little."""
-    plain_form = aihw_presets.load(name)
-    if not plain_form["class"].startswith(TRAINING):
-        pytest.skip("an inference configuration belongs to a frontend")
-    config = c.from_dict(plain_form)
-    assert c.from_dict(c.to_dict(config)) == config
-    tile = train(Tile(4, 6, config, seed=1), 0, 2)
-    assert np.isfinite(tile.weights).all()
 
 
 @pytest.mark.parametrize("name", [*c.ALGORITHMS, "AGAD"])
