@@ -64,8 +64,8 @@ Some defects of the reference are corrected here. Where a case shows one it "dif
 the note are compared with the corrected values, exactly, and all others with the reference; or, where it names a law,
 all are compared with that law.
 
-The tests of `rpu-sim` run the same comparison. Cases that need a device or a feature of a later version are listed with
-the reason, so none is left out silently.
+The tests of `rpu-sim` run the same comparison. Cases that do not apply are listed with the reason and
+with the test that checks what we do instead, so none is left out silently.
 
 """
 
