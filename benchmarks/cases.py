@@ -42,6 +42,9 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "one_sided": ("OneSidedUnitCell", {}),
     "mixed_precision": ("MixedPrecisionCompound", {}),
 }
+# Ours draw the cycle noise of a whole update at once, an approximation that the peer does not have.
+PER_UPDATE = {"soft_per_update": "SoftBoundsDevice", "exp_per_update": "ExpStepDevice"}
+DEVICES |= {name: (device, {}) for name, device in PER_UPDATE.items()}
 OPERATIONS = ("update", "forward", "backward")
 SIZES = (128, 256, 512, 1024, 2048)
 BATCHES = (1, 8, 32, 64, 256)
@@ -111,7 +114,10 @@ def build_config(configs: Any, case: Case) -> Any:
         return _cell_config(configs, case.device)
     class_name, fields = DEVICES[case.device]
     equal_bounds = {} if case.near is None else {"w_max_dtod": 0.0, "w_min_dtod": 0.0}
-    return configs.SingleRPUConfig(device=getattr(configs, class_name)(**fields, **equal_bounds))
+    config = configs.SingleRPUConfig(device=getattr(configs, class_name)(**fields, **equal_bounds))
+    if case.device in PER_UPDATE and hasattr(configs, "CycleNoiseType"):
+        config.update.noise = configs.CycleNoiseType.PER_UPDATE
+    return config
 
 
 def _cell_config(configs: Any, name: str) -> Any:

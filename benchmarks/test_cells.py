@@ -19,12 +19,18 @@ def cases(*, full: bool) -> list[Case]:
 
 
 def parts(case: Case) -> Local:
-    """An update and, for transfers, a read and a write of one column; or the updates and the sum of two arrays."""
+    """The calls of plain tiles that a step consists of.
+
+    For transfers an update, a read and a write of one column; for cells of two devices two updates and their sum; for
+    mixed precision a digital update and a pulse at every cell.
+    """
     inputs = operands(case)
     x, d, shape = inputs.x, inputs.d, (case.out_size, case.in_size)
     device = c.SingleRPUConfig(device=c.ConstantStepDevice())
     first, second = (rpu_sim.Tile(*shape, device, seed=seed) for seed in (1, 2))
     digital = rpu_sim.Tile(*shape, c.FloatingPointRPUConfig())
+    one_each = [np.ones((1, n), np.float32) for n in reversed(shape)]  # a pulse at every cell
+    signs = cycle((np.float32(1.0), np.float32(-1.0)))
     signed, one_hot, total = cycle((d, -d)), np.eye(1, case.in_size, dtype=np.float32), np.empty(shape, np.float32)
 
     def transfer() -> None:
@@ -41,7 +47,7 @@ def parts(case: Case) -> Local:
     def digital_gradient() -> None:
         now = next(signed)
         digital.update(x, now, LEARNING_RATE)
-        first.update(x[:1], now[:1], LEARNING_RATE)  # visits all cells, as given numbers of pulses do
+        first.update(one_each[0], next(signs) * one_each[1], first.granularity)
 
     calls = {"vector": sum_of_two, "one_sided": sum_of_two, "mixed_precision": digital_gradient}
 

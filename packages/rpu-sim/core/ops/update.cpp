@@ -260,13 +260,15 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
 }
 
 PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts) {
-  int32_t most = 0;
+  int32_t least = 0, most = 0;
   for (int64_t i = 0; i < u.weights.rows * u.weights.cols; ++i) {
-    if (counts[i] < -kMaxChunkSlots || counts[i] > kMaxChunkSlots)
-      throw Error(ErrorKind::Config, "a device gets more than " + std::to_string(kMaxChunkSlots) +
-                                         " pulses at once; lower the learning rate");
-    most = std::max(most, std::abs(counts[i]));
+    least = std::min(least, counts[i]);
+    most = std::max(most, counts[i]);
   }
+  if (least < -kMaxChunkSlots || most > kMaxChunkSlots)
+    throw Error(ErrorKind::Config, "a device gets more than " + std::to_string(kMaxChunkSlots) +
+                                       " pulses at once; lower the learning rate");
+  most = std::max(most, -least);
   if (most == 0) return {0, 0};
   Coincidences pulses{};
   pulses.n_words = (most + 31) / 32;

@@ -154,6 +154,7 @@ class CellGraph:
         for edge, earlier in zip(self.edges, edges, strict=False):
             edge.draw()
             held.keep(edge.held, earlier.held)
+            edge.resume()
         self._read_out()
 
     def _nominal_step(self) -> float:
@@ -283,7 +284,9 @@ class CellGraph:
         batch, start = len(x), 0
         events, samples = self._events(batch), int(self._counters[_SAMPLES])
         while start < batch:
-            stop = min([batch, *(start + period - samples % period for _, period in events)])
+            stop = batch
+            for _, period in events:
+                stop = min(stop, start + period - samples % period)
             if stop - start == batch:
                 self._pulse(rule, x, d, fast, trains, granularity, rates)
             else:
@@ -297,7 +300,7 @@ class CellGraph:
             for edge, period in events:
                 if samples % period == 0:
                     last_rate = fast if rates is None else fast * float(rates[stop - 1])
-                    edge.transfer(lr, last_rate, period, x[stop:], d[stop:])
+                    edge.transfer(lr, last_rate, period, x, d, stop)
             start = stop
         self._counters[_SAMPLES] = samples
 
@@ -506,6 +509,8 @@ class CellGraph:
             child.restore(arrays, f"{prefix}sub.{k}.")
         for part, own in self._parts():
             held.restore(own, arrays, prefix + part)
+        for edge in self.edges:
+            edge.resume()
         self._read_out()
 
 

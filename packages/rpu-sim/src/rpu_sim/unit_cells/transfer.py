@@ -29,7 +29,6 @@ from ..device_array import STEP_MASK, PulseRule, Trains
 from ..errors import ConfigError
 from ..seeds import derive_seed
 from ..streams import Stream
-from . import held
 from .protocol import Arrays, Cells
 
 _SLICE, _SWEEP, _CALL = range(3)  # the counters
@@ -58,6 +57,7 @@ class TransferEdge:
         self._make_state(buffered)
         self._make_product()
         self._make_write()
+        self.resume()
 
     def _make_state(self, buffered: bool) -> None:
         matrix = (self.n_slices, self.length)
@@ -84,7 +84,7 @@ class TransferEdge:
         self._product = periphery.product(io, direction, self.source.weight, self.held)
         self._one_hot = np.zeros((1, self.n_slices), np.float32)
         self._read = np.zeros((1, self.length), np.float32)
-        self._draw = np.zeros((1, max(1, self.length)), np.float32)
+        self._draws = {n: np.zeros((1, n), np.float32) for n in (1, self.length)}
 
     def _make_write(self) -> None:
         config = self.config
@@ -162,10 +162,18 @@ class TransferEdge:
 
     # -- choppers ----------------------------------------------------------------------------------------------------
 
+    def resume(self) -> None:
+        """Take notice of arrays that were written from outside."""
+        if self.chopped:
+            assert isinstance(self.config, ChoppedTransferCompound)
+            self._chops_across = self.config.out_chop_prob > 0.0 or bool((self.held["out_chopper"] < 0.0).any())
+
     def chop(self, x: Float32, d: Float32) -> tuple[Float32, Float32]:
-        """Copies of x and d with the present signs of their lines."""
+        """x and d with the present signs of their lines; copies where signs may still change."""
         along, across = self.held["in_chopper"], self.held["out_chopper"]
-        return (x * along, d * across) if self.columns else (x * across, d * along)
+        if self.columns:
+            return x * along, d * across if self._chops_across else d
+        return x * across if self._chops_across else x, d * along
 
     def signs(self) -> Float32:
         """The sign with which each cell of the source holds its weight, [out, in]."""
@@ -174,13 +182,13 @@ class TransferEdge:
         return signs
 
     def _uniform(self, stream: Stream, n: int) -> Float32:
-        draw = self._draw[:, :n]
-        _core.uniform(draw, 0.0, 1.0, self.key, int(stream), int(self._counters[_CALL]) & STEP_MASK)
+        draw = self._draws[n]
+        _core.uniform(draw, 0.0, 1.0, self.key, stream, int(self._counters[_CALL]) & STEP_MASK)
         numbers: Float32 = draw[0]
         return numbers
 
-    def _switch(self, at: int, x: Float32, d: Float32) -> None:
-        """Switch signs after a read, also in the samples that are still to come."""
+    def _switch(self, at: int, x: Float32, d: Float32, done: int) -> None:
+        """Switch signs after a read, also in the samples from ``done`` on, which are still to come."""
         config, sweep = self.config, int(self._counters[_SWEEP])
         assert isinstance(config, ChoppedTransferCompound)
         along, across = (x, d) if self.columns else (d, x)
@@ -190,27 +198,28 @@ class TransferEdge:
             switches = config.in_chop_prob > 0.0 and self._uniform(Stream.IN_CHOPPER, 1)[0] < config.in_chop_prob
         if switches:
             self.held["in_chopper"][at] *= -1.0
-            along[:, at] *= -1.0
+            along[done:, at] *= -1.0
             if self.dynamic:
                 self.held["switched"][at] = 1
         if at == self.n_slices - 1:
             if config.out_chop_prob > 0.0:
                 flips = np.where(self._uniform(Stream.OUT_CHOPPER, self.length) < config.out_chop_prob, -1.0, 1.0)
                 self.held["out_chopper"][...] *= flips
-                across *= flips.astype(np.float32)
+                across[done:] *= flips.astype(np.float32)
             self._counters[_SWEEP] = sweep + 1
 
     # -- transfer ----------------------------------------------------------------------------------------------------
 
-    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32) -> None:
+    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32, done: int) -> None:
         """Read and write the next slices.
 
         Args:
             lr: Learning rate of the tile.
             fast_rate: Learning rate of the fast array at the last sample.
             period: Samples between two transfers.
-            x: Inputs of this call that are still to come; choppers change their signs.
+            x: Inputs of this call; choppers change the signs of those that are still to come.
             d: Likewise.
+            done: Samples that are not still to come.
         """
         rate = self._rate(lr)
         if rate == 0.0:
@@ -226,7 +235,7 @@ class TransferEdge:
             finally:
                 self._one_hot[0, at] = 0.0
             if self.chopped:
-                self._switch(at, x, d)
+                self._switch(at, x, d, done)
             counters[_CALL] += 1
         counters[_SLICE] = (start + self.n_reads) % self.n_slices
 
@@ -318,10 +327,6 @@ class TransferEdge:
 
     def _oriented(self, values: Float32) -> Float32:
         return values.T if self.columns else values
-
-    def keep(self, previous: TransferEdge) -> None:
-        """Continue where another edge stopped."""
-        held.keep(self.held, previous.held)
 
 
 def round_half_away(value: float) -> int:
