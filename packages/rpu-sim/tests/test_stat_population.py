@@ -82,7 +82,7 @@ def test_steps_of_wide_spread_are_folded() -> None:
 
 @pytest.mark.parametrize("keeps_mean", [False, True])
 def test_log_normal_gain(keeps_mean: bool) -> None:
-    """sigma = 0.3, u = 0.2: E G = 1.046, Var G = 0.1030, or 1 and 0.0942 where the mean is kept; detects 0.5 % in each."""
+    """sigma = 0.3, u = 0.2: E G = 1.046, Var G = 0.1030, or 1 and 0.0942 with the mean kept; detects 0.5 % in each."""
     sigma, u = 0.3, 0.2
     law = {"dw_min_dtod_log_normal": True, "dw_min_dtod_mean_preserving": keeps_mean}
     fields = population(identical(c.ConstantStepDevice, dw_min=1.0, dw_min_dtod=sigma, up_down_dtod=u, **law))

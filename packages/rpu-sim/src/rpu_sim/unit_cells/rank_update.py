@@ -168,7 +168,8 @@ class RankUpdateCells:
         draw = np.empty(steps.shape, np.float32)
         at = int(self.held["counters"][_TRANSFERS]) & STEP_MASK
         _core.uniform(draw, 0.0, 1.0, self.key, int(Stream.RANK_ROUND_X), at)
-        return -np.floor(steps * np.float32(-per_step) + draw).astype(np.int32)
+        lowered: NDArray[np.float32] = np.floor(steps * np.float32(-per_step) + draw)
+        return -lowered.astype(np.int32)
 
     def fire(self, counts: Any) -> None:
         """Fire given numbers of pulses."""
