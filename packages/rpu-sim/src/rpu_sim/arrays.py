@@ -139,7 +139,7 @@ def returner(array: Array) -> Callable[[Float32], Array]:
 
 
 def empty_cells(shape: tuple[int, ...]) -> Float32:
-    """A float32 array that starts at a cache line, so that packs of cells do not cross one; its content is arbitrary."""
+    """A float32 array that starts at a cache line, so that packs of cells cross none; content arbitrary."""
     size = math.prod(shape)
     memory = np.empty(size + 15, np.float32)
     first = -memory.__array_interface__["data"][0] % 64 // 4
