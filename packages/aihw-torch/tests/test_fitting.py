@@ -100,7 +100,7 @@ def test_parameters_come_back_without_noise(case):
 
 @pytest.mark.parametrize("case", ["linear", "soft bounds"])
 def test_parameters_come_back_from_noise_within_their_errors(case):
-    """Within 5 standard errors (a false alarm in 2 million), which are small; the noise to 10 % of 2000 steps (1.6 %)."""
+    """Within 5 standard errors (a false alarm in 2 million), which are small; the noise of 2000 steps to 10 %."""
     device = DEVICES[case].mutable_copy()
     device.dw_min_std = 0.3
     fit = fit_device(measured(device, n_pulses=200, cycles=5), type(device), limits=(-1.0, 1.0))
