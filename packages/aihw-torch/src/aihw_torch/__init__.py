@@ -2,8 +2,8 @@
 
 The sub-modules: `nn` (layers), `optim` (optimizers), `config` (what is simulated), `presets` (published settings),
 `inference` (programming, drift, calibration), `tiles` (the arrays below a layer), `utils` (summaries, plots, files),
-`errors`; `migrate` and `legacy` for scripts and checkpoints of aihwkit. `python -m aihw_torch.quickstart` trains a first
-network.
+`errors`; `migrate` and `legacy` for scripts and checkpoints of aihwkit. `python -m aihw_torch.quickstart` trains a
+first network.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
-from aihw_torch.legacy.checkpoint import ImportedCheckpoint, ImportedTile, import_checkpoint
+from aihw_torch.legacy.checkpoint import ImportedCheckpoint, import_checkpoint
+from aihw_torch.legacy.tiles import ImportedTile
 
 __all__ = ["ImportedCheckpoint", "ImportedTile", "import_checkpoint"]

@@ -21,6 +21,8 @@ ROOT = "aihwkit."
 class Record:
     """What a file says of an object: its class by name, its arguments and its fields."""
 
+    arguments: tuple[Any, ...]
+
     def __new__(cls, *arguments: Any) -> Record:
         made = super().__new__(cls)
         object.__setattr__(made, "arguments", arguments)
@@ -57,7 +59,7 @@ def read(path: str | PathLike[str]) -> Any:
             f"{path} names {', '.join(foreign)}, which reading it would execute; only states are imported: save "
             "model.state_dict() with aihwkit"
         )
-    records = [_record_class(name) for name in sorted(named)]
+    records: list[Any] = [_record_class(name) for name in sorted(named)]
     try:
         with torch.serialization.safe_globals(records):
             return torch.load(path, map_location="cpu", weights_only=True)

@@ -311,11 +311,9 @@ def _traces(
     """Return the traces as arrays, all of them [readings, devices]."""
     if isinstance(pulse_data, tuple) != isinstance(response_data, tuple):
         raise ConfigError("pulses and responses must both be arrays, or both tuples of arrays")
-    both = (
-        zip(pulse_data, response_data, strict=True) if isinstance(pulse_data, tuple) else [(pulse_data, response_data)]
-    )  # type: ignore[arg-type]
+    as_tuples = [data if isinstance(data, tuple) else (data,) for data in (pulse_data, response_data)]
     pulses, responses = [], []
-    for given, measured in both:
+    for given, measured in zip(*as_tuples, strict=True):
         response = np.asarray(measured, np.float64)
         response = response[:, None] if response.ndim == 1 else response
         count = np.asarray(given, np.float64)
