@@ -125,9 +125,9 @@ def import_conductances(
     if not as_trained:
         for tile, _, converter, _, _ in made:
             _require_same_devices(tile, converter)
-    for tile, weights, _, values, parameters in made:
+    for tile, weights, _, conductances, parameters in made:
         if isinstance(tile, InferenceTile) and not as_trained:
-            _program_measured(tile, values, parameters)
+            _program_measured(tile, conductances, parameters)
         else:
             with torch.no_grad():
                 tile._write_physical(weights)

@@ -15,7 +15,8 @@ from aihw_torch.config import InferenceRPUConfig
 from aihw_torch.errors import DeviceError, StateError
 from aihw_torch.inference import InferenceTile, inference_tiles
 from aihw_torch.tiles import AnalogTile
-from aihw_torch.utils.pulse_response import config_of, plt
+from aihw_torch.utils.pulse_response import config_of
+from aihw_torch.utils.pyplot import plt
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

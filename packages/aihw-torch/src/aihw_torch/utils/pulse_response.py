@@ -20,12 +20,8 @@ from aihw_torch.config import (
 )
 from aihw_torch.errors import ConfigError, DeviceError
 from aihw_torch.tiles import AnalogTile
+from aihw_torch.utils.pyplot import plt
 from rpu_sim.config.base import ConfigBase, walk
-
-try:
-    import matplotlib.pyplot as plt
-except ImportError as error:
-    raise ImportError("plots need matplotlib; install it with pip install 'aihw-torch[plot]'") from error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -310,4 +306,5 @@ def config_of(device: Any, w_noise: float = 0.0) -> Any:
         noise_management=NoiseManagementType.NONE,
         bound_management=BoundManagementType.NONE,
     )
-    return (UnitCellRPUConfig if isinstance(device, UnitCell) else SingleRPUConfig)(device=device, forward=forward)
+    make: Any = UnitCellRPUConfig if isinstance(device, UnitCell) else SingleRPUConfig
+    return make(device=device, forward=forward)
