@@ -128,6 +128,8 @@ def _spread(table: dict[str, str]) -> Iterator[tuple[str, str]]:
 def lookup(module: str, name: str) -> Fate | None:
     """Return the fate of a name that is imported from a module of aihwkit; None if the table does not know it.
 
+    A module may have imported the name from another one.
+
     Args:
         module: without the leading `aihwkit.`; `nn.modules.linear` has the names of `nn` too.
         name: such as `AnalogLinear`.
@@ -135,7 +137,12 @@ def lookup(module: str, name: str) -> Fate | None:
     for group in _groups_of(module):
         if fate := group.fates.get(name) or group.fates.get("*"):
             return fate
-    return None
+    if not (_groups_of(module) or is_module(module)):
+        return None
+    elsewhere = [
+        fate for group in groups() for own, fate in group.fates.items() if own == name
+    ]  # imported there itself
+    return elsewhere[0] if elsewhere and len({fate.target for fate in elsewhere}) == 1 else None
 
 
 def target_module(module: str) -> str | None:

@@ -20,7 +20,7 @@ def _section(section: str) -> Iterator[str]:
     yield "| from | name | here | |"
     yield "|---|---|---|---|"
     for group in (group for group in names.groups() if group.section == section):
-        sources = ", ".join(f"`aihwkit.{source}`" if source else "`aihwkit`" for source in group.source)
+        sources = ", ".join(f"`aihwkit.{source}`" if source else "`aihwkit`" for source in group.source) or "-"
         for row in _rows(group.fates.values()):
             yield f"| {sources} | {row}"
     yield ""
