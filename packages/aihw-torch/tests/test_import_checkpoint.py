@@ -31,7 +31,14 @@ from aihw_torch.config import (
 from aihw_torch.errors import StateError
 from aihw_torch.legacy.__main__ import main
 from aihw_torch.legacy.reader import Record
-from aihw_torch.nn import AnalogConv2d, AnalogConv2dMapped, AnalogLinear, AnalogSequential, named_analog_tiles
+from aihw_torch.nn import (
+    AnalogConv2d,
+    AnalogConv2dMapped,
+    AnalogLinear,
+    AnalogLinearMapped,
+    AnalogSequential,
+    named_analog_tiles,
+)
 
 FOLDER = Path(__file__).parent / "aihwkit_checkpoints"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text())
@@ -63,7 +70,7 @@ def test_weights_and_biases_are_those_of_aihwkit(name):
         assert len(tiles) == 2
         parts = [torch.tensor(EXPECTED[name]["tiles"][f"0.array.{i}.0"]["weight"]) for i in range(2)]
         torch.testing.assert_close(model[0].get_weights()[0].flatten(1), torch.cat(parts, 1), rtol=1e-6, atol=0)
-        assert any("cut in another way" in remark for remark in remarks)
+        assert "0: cut into tiles in another way, so it got its logical weights only" in remarks
         digital = {"0.analog_module.bias": EXPECTED[name]["digital"]["0.bias"]}
     else:
         assert list(tiles) == list(EXPECTED[name]["tiles"])
@@ -92,7 +99,7 @@ def test_devices_answer_to_a_pulse_as_those_of_aihwkit(name):
 
 
 def test_devices_are_taken_verbatim():
-    for name in ("write_noise", "transfer", "mixed_precision", "preset"):
+    for name in ("write_noise", "transfer", "mixed_precision", "agad", "preset"):
         checkpoint, model, _ = imported(name)
         (tile,) = model.analog_tiles()
         own, given = tile.get_hidden_parameters(), checkpoint.tiles["0.analog_module"].hidden
@@ -147,7 +154,26 @@ def test_a_whole_layer_for_another_grid():
     parts = [torch.tensor(t["weight"]) for t in EXPECTED["grid"]["tiles"].values()]
     torch.testing.assert_close(model[0].get_weights()[0], torch.cat(parts, 1), rtol=1e-6, atol=0)
     assert model[0].bias.tolist() == pytest.approx(EXPECTED["grid"]["digital"]["0.analog_module.bias"])
-    assert "0: the tiles are cut in another way, so devices are not taken over" in remarks
+    assert "0: cut into tiles in another way, so it got its logical weights only" in remarks
+
+
+def test_a_grid_of_one_tile_keeps_its_tile(tmp_path, records):
+    """In either direction: the tile has another name then, and the bias is another module's."""
+    checkpoint = import_checkpoint(FOLDER / "torch_tile.pt")
+    given = checkpoint.tiles["0.analog_module"]
+    grid = AnalogSequential(AnalogLinearMapped(4, 3, rpu_config=given.config))
+    assert checkpoint.load_into(grid) == checkpoint.remarks
+    assert torch.equal(grid[0].analog_module.bias, given.periphery["bias"])
+    assert torch.equal(grid[0].analog_module.array[0][0].mapping_scales, given.periphery["mapping_scales"])
+    content = torch.load(FOLDER / "torch_tile.pt", weights_only=False, pickle_module=records)
+    name, bias = "0.analog_module.", content.pop("0.analog_module.bias")
+    renamed = {f"{name}array.0.0.{key[len(name) :]}": values for key, values in content.items()}
+    torch.save({**renamed, f"{name}bias": bias}, tmp_path / "grid.pt")
+    single = model_like("torch_tile", given.config)
+    import_checkpoint(tmp_path / "grid.pt").load_into(single)
+    assert torch.equal(single[0].bias, given.periphery["bias"])
+    assert torch.equal(single[0].analog_module.mapping_scales, given.periphery["mapping_scales"])
+    assert torch.equal(single[0].weight, grid[0].weight)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from aihwkit.optim import AnalogSGD
 from aihwkit.simulator.configs import (
     ConstantStepDevice,
     DigitalRankUpdateRPUConfig,
+    DynamicTransferCompound,
     InferenceRPUConfig,
     LinearStepDevice,
     MixedPrecisionCompound,
@@ -66,6 +67,9 @@ MODELS = {
     "write_noise": lambda: pulsed(exact(LinearStepDevice, write_noise_std=0.5)),
     "transfer": lambda: pulsed(
         TransferCompound([exact(SoftBoundsDevice), exact(ConstantStepDevice)], transfer_every=100), UnitCellRPUConfig
+    ),
+    "agad": lambda: pulsed(
+        DynamicTransferCompound([exact(SoftBoundsDevice), exact(SoftBoundsDevice)], transfer_every=2), UnitCellRPUConfig
     ),
     "mixed_precision": lambda: pulsed(MixedPrecisionCompound(exact(SoftBoundsDevice)), DigitalRankUpdateRPUConfig),
     "preset": lambda: AnalogSequential(AnalogLinear(4, 3, rpu_config=scaled(TikiTakaEcRamPreset()))),

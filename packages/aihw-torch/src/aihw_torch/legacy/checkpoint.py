@@ -8,16 +8,15 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import to_dict
 from aihw_torch.errors import StateError
 from aihw_torch.legacy.configs import converted
-from aihw_torch.legacy.grids import LayerMatrix, matrices
+from aihw_torch.legacy.grids import LayerMatrix, differently_cut, is_below, named_as_in
 from aihw_torch.legacy.reader import Record, read
 from aihw_torch.legacy.tiles import ImportedTile, tile_state
-from aihw_torch.nn.base import AnalogLayerBase, named_analog_tiles
+from aihw_torch.nn.base import named_analog_tiles
 
 _STATE = "analog_tile_state"
 # Per tile: the weight in other forms, and what follows from it.
@@ -75,9 +74,10 @@ class ImportedCheckpoint:
         before = copy.deepcopy(model.state_dict())
         state = dict(before)
         tiles = dict(named_analog_tiles(model))
-        layers = _differently_cut(model, self)
+        given, digital = named_as_in(model, self.tiles, self.digital)
+        layers = differently_cut(model, given, digital)
         inside = {name for matrix in layers.values() for name in matrix.tiles}
-        for name, imported in self.tiles.items():
+        for name, imported in given.items():
             if name in inside:
                 continue
             if name not in tiles:
@@ -88,8 +88,8 @@ class ImportedCheckpoint:
             if to_dict(imported.config) != to_dict(tiles[name].rpu_config):
                 remarks.append(f"{name}: the configuration of the model is another one, and stays")
         biases = {matrix.bias_name for matrix in layers.values()}
-        digital = {name: values for name, values in self.digital.items() if name not in biases}
-        own = {name for name in before if not any(_is_below(name, tile) for tile in tiles)}
+        digital = {name: values for name, values in digital.items() if name not in biases}
+        own = {name for name in before if not any(is_below(name, tile) for tile in tiles)}
         own -= {f"{layer}.analog_module.bias" for layer in layers}
         if strict and (odd := sorted(own ^ digital.keys())):
             raise StateError(f"the checkpoint and the model differ in {', '.join(odd)}; strict=False leaves these out")
@@ -99,7 +99,7 @@ class ImportedCheckpoint:
                 raise StateError(f"{name} has the shape {shapes[0]} in the model and {shapes[1]} in the checkpoint")
             state[name] = digital[name]
         self._write(model, state, layers, before)
-        remarks += [f"{name}: the tiles are cut in another way, so devices are not taken over" for name in layers]
+        remarks += [f"{name}: cut into tiles in another way, so it got its logical weights only" for name in layers]
         return remarks
 
     def _write(
@@ -185,7 +185,7 @@ def _periphery_into(tiles: dict[str, ImportedTile], state: Mapping[str, Any], re
     """Give the tiles what the state has below their names; return the rest."""
     rest: dict[str, Tensor] = {}
     for key, values in state.items():
-        name = next((tile for tile in tiles if _is_below(key, tile)), None)
+        name = next((tile for tile in tiles if is_below(key, tile)), None)
         own = key if name is None else key[len(name) :].lstrip(".")
         if own == _STATE:
             continue
@@ -201,23 +201,3 @@ def _periphery_into(tiles: dict[str, ImportedTile], state: Mapping[str, Any], re
         elif own not in _REDUNDANT:
             remarks.append(key)
     return rest
-
-
-def _is_below(key: str, tile: str) -> bool:
-    return not tile or key.startswith(f"{tile}.")
-
-
-def _differently_cut(model: nn.Module, checkpoint: ImportedCheckpoint) -> dict[str, LayerMatrix]:
-    """Return the matrices of the layers whose tiles in the checkpoint are not those of the model."""
-    found = {}
-    for name, layer in model.named_modules():
-        if not isinstance(layer, AnalogLayerBase) or layer.IS_CONTAINER or not hasattr(layer, "set_weights"):
-            continue
-        below = {f"{name}.{own}" if name else own: tile for own, tile in named_analog_tiles(layer)}
-        given = {tile: imported for tile, imported in checkpoint.tiles.items() if _is_below(tile, name)}
-        same = {tile: imported.weight.shape for tile, imported in given.items()} == {
-            tile: torch.Size((own.out_size, own.in_size + own.analog_bias)) for tile, own in below.items()
-        }
-        if given and not same:
-            found[name] = matrices(name, given, checkpoint.digital)
-    return found

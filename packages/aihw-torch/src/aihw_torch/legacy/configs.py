@@ -62,7 +62,7 @@ def _configuration(cls: type[ConfigBase], record: Record, remarks: list[str], wh
     fixed = next((_FIXED[base.__name__] for base in cls.__mro__ if base.__name__ in _FIXED), set())
     for name, value in record.fields.items():
         path = f"{where}.{name}" if where else name
-        if name in _OWN or name in fixed:
+        if name in _OWN or name in fixed or (name == "coeffs" and not _uses_coefficients(record)):
             continue
         if name not in types:
             if value not in (None, False, 0, [], {}):
@@ -72,6 +72,12 @@ def _configuration(cls: type[ConfigBase], record: Record, remarks: list[str], wh
         if made is not None or value is None:
             setattr(config, name, made)
     return config
+
+
+def _uses_coefficients(modifier: Record) -> bool:
+    """Whether a weight modifier reads its coefficients, whose default is not ours."""
+    kind = modifier.fields.get("type")
+    return isinstance(kind, Record) and kind.arguments[:1] in (("Poly",), ("ProgNoise",))
 
 
 def _part(cls: type, record: Record, remarks: list[str], where: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,28 +96,19 @@ def _set_devices(
     state: dict[str, Any], prefix: str, tile: AnalogTile, imported: ImportedTile, remarks: list[str]
 ) -> None:
     """Put weights and parameters of devices in their places, verbatim."""
-    state[prefix + "weight"] = imported.weight
-    below = prefix + "sub.0.weight"
-    if "hidden_weights_0" not in imported.hidden and below in state:  # of mixed precision: the weight of its device
-        state[below] = imported.weight
-    for name, values in imported.hidden.items():
-        key = next((key for key in _keys(name) if prefix + key in state), None)
-        if key is not None:
-            state[prefix + key] = values.contiguous()
-        elif not _follows(name, values, tile):
-            remarks.append(f"{prefix}{name}, which the device of the model does not have")
-
-
-def _keys(name: str) -> list[str]:
-    """Return where a parameter may be in a state: `max_bound_1_0` is of array 1 in array 0."""
-    if name == "hidden_weights_chi":
-        return ["rank_update.chi"]
-    own, path = name, ""
-    while match := re.fullmatch(r"(.+)_(\d+)", own):
-        own, path = match[1], f"{path}sub.{match[2]}."
-    if own == "hidden_weights":
-        return [f"{path}weight"]
-    return [f"{path}cell.{own}", f"{path}sub.0.cell.{own}"]
+    twin = copy.deepcopy(tile.tile)
+    known = twin.hidden_parameters().keys()
+    twin.set_hidden_parameters({name: values for name, values in imported.hidden.items() if name in known})
+    step = state[prefix + "step.forward"]
+    state |= {prefix + name: values for name, values in twin.state_dict().items()}
+    state |= {prefix + "weight": imported.weight, prefix + "step.forward": step}
+    if "hidden_weights_0" not in imported.hidden and prefix + "sub.0.weight" in state:  # the device of mixed precision
+        state[prefix + "sub.0.weight"] = imported.weight
+    remarks += [
+        f"{prefix}{name}, which the device of the model does not have"
+        for name, values in imported.hidden.items()
+        if name not in known and not _follows(name, values, tile)
+    ]
 
 
 def _follows(name: str, values: Tensor, tile: AnalogTile) -> bool:
