@@ -145,12 +145,18 @@ def test_from_a_file_to_a_preset(tmp_path):
     assert path.name == "MyDevice.toml"
     assert from_dict(aihw_presets.load("MyDevice", path=path)) == fit.device
     assert aihw_presets.names("device", path=path).count("MyDevice") == 1
+    info = aihw_presets.info("MyDevice", path=path)
+    assert info["references"][0]["cite"] == "measured by me"
+    assert info["notes"].startswith('Says "hello"')
+    assert "480 pulses; conductances 5 to 15" in info["notes"]
 
 
 def test_presets_of_other_configurations(tmp_path):
     config = SingleRPUConfig(device=DEVICES["piecewise"], update=UpdateParameters(desired_bl=7))
     path = save_preset(config, tmp_path / "MyConfig", source="me", licence="CC0-1.0", status="specification")
     assert from_dict(aihw_presets.load("MyConfig", path=path)) == config
+    save_preset(config, path, source="10.1234/abc", licence="CC0-1.0")
+    assert aihw_presets.info("MyConfig", path=path)["source"] == ["10.1234/abc"]
     with pytest.raises(ConfigError, match="is no name of a preset"):
         save_preset(config, tmp_path / "1 device", source="me", licence="CC0-1.0")
     config.forward.inp_noise = -1.0

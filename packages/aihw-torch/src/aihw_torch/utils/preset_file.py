@@ -46,9 +46,12 @@ def save_preset(
         raise ConfigError(f"{path.stem!r} is no name of a preset; begin with a letter and use letters, digits, . _ -")
     config.check()
     kind = next((kind for cls, kind in _KINDS.items() if isinstance(config, cls)), "parameters")
-    head = {"schema": 1, "kind": kind, "status": status, "source": [source], "licence": licence}
+    is_doi = re.match(r"10\.[0-9]{4,9}/", source) is not None
+    head = {"schema": 1, "kind": kind, "status": status, "source": [source if is_doi else "own"], "licence": licence}
     lines = [f"{name} = {_text(value)}" for name, value in {**head, "notes": notes or "No notes."}.items()]
-    path.write_text("\n".join([*lines, "", *_table("fields", to_dict(config))]) + "\n", encoding="utf-8")
+    lines += ["", *_table("fields", to_dict(config))]
+    lines += [] if is_doi else ["", *_table("references.own", {"cite": source})]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
