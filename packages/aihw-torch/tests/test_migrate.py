@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
@@ -143,8 +142,7 @@ def test_unresolved_names_and_bad_files_have_a_status(tmp_path, capsys):
     assert "b.py is not a Python file" in capsys.readouterr().err
 
 
-def test_a_clear_sentence_without_libcst(script):
-    code = "import sys; sys.modules['libcst'] = None; from aihw_torch.migrate.__main__ import main; sys.exit(main())"
-    done = subprocess.run([sys.executable, "-c", code, str(script)], capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr == "migrate needs libcst; install it with pip install 'aihw-torch[migrate]'\n"
+def test_a_clear_sentence_without_libcst(script, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "libcst", None)
+    assert main([str(script)]) == 2
+    assert capsys.readouterr().err == "migrate needs libcst; install it with pip install 'aihw-torch[migrate]'\n"
