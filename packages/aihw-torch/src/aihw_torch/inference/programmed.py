@@ -12,7 +12,7 @@ import rpu_sim
 from aihw_inference import Philox, ProgrammedArray, program
 from aihw_inference.converters import ConversionParameters
 from aihw_torch.errors import StateError
-from aihw_torch.inference.product import Reading, product
+from aihw_torch.inference.reading import Reading
 
 _ARRAYS = ("targets", "g_prog", "drift_coefficients", "scale_ratio", "w_low")
 
@@ -26,7 +26,7 @@ class ProgrammedTile:
     Args:
         devices: the programmed devices, targets in units of the array.
         rpu_config: the configuration of the tile.
-        reading: the forward chain of the tile in evaluation.
+        reading: how the tile is read in evaluation.
         version: of the tile's weight when it was programmed.
         number: of this programming among those of the tile.
 
@@ -42,7 +42,7 @@ class ProgrammedTile:
         self, devices: ProgrammedArray, rpu_config: Any, reading: Reading, *, version: int, number: int = 0
     ) -> None:
         self.devices, self.version, self.number = devices, version, number
-        self._compensation, self._reading = rpu_config.drift_compensation, reading
+        self._compensation, self.reading = rpu_config.drift_compensation, reading
         self.weights: Tensor = devices.programmed_weights()
         self.alpha: Tensor | None = None
         self.baseline: Tensor | None = None
@@ -71,7 +71,7 @@ class ProgrammedTile:
     def _probe(self, purpose: str) -> Callable[[Tensor], Tensor]:
         """The product of the converters and the present weights, with noise of its own."""
         seed = rpu_sim.derive_seed(self.devices.rng.seed, purpose)
-        return lambda x: product(x, self.weights, self._reading, seed, self.reads)
+        return lambda x: self.reading.product(x, self.weights, (seed, self.reads, 0))
 
     # ---- state
 
