@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace, device, size
 
-from .arrays import Block, assembled, finite_array
+from .arrays import Block, assembled, checked_count, finite_array
 from .converters import BaseConductanceConverter, ConversionParameters
-from .errors import ConfigError, ShapeError
+from .errors import ConfigError, ShapeError, TimeError
 from .rng import DRIFT, PROGRAMMING, READ, Draw, Generator, as_generator
 
 if TYPE_CHECKING:
@@ -95,12 +95,13 @@ class ProgrammedArray:
 
     def _at_times(self, t: Any, read: Callable[[float], Array]) -> Array:
         if (isinstance(t, Sequence) and not isinstance(t, str)) or getattr(t, "ndim", 0) == 1:
+            if len(t) == 0:
+                raise TimeError("At least one inference time is needed, got none.")
             return array_namespace(self.weights).stack([read(time) for time in t])
         return read(t)
 
     def _reader(self, t: float, repeat: int) -> Callable[[Block, Array, Array], Array]:
-        if not 0 <= repeat < 2**32:
-            raise ConfigError(f"repeat must be an integer from 0 to 2**32 - 1, got {repeat}.")
+        repeat = checked_count(repeat, "repeat", 0, 2**32 - 1)
         model, xp = self.noise_model, array_namespace(self.g_prog)
         time = model.check_time(t)
         dtype, place = self.g_prog.dtype, device(self.g_prog)
@@ -156,10 +157,12 @@ def program(
         DtypeError, NonFiniteError, ShapeError: bad weights or w_max.
         ConfigError: n_chips < 1, w_max <= 0, a seed or a model parameter out of range.
     """
+    if isinstance(noise_model, type) or not hasattr(noise_model, "conductance_at"):
+        raise ConfigError(f"noise_model must be a noise model such as PCMLikeNoiseModel(), got {noise_model!r}.")
     noise_model.check()
     model, generator = copy.deepcopy(noise_model), as_generator(rng)
-    if n_chips is not None and n_chips < 1:
-        raise ConfigError(f"n_chips must be at least 1 (or None), got {n_chips}.")
+    if n_chips is not None:
+        n_chips = checked_count(n_chips, "n_chips", 1)
     xp, weights = finite_array(weights, "weights")
     weights = xp.asarray(weights, copy=True)
     parameters = _conversion_parameters(xp, model.g_converter, weights, w_max)

@@ -11,6 +11,7 @@ from aihw_inference import BaseDriftCompensation, BaseNoiseModel, GlobalDriftCom
 from aihw_torch.errors import ConfigError
 from rpu_sim.config import (
     IOParameters,
+    IOParametersIRDropT,
     RPUConfigBase,
     WeightClipParameter,
     WeightModifierParameter,
@@ -54,6 +55,13 @@ class InferenceRPUConfig(RPUConfigBase):
 @dataclass
 class TorchInferenceRPUConfig(InferenceRPUConfig):
     """The same as `InferenceRPUConfig`, under the name for the tile that used to be written in torch."""
+
+
+@dataclass
+class TorchInferenceRPUConfigIRDropT(TorchInferenceRPUConfig):
+    """`InferenceRPUConfig` whose evaluation has the IR drop of pulses of different length; training reads without."""
+
+    forward: IOParameters = param(IOParametersIRDropT, "Signal chain of the forward product.")
 
 
 def arguments_of(part: Any) -> dict[str, Any]:
@@ -100,7 +108,7 @@ def _made(value: Any) -> Any:
     return from_dict(value) if isinstance(value, dict) and "class" in value else value
 
 
-for _config in (InferenceRPUConfig, TorchInferenceRPUConfig):
+for _config in (InferenceRPUConfig, TorchInferenceRPUConfig, TorchInferenceRPUConfigIRDropT):
     register_class(_config)
 for _part in (getattr(aihw_inference, name) for name in aihw_inference.__all__):
     if isinstance(_part, type) and issubclass(_part, _PARTS) and not inspect.isabstract(_part):

@@ -50,7 +50,7 @@ def _mvm_op(
     reading = described(description)
     if constants:
         own = dict(zip(reading.constants, constants, strict=True))
-        reading = Reading(reading.io, reading.mapping, own, None, reading.evaluate)
+        reading = Reading(reading.io, reading.mapping, own, None, evaluate=True)
     return reading.product(x, copy, (int(seed) % (1 << 64), int(step), sample_offset))
 
 

@@ -50,16 +50,22 @@ class InferenceProduct(torch.autograd.Function):
         call: Call,
     ) -> Tensor:
         """Return y [..., out] of x [..., in], the weight [out, in], s [1] or [out], r [1] and the bias [out]."""
-        x, weight, reading = x.detach(), weight.detach(), call.reading
-        r = 1.0 if input_range is None else input_range.item()
-        u, outside = (x, None) if input_range is None else _in_range(x, r)
-        physical = weight if scale is None else weight / scale.view(-1, 1)
-        copy = reading.copy(physical, x.numel() // x.shape[-1], call.address)
-        z = reading.product(u, copy, call.address)
-        held = None if reading.bound is None else _beyond(z, reading.bound * (1.0 - 1e-6), or_at=True)
+        x, weight, (reading, address, *_) = x.detach(), weight.detach(), call
+        r, u = 1.0, x
+        ctx.clipped = False
+        if input_range is not None:
+            r = input_range.item()
+            ctx.clipped = _largest(x) > r
+            u = x.clamp(-r, r).div_(r) if ctx.clipped else x / r
+        copy = reading.copy(weight if scale is None else weight / scale.view(-1, 1), x.numel() // x.shape[-1], address)
+        z = reading.product(u, copy, address)
+        bound = reading.bound
+        held = None
+        if bound is not None and _largest(z) >= (bound := bound * (1.0 - 1e-6)):
+            held = z.abs() >= bound
         keeps_z = ctx.needs_input_grad[3]
-        ctx.save_for_backward(u, copy, scale, outside, held, z if keeps_z else None)
-        ctx.r, ctx.call, ctx.ranged = r, call, input_range is not None
+        ctx.save_for_backward(u, copy, scale, held, z if keeps_z else None)
+        ctx.r, ctx.call = r, call
         factor = scale if input_range is None else r if scale is None else scale * r
         y = z if factor is None else z * factor if keeps_z else z.mul_(factor)
         return y if bias is None else y.add_(bias.detach())
@@ -71,39 +77,38 @@ class InferenceProduct(torch.autograd.Function):
         return (_gradients_once if torch.is_grad_enabled() else _gradients)(ctx, d)
 
 
-def _in_range(x: Tensor, r: float) -> tuple[Tensor, Tensor | None]:
-    """Return clip(x, -r, r) / r, and where x is outside; None for nowhere."""
-    outside = _beyond(x, r, or_at=False)
-    return (x / r, None) if outside is None else (x.clamp(-r, r).div_(r), outside)
-
-
-def _beyond(x: Tensor, bound: float, *, or_at: bool) -> Tensor | None:
-    """Where |x| is above a bound (or at it), as a mask; None for nowhere, which one pass finds out."""
+def _largest(x: Tensor) -> float:
+    """Return max |x|."""
     if x.numel() == 0:
-        return None
-    low, high = (value.item() for value in x.aminmax())
-    largest = max(-low, high)
-    if largest < bound or (largest == bound and not or_at):
-        return None
-    return x.abs() >= bound if or_at else x.abs() > bound
+        return 0.0
+    low, high = x.aminmax()
+    return max(-low.item(), high.item())
 
 
 def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-    u, copy, scale, outside, held, z = ctx.saved_tensors
+    u, copy, scale, held, z = ctx.saved_tensors
     for_x, for_weight, _, for_range, for_bias, _ = ctx.needs_input_grad
     rows, inputs = d.reshape(-1, d.shape[-1]), u.reshape(-1, u.shape[-1])
     db = rows.sum(0) if for_bias else None
     passed = rows if held is None else rows.masked_fill(held.view(rows.shape), 0.0)
-    needs_dx = for_x or (for_range and (outside is not None or copy.ndim == 3))
-    raw = passed.T @ inputs if for_weight or (for_range and not needs_dx) else None
-    dx = None
-    if needs_dx:
+    at_end = inputs.trunc() if ctx.clipped and for_range else None  # 1 or -1 where inputs are clipped, else 0
+    dx = dr = None
+    if for_x or (for_range and copy.ndim == 3):
         dx = _input_gradient(passed, copy, scale)
-        if outside is not None:
-            dx.masked_fill_(outside.view(dx.shape), 0.0)
-    dr = _range_gradient(ctx, rows, dx, raw) if for_range else None
-    dw = None if not for_weight or raw is None else raw.mul_(ctx.r) if ctx.ranged else raw
-    return dx.view(u.shape) if for_x and dx is not None else None, dw, None, dr, db, None
+        if ctx.clipped:
+            torch.ops.aten.hardtanh_backward.grad_input(dx, inputs, -1.0, 1.0, grad_input=dx)
+    dw: Any = None
+    if for_weight or (for_range and dx is None):
+        dw = torch.addmm(passed.new_empty(()), passed.T, inputs, beta=0.0, alpha=ctx.r)  # r d^T u
+    if for_range:
+        if dx is not None:
+            inner = torch.dot(dx.view(-1), inputs.reshape(-1))
+        else:
+            from_inside = dw if at_end is None else torch.addmm(dw, passed.T, at_end, alpha=-ctx.r)
+            inner = _total((copy * from_inside).sum(1), scale) / ctx.r
+        dr = _total((rows * z.view(rows.shape)).sum(0), scale) - inner
+        dr = (dr + _decay(ctx.call, ctx.r, at_end)).view(1)
+    return dx.view(u.shape) if for_x and dx is not None else None, dw if for_weight else None, None, dr, db, None
 
 
 _gradients_once = once_differentiable(_gradients)
@@ -118,23 +123,14 @@ def _input_gradient(d: Tensor, copy: Tensor, scale: Tensor | None) -> Tensor:
     return (d * scale) @ copy if d.shape[0] < copy.shape[1] else d @ (copy * scale.view(-1, 1))
 
 
-def _range_gradient(ctx: Any, d: Tensor, dx: Tensor | None, raw: Tensor | None) -> Tensor:
-    """Return dr [1]: r is a factor of the output, and divides the inputs that are not clipped.
+def _total(per_output: Tensor, scale: Tensor | None) -> Tensor:
+    """Return the sum of [out], times s."""
+    return per_output.sum() if scale is None else (per_output * scale).sum()
 
-    Args:
-        ctx: of the node.
-        d: gradient of the output, [samples, out].
-        dx: gradient of the inputs, [samples, in], 0 where they are clipped; or None, and then
-        raw: d^T u, [out, in], where no input is clipped.
-    """
-    u, copy, scale, outside, _, z = ctx.saved_tensors
-    if dx is not None:
-        inner = torch.dot(dx.view(-1), u.reshape(-1))
-    else:
-        per_output = (copy * raw).sum(1)
-        inner = per_output.sum() if scale is None else (per_output * scale).sum()
-    products = (d * z.view(d.shape)).sum(0)
-    outer = products.sum() if scale is None else (products * scale).sum()
-    inside = 1.0 if outside is None else 1.0 - torch.count_nonzero(outside).item() / outside.numel()
-    decay = ctx.call.decay * ctx.r if ctx.call.decay > 0.0 and inside > ctx.call.wanted else 0.0
-    return (outer - inner + decay).view(1)
+
+def _decay(call: Call, r: float, at_end: Tensor | None) -> float:
+    """Return what pulls the range in: decay * r where enough of the inputs lies inside."""
+    if call.decay <= 0.0:
+        return 0.0
+    clipped = 0.0 if at_end is None else torch.dot(at_end.view(-1), at_end.view(-1)).item() / at_end.numel()
+    return call.decay * r if 1.0 - clipped > call.wanted else 0.0

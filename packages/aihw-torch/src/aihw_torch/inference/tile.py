@@ -11,9 +11,9 @@ from torch import Tensor
 
 import rpu_sim
 from aihw_inference import BaseNoiseModel
-from aihw_torch import threads
+from aihw_torch import ops, threads
 from aihw_torch.config import InferenceRPUConfig, WeightClipType, WeightRemapType, register_part, to_dict
-from aihw_torch.errors import ConfigError, RpuError, StateError
+from aihw_torch.errors import ConfigError, RpuError, ShapeError, StateError
 from aihw_torch.inference import compiled
 from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
@@ -107,6 +107,8 @@ class InferenceTile(WeightTile):
             return self._compiled_product(x, step)
         programmed = None if self.training else self.current_program()
         if self.exact:
+            if x.shape[-1] != self.weight.shape[1]:
+                raise ShapeError(f"the {self.describe()} takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
             self._follow_training(int(step))
             y = torch.nn.functional.linear(x, self.physical_weight() if programmed is None else programmed.weights)
         else:
@@ -118,7 +120,7 @@ class InferenceTile(WeightTile):
     def _read(
         self, x: Tensor, programmed: ProgrammedTile | None, input_range: Tensor | None, bias: Tensor | None, step: int
     ) -> Tensor:
-        """Return the product number `step`; of the trained weight with its mapping scale, else of what is programmed."""
+        """Return product number `step`: of the trained weight with its mapping scale, or of what is programmed."""
         threads.follow_torch()
         self._follow_training(step)
         if programmed is None:
@@ -139,11 +141,13 @@ class InferenceTile(WeightTile):
 
     def _follow_training(self, step: int) -> None:
         """Clip and remap what the optimizer left, as far as the mode asks for it."""
-        self.follow_weight(remap=self._remaps() and step % self._config.remap_every == 0)
+        self.follow_weight(remap=self._remaps() and step % self.rpu_config.remap_every == 0)
 
     def _compiled_product(self, x: Tensor, step: Tensor) -> Tensor:
         """The same for a compiler; the clip acts on what is read, the parameter follows at the next eager forward."""
         config, reading = self.rpu_config, self._read_in_training if self.training else self._read_in_test
+        if self.training and "forward_running_mean" in self._constants:
+            ops.refuse_running_mean(self.describe())
         if self.training:
             self.programmed = None  # the version of the weight, which else tells, is not seen by a compiler
         programmed = self.programmed
