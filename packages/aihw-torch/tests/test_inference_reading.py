@@ -183,6 +183,57 @@ def test_readings_can_be_copied() -> None:
         assert twin.description == reading.description
 
 
+# ---- read noise of every product
+
+
+def drifted_layer(**fields: object) -> AnalogLinear:
+    torch.manual_seed(2)
+    config = hwa_config(read_noise_per_mvm=True, **fields)
+    config.mapping.weight_scaling_omega = 1.0
+    layer = layer_of(config, out=4, inputs=6, bias=True).eval()
+    layer.drift_analog_weights(3600.0)
+    return layer
+
+
+def test_every_product_draws_read_noise() -> None:
+    """Mean and variance of 4e4 reads of one input are those of the devices; 5 sigma of both."""
+    layer = drifted_layer()
+    tile, x, n = layer.analog_module, torch.randn(6), 40_000
+    mean, variance = tile.programmed.devices.read_parts_at(3600.0)
+    y = layer(x.expand(n, 6)).detach()
+    factor = tile.mapping_scales * tile.alpha
+    expected = (x @ mean.T) * factor + tile.bias.detach()
+    spread = torch.sqrt(x.square() @ variance.T) * factor.abs()
+    assert ((y.mean(0) - expected).abs() < 5.0 * spread / n**0.5).all()
+    torch.testing.assert_close(y.std(0), spread.expand(4), rtol=5.0 / (2 * n) ** 0.5, atol=0.0)
+    assert not torch.equal(layer(x[None]), layer(x[None]))
+    layer.train()
+    assert torch.equal(layer(x[None]), layer(x[None]))
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+def test_read_noise_survives_state_copies_and_compilers() -> None:
+    layer = drifted_layer()
+    other = layer_of(layer.analog_module.rpu_config.mutable_copy(), out=4, inputs=6, seed=99).eval()
+    other.load_state_dict(layer.state_dict())
+    torch.compiler.reset()
+    twins = [copy.deepcopy(layer), other, torch.compile(copy.deepcopy(layer), fullgraph=True, backend="aot_eager")]
+    x = torch.randn(3, 6)
+    with torch.no_grad():
+        for _ in range(2):
+            y = layer(x)
+            for twin in twins:
+                torch.testing.assert_close(twin(x), y, rtol=1e-5, atol=1e-6)
+    torch.compiler.reset()
+
+
+def test_read_noise_follows_a_change_of_the_converters() -> None:
+    layer = drifted_layer()
+    twin, x = copy.deepcopy(layer), torch.randn(3, 6)
+    layer.analog_module.reconfigure(forward=IOParameters(out_noise=0.0, out_bound=0.01))
+    assert (layer(x) - layer.bias).abs().max() < (twin(x) - twin.bias).abs().max()
+
+
 # ---- refusals
 
 

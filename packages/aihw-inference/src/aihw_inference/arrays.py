@@ -8,7 +8,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
+import numpy as np
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_cupy_array,
+    is_numpy_array,
+    is_torch_array,
+    to_device,
+)
+from numpy.typing import NDArray
 
 from .errors import ConfigError, DtypeError, NonFiniteError, ShapeError
 
@@ -57,6 +66,11 @@ def checked_count(value: Any, name: str, low: int, high: int | None = None) -> i
         limit = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{name} must be an integer {limit}, got {value!r}.")
     return number
+
+
+def on_host(x: Array) -> NDArray[Any]:
+    """`x` as a NumPy array, from whatever device."""
+    return np.asarray(to_device(x, "cpu") if is_torch_array(x) or is_cupy_array(x) else x)
 
 
 def at_least(x: Array, low: float) -> Array:

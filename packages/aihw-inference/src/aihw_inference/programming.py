@@ -93,6 +93,25 @@ class ProgrammedArray:
         """Conductances behind `weights_at(t, repeat=repeat)`: [(T,) K, (n_chips,) *weights.shape], in microsiemens."""
         return self._at_times(t, lambda time: self._assembled(self._reader(time, repeat)))
 
+    def read_parts_at(self, t: float) -> tuple[Array, Array]:
+        """(weights at `t` without read noise, variance of each weight in one read), both [(n_chips,) *weights.shape].
+
+        For products that draw the read noise anew each time, see `product_read_noise`.
+
+        Raises:
+            TimeError: as `weights_at`.
+            ConfigError: the noise model does not tell the noise of a read from the spread of its devices.
+        """
+        model, xp = self.noise_model, array_namespace(self.g_prog)
+        time, parameters = model.check_time(t), _BlockParameters(xp, self.parameters, self.weights.shape)
+
+        def variance(block: Block, g_prog: Array, coefficients: Array) -> Array:
+            std = model.read_parts(g_prog, coefficients, time)[1]
+            return self._converter.decode_variance(xp, std * std, parameters.of(block))
+
+        weights = self._decoded(lambda _, g_prog, coefficients: model.read_parts(g_prog, coefficients, time)[0])
+        return weights, xp.reshape(self._blockwise(variance), weights.shape)
+
     def _at_times(self, t: Any, read: Callable[[float], Array]) -> Array:
         if (isinstance(t, Sequence) and not isinstance(t, str)) or getattr(t, "ndim", 0) == 1:
             if len(t) == 0:

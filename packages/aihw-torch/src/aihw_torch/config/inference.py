@@ -38,6 +38,9 @@ class InferenceRPUConfig(RPUConfigBase):
     clip: WeightClipParameter = param(WeightClipParameter, "Bound of the weights, kept at every training forward.")
     remap: WeightRemapParameter = param(WeightRemapParameter, "How the mapping scales follow the weights.")
     modifier: WeightModifierParameter = param(WeightModifierParameter, "Noisy copy of the weights, one per forward.")
+    read_noise_per_mvm: bool = param(
+        False, "Draw the read noise of drifted weights in every product, at its outputs; otherwise once per drift."
+    )
     remap_every: int = param(1, "Training forwards from one remap to the next; 0 leaves it to remap_to_range().")
 
     def check(self) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from aihw_torch.config import from_dict
-from aihw_torch.inference.reading import Reading, described
+from aihw_torch.inference.reading import NoisyReading, Reading, described, read_noise
 from rpu_sim.weight_ops import clip_weights, remap_weights
 
 
@@ -84,6 +84,19 @@ def _differentiate_mvm(ctx: Any, d: Tensor) -> tuple[Any, ...]:
 _mvm_op.register_autograd(_differentiate_mvm, setup_context=_save_mvm)
 
 
+@torch.library.custom_op("aihw::mvm_read_noise", mutates_args=())
+def _read_noise_op(
+    x: Tensor, variance: Tensor, seed: Tensor, step: Tensor, sample_offset: int, description: str
+) -> Tensor:
+    address = (int(seed) % (1 << 64), int(step), sample_offset)
+    return read_noise(x, variance, address, described(description).io)
+
+
+@_read_noise_op.register_fake
+def _(x, variance, seed, step, sample_offset, description):  # type: ignore[no-untyped-def]
+    return x.new_empty(*x.shape[:-1], variance.shape[0])
+
+
 def compiled_product(
     x: Tensor, weight: Tensor, reading: Reading, seed: Tensor, step: Tensor, sample_offset: int
 ) -> Tensor:
@@ -92,6 +105,8 @@ def compiled_product(
     if reading.modifier is not None:
         copy = _copy_op(weight, seed, step, x.numel() // x.shape[-1], sample_offset, text)
     y: Tensor = _mvm_op(x, copy, list(reading.constants.values()), seed, step, sample_offset, text)
+    if isinstance(reading, NoisyReading):
+        y = y + _read_noise_op(x.detach(), reading.variance, seed, step, sample_offset, text)
     return y
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import rpu_sim
+from aihw_inference import Philox, product_read_noise
 from aihw_torch.config import (
     BoundManagementType,
     IOParameters,
@@ -112,6 +113,40 @@ class Reading:
             self._chain = periphery.product(self.io, "forward", unused, named, self.mapping)
             self._chain_shape = shape
         return self._chain
+
+
+class NoisyReading(Reading):
+    """A reading of programmed devices whose read noise is drawn in every product.
+
+    Args:
+        reading: the rest of it.
+        variance: of each weight in one read, [out, in].
+
+    Attributes:
+        plain: the reading without this noise.
+    """
+
+    def __init__(self, reading: Reading, variance: Tensor) -> None:
+        super().__init__(reading.io, reading.mapping, reading.constants, reading.modifier, reading.evaluate)
+        self.plain, self.variance = reading, variance
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        return type(self), (self.plain, self.variance)
+
+    def product(self, x: Tensor, copy: Tensor, address: Address) -> Tensor:
+        """As `Reading.product`, with noise behind the ADC."""
+        return super().product(x, copy, address).add_(read_noise(x, self.variance, address, self.io))
+
+
+def read_noise(x: Tensor, variance: Tensor, address: Address, io: IOParameters) -> Tensor:
+    """Return the read noise [..., out] of a product of inputs x [..., in] in units of the DAC, which may clip them."""
+    seed, step, offset = address
+    scale = 1.0 if io.is_perfect else io.out_scale
+    clips = not io.is_perfect and io.inp_bound > 0.0 and io.noise_management is NoiseManagementType.NONE
+    inputs = x.detach().clamp(-io.inp_bound, io.inp_bound) if clips else x.detach()
+    rng = Philox(rpu_sim.derive_seed(seed, "read noise"))
+    noise: Tensor = product_read_noise(inputs, variance, rng=rng, step=step & _MASK, sample_offset=offset & _MASK)
+    return noise if scale == 1.0 else noise * scale
 
 
 _key = functools.lru_cache(maxsize=1024)(rpu_sim.derive_seed)

@@ -71,6 +71,8 @@ class InferenceTile(WeightTile):
         tested = modifier if modifier is not None and modifier.enable_during_test else None
         self._read_in_training = Reading(in_training(config.forward), config.mapping, constants, modifier)
         self._read_in_test = Reading(config.forward, config.mapping, constants, tested, evaluate=True)
+        if self.programmed is not None:
+            self.programmed.read_through(self._read_in_test)
 
     def reconfigure(self, **changes: Any) -> None:
         """Change fields of the configuration; constants of the converters are drawn again from the seed."""
@@ -151,7 +153,10 @@ class InferenceTile(WeightTile):
         if self.training:
             self.programmed = None  # the version of the weight, which else tells, is not seen by a compiler
         programmed = self.programmed
-        weight = self.physical_weight() if programmed is None else programmed.weights
+        if programmed is None:
+            weight = self.physical_weight()
+        else:
+            weight, reading = programmed.weights, programmed.reading
         old = scale = self.mapping_scales
         if programmed is None and config.clip.type is not WeightClipType.NONE:
             weight = weight + (compiled.clipped(weight.detach(), self._clip_text) - weight).detach()
