@@ -18,9 +18,9 @@ Array = Any
 class PCMWeightNoiseModel(BaseNoiseModel):
     """A programming error that is one cubic below a conductance and another above; no drift, no read noise.
 
-    Small weights are set to zero without error. Source: Buchel et al. 2025, doi:10.48550/arXiv.2505.09663, whose weights
-    are scaled to 180 steps and get one error each; here the device of a pair that carries the weight gets it, clipped
-    at zero, so that an error does not change the sign.
+    Small weights are set to zero without error. Source: Buchel et al. 2025, doi:10.48550/arXiv.2505.09663, whose
+    weights are scaled to 180 steps and get one error each; here the device of a pair that carries the weight gets it,
+    clipped at zero, so that an error does not change the sign.
 
     Args:
         low: coefficients (powers 0, 1, ...) of the standard deviation up to `joint`.
