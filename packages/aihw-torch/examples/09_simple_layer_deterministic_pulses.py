@@ -1,7 +1,7 @@
 """Three pulse generators: stochastic trains, deterministic trains, and none but the device.
 
-With `DETERMINISTIC_IMPLICIT` the number of coincidences is the product of two rounded numbers, so a small gradient below
-the resolution never moves a weight; `STOCHASTIC_COMPRESSED` moves it sometimes.
+With `DETERMINISTIC_IMPLICIT` the number of coincidences is the product of two rounded numbers, so a small gradient
+below the resolution never moves a weight; `STOCHASTIC_COMPRESSED` moves it sometimes.
 """
 
 from __future__ import annotations

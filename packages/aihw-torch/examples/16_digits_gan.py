@@ -44,11 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     generator = nn.Sequential(nn.Linear(NOISE, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.Sigmoid())
     generator = convert_to_analog(generator, MixedPrecisionEcRamMOPreset())
     judge = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
-    write = AnalogSGD(generator.parameters(), lr=0.3)
+    write = AnalogSGD(generator.parameters(), lr=0.05)
     train = torch.optim.Adam(judge.parameters(), lr=0.001)
     loss = nn.functional.binary_cross_entropy_with_logits
 
-    rows = []
+    def distance() -> float:
+        """Mean distance between the mean of made images and that of the real ones."""
+        with torch.no_grad():
+            return float((generator(torch.randn(500, NOISE)).mean(0) - images.mean(0)).abs().mean())
+
+    rows = [{"epoch": -1, "judge": 0.0, "generator": 0.0, "mean image off by": distance()}]
     for epoch in range(options.epochs):
         for real in DataLoader(images, batch_size=20, shuffle=True):
             ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
@@ -61,14 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
             fooled = loss(judge(fake), ones)
             fooled.backward()
             write.step()
-        with torch.no_grad():
-            made = generator(torch.randn(500, NOISE))
-        distance = (made.mean(0) - images.mean(0)).abs().mean().item()  # of the mean images
         if epoch % max(1, options.epochs // 8) == 0 or epoch == options.epochs - 1:
             losses = {"judge": judged.item(), "generator": fooled.item()}
-            rows.append({"epoch": epoch, **losses, "mean image off by": distance, "spread": made.std(0).mean().item()})
+            rows.append({"epoch": epoch, **losses, "mean image off by": distance()})
     print(format_table(rows))
-    draw(made[:12], options.output / "16_digits_gan.png")
+    with torch.no_grad():
+        made = generator(torch.randn(12, NOISE))
+    draw(made, options.output / "16_digits_gan.png")
     print(f"images: {options.output / '16_digits_gan.png'}")
     return rows
 

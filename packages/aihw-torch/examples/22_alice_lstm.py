@@ -1,8 +1,9 @@
 """An LSTM reads a text character by character and learns what comes next, by pulses on soft-bounds devices.
 
-Each gate matrix of the cell is one tile (`--cell combined` puts both into one); a second linear layer, also analog, gives
-the logits. The text is the first chapter of Alice's Adventures in Wonderland. Beside the pulsed network the same one is
-trained in floating point and hardware-aware; a perplexity of 59, the number of characters, would be no knowledge at all.
+Each gate matrix of the cell is one tile (`--cell combined` puts both into one); a second linear layer, also analog,
+gives the logits. The text is the first chapter of Alice's Adventures in Wonderland. Beside the pulsed network the same
+one is trained in floating point and hardware-aware; a perplexity of 59, the number of characters, would be no knowledge
+at all.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A small transformer finds the answer of a question in a sequence, digital, converted, and trained hardware-aware.
 
 The task stands in for SQuAD: the first token is a question, the answer is where that token is repeated; the network
-gives the position of its start and of its end. `convert_to_analog` also converts `nn.MultiheadAttention`; the loop needs
-no particular trainer. (Pretrained weights would need a download; here the network starts from random ones.)
+gives the position of its start and of its end. `convert_to_analog` also converts `nn.MultiheadAttention`; the loop
+needs no particular trainer. (Pretrained weights would need a download; here the network starts from random ones.)
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """LeNet-5 trained hardware-aware with learned input ranges, then loaded into the standard preset and evaluated.
 
-Each tile learns the range of its DAC by gradient; with `--per-sample` every sample of a batch sees its own noisy copy of
-the weights, which costs a draw of all weights per sample. The weights and ranges then go into a model with `StandardHWATrainingPreset`, whose converters
-differ: `load_rpu_config=False` keeps the configuration of the model that loads.
+Each tile learns the range of its DAC by gradient; with `--per-sample` every sample of a batch sees its own noisy copy
+of the weights, which costs a draw of all weights per sample. The weights and ranges then go into a model with
+`StandardHWATrainingPreset`, whose converters differ: `load_rpu_config=False` keeps the configuration of the model that
+loads.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def configuration(per_sample: bool) -> TorchInferenceRPUConfig:
     """Static input ranges instead of a scale per vector: no noise management, no bound management."""
     forward = IOParameters(noise_management=NoiseManagementType.NONE, bound_management=BoundManagementType.NONE)
     config = TorchInferenceRPUConfig(forward=forward)
-    config.mapping.weight_scaling_omega, config.mapping.weight_scaling_columnwise = 1.0, True
+    config.mapping = StandardHWATrainingPreset().mapping  # the scales that a checkpoint holds
     config.pre_post.input_range.enable, config.pre_post.input_range.init_from_data = True, 20
     config.modifier.type, config.modifier.std_dev = WeightModifierType.ADD_NORMAL, 0.1
     config.modifier.per_batch_sample = per_sample

@@ -1,8 +1,8 @@
 """A crossbar as preconditioner: flexible GMRES for many systems that share one expensive part.
 
-Poisson's equation in two dimensions with a potential that changes, (L + diag(c)) u = f. The inverse of L is written into
-a crossbar once and is a preconditioner for every c; its products have an error of many percent, which a flexible method
-bears (doi:10.1038/s41928-018-0054-8). Compared is the number of exact products that it takes.
+Poisson's equation in two dimensions with a potential that changes, (L + diag(c)) u = f. The inverse of L is written
+into a crossbar once and is a preconditioner for every c; its products have an error of many percent, which a flexible
+method bears (doi:10.1038/s41928-018-0054-8). Compared is the number of exact products that it takes.
 """
 
 from __future__ import annotations

@@ -34,9 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     models = {
         "built-in": PCMLikeNoiseModel(g_max=20.0),
         "table": CustomDriftPCMLikeNoiseModel(DRIFT, g_converter=SinglePairConductanceConverter(g_max=20.0)),
-        "table, no noise": CustomDriftPCMLikeNoiseModel(
-            DRIFT, g_max=20.0, prog_noise_scale=0.0, read_noise_scale=0.0
-        ),
+        "table, no noise": CustomDriftPCMLikeNoiseModel(DRIFT, g_max=20.0, prog_noise_scale=0.0, read_noise_scale=0.0),
     }
     rows = [{"t (s)": t} for t in TIMES]
     for name, model in models.items():

@@ -1,4 +1,4 @@
-"""How a weight becomes conductances: one device, one pair, several pairs of different significance, curves of one's own.
+"""How a weight becomes conductances: one device, one pair, several pairs, curves of one's own.
 
 More devices per weight average errors out; with a significance below one, the second pair corrects the first. The error
 is that of the weights an hour after programming, with the mean drift compensated.

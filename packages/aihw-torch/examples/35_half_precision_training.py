@@ -1,7 +1,7 @@
 """Hardware-aware training in bfloat16: `model.to(torch.bfloat16)` and images of the same type, nothing else.
 
-Layers that are trained in software compute in the type of their parameters. Arrays of pulsed devices stay float32; their
-inputs and outputs follow the layer. `torch.autocast` works as with torch's own layers.
+Layers that are trained in software compute in the type of their parameters. Arrays of pulsed devices stay float32;
+their inputs and outputs follow the layer. `torch.autocast` works as with torch's own layers.
 """
 
 from __future__ import annotations

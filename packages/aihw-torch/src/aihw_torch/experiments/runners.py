@@ -164,7 +164,9 @@ def _prepared(experiment: Experiment, dataset_root: Path | str | None) -> Path |
     """Remove the metrics of former runs, fetch the data set if it can do so, and return where it lies."""
     for hooks in experiment.hooks.values():
         hooks[:] = [
-            hook for hook in hooks if not isinstance(getattr(hook, "__self__", None), LocalMetric | InferenceLocalMetric)
+            hook
+            for hook in hooks
+            if not isinstance(getattr(hook, "__self__", None), LocalMetric | InferenceLocalMetric)
         ]
     root = Path(tempfile.gettempdir()) / "datasets" if dataset_root is None else dataset_root
     download(experiment.dataset, experiment, root)

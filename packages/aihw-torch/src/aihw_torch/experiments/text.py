@@ -1,4 +1,4 @@
-"""A text to read character by character: the first chapter of Alice's Adventures in Wonderland (Lewis Carroll, 1865)."""
+"""A text to read by character: the first chapter of Alice's Adventures in Wonderland (Lewis Carroll, 1865)."""
 
 from __future__ import annotations
 
