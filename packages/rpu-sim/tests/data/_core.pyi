@@ -79,8 +79,10 @@ class AnalogProduct:
     def draw_constants(self, seed: int) -> None:
         """Fill the arrays of constants that are drawn once per tile."""
 
-    def __call__(self, input: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False) -> None:
-        """Write the product of every sample of `input` to `output`."""
+    def __call__(self, input: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None) -> None:
+        """
+        Write the product of every sample of `input` to `output`, with other weights of the same shape if given.
+        """
 
 def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float) -> None:
     """Subtract lr * d^T x from the weights, in place."""
