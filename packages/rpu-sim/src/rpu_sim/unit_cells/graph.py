@@ -26,35 +26,13 @@ from ..seeds import derive_seed
 from ..streams import Stream
 from . import held
 from .build import make_cells
-from .one_sided import RefreshEdge, mirror, mirrored
+from .layout import devices_of, factors_of
+from .one_sided import RefreshEdge, mirror
 from .protocol import Arrays, Cells
 from .transfer import TransferEdge
 
 _SAMPLES, _CURRENT = range(2)  # the counters
 _MINUS, _PLUS = range(2)  # the devices of a one-sided cell
-
-
-def devices_of(cell: UnitCell) -> list[Any]:
-    """One device for each array of a cell: some cells repeat a device or leave one out."""
-    given: list[Any] = list(cell.unit_cell_devices)
-    if isinstance(cell, OneSidedUnitCell):
-        return [given[0], mirrored(given[0]) if cell.copy_inverted else given[0]]
-    if isinstance(cell, ReferenceUnitCell):
-        return (given * 2)[:2]
-    if isinstance(cell, TransferCompound):
-        return [given[0], *[given[1]] * (len(given) - 1)]
-    return given
-
-
-def factors_of(cell: UnitCell) -> list[float]:
-    """The factor of each array in the weight."""
-    n = len(devices_of(cell))
-    if isinstance(cell, OneSidedUnitCell):
-        return [-1.0, 1.0]
-    if isinstance(cell, TransferCompound):
-        return list(cell.gamma_vec) or [cell.gamma ** (n - 1 - j) if n - 1 - j else 1.0 for j in range(n)]
-    assert isinstance(cell, VectorUnitCell)
-    return list(cell.gamma_vec) or [1.0 / n] * n
 
 
 class CellGraph:
