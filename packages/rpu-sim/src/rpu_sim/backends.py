@@ -21,7 +21,7 @@ def isa_levels() -> list[str]:
 
 
 def is_compiled() -> bool:
-    """Whether there are kernels for NVIDIA GPUs; this version computes on the CPU."""
+    """Whether tiles can be moved to NVIDIA GPUs, which scripts ask before they call ``.cuda()``: not in this version."""
     return False
 
 
