@@ -21,7 +21,7 @@ def isa_levels() -> list[str]:
 
 
 def is_compiled() -> bool:
-    """Whether tiles can be moved to NVIDIA GPUs, which scripts ask before they call ``.cuda()``: not in this version."""
+    """Whether tiles can be moved to NVIDIA GPUs, as scripts ask before they call ``.cuda()``: not in this version."""
     return False
 
 
