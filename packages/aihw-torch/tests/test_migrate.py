@@ -36,6 +36,10 @@ CASES = {
         "# tiles\nfrom aihw_torch.tiles import (  # both\n    AnalogTile,  # pulsed\n)\n"
         "from aihw_torch.inference import (\n    InferenceTile,  # not\n)  # done\n",
     ),
+    "lines in parentheses": (
+        "from aihwkit.inference import (PCMLikeNoiseModel,\n                               program_analog_weights)\n",
+        "from aihw_inference import (PCMLikeNoiseModel)\nfrom aihw_torch.inference import (program_analog_weights)\n",
+    ),
     "alias of a module": (
         "import aihwkit.nn as layers\nlayers.AnalogLinear(2, 3)\n",
         "import aihw_torch.nn as layers\nlayers.AnalogLinear(2, 3)\n",

@@ -77,7 +77,7 @@ def from_statement(
         return changed
     comma = aliases[-1].comma
     after = comma.whitespace_after if isinstance(comma, cst.Comma) else None
-    if node.rpar is not None and isinstance(after, cst.ParenthesizedWhitespace):  # a line, perhaps with a comment, ends
+    if node.lpar is not None and node.rpar is not None and _ends_line(after, node.lpar):
         comma = cst.Comma(whitespace_after=after.with_changes(last_line=cst.SimpleWhitespace("")))
         rpar = node.rpar.with_changes(whitespace_before=cst.SimpleWhitespace(""))
         changed = changed.with_changes(names=[*aliases[:-1], aliases[-1].with_changes(comma=comma)], rpar=rpar)
@@ -86,6 +86,13 @@ def from_statement(
     if node.lpar is None or first:
         return changed
     return changed.with_changes(lpar=_without_comment(node.lpar))
+
+
+def _ends_line(after: cst.BaseParenthesizableWhitespace | None, lpar: cst.LeftParen) -> bool:
+    """Whether the last name keeps its comma and the end of its line: names have lines of their own, or a comment."""
+    if not isinstance(after, cst.ParenthesizedWhitespace):
+        return False
+    return after.first_line.comment is not None or isinstance(lpar.whitespace_after, cst.ParenthesizedWhitespace)
 
 
 def _without_comment(lpar: cst.LeftParen) -> cst.LeftParen:
