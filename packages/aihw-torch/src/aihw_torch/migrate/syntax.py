@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import libcst as cst
 
@@ -88,7 +88,9 @@ def from_statement(
     return changed.with_changes(lpar=_without_comment(node.lpar))
 
 
-def _ends_line(after: cst.BaseParenthesizableWhitespace | None, lpar: cst.LeftParen) -> bool:
+def _ends_line(
+    after: cst.BaseParenthesizableWhitespace | None, lpar: cst.LeftParen
+) -> TypeGuard[cst.ParenthesizedWhitespace]:
     """Whether the last name keeps its comma and the end of its line: names have lines of their own, or a comment."""
     if not isinstance(after, cst.ParenthesizedWhitespace):
         return False
