@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from aihw_torch.config import IOParameters, PulsedDevice, PulseType, WeightClipType
-from aihw_torch.inference.product import modifies
+from aihw_torch.inference.reading import modifies
 from aihw_torch.inference.tile import InferenceTile
 from aihw_torch.tiles import AnalogTile, TileModule
 from rpu_sim.config.base import walk
