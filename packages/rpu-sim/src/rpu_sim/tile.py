@@ -377,8 +377,10 @@ class Tile:
         """Replace per-device parameters, by name; the weights are then clipped to the bounds.
 
         Raises:
-            StateError: for a name that this device does not have.
+            StateError: for a name that this device does not have, or for anything but a dict.
         """
+        if not isinstance(parameters, dict):
+            raise StateError(f"hidden parameters are a dict of arrays by name, not {type(parameters).__name__}")
         known = self._cells.hidden_parameters()
         checked = {}
         for name, values in parameters.items():

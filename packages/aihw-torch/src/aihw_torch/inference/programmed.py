@@ -57,9 +57,16 @@ class ProgrammedTile:
     ) -> Self:
         """Program `target` [out, in] into new devices of `seed`."""
         devices = program(target, rpu_config.noise_model, rng=Philox(seed))
+        return cls.of_devices(devices, rpu_config, reading, version=version, number=number)
+
+    @classmethod
+    def of_devices(
+        cls, devices: ProgrammedArray, rpu_config: Any, reading: Reading, *, version: int, number: int
+    ) -> Self:
+        """Take devices that were just programmed; the compensation reads its baseline."""
         made = cls(devices, rpu_config, reading, version=version, number=number)
         if made._compensation is not None:
-            made.baseline = made._compensation.init_baseline(made._probe("baseline"), target)
+            made.baseline = made._compensation.init_baseline(made._probe("baseline"), devices.weights)
         return made
 
     def drift(self, t_inference: float) -> None:
