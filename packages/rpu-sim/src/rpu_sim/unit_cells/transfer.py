@@ -70,7 +70,7 @@ class TransferEdge:
         if self.dynamic:
             self.held["running_mean"] = np.zeros(matrix, np.float32)
             self.held["past_mean"] = np.zeros(matrix, np.float32)
-            self.held["switched"] = np.zeros(self.n_slices, np.int64)
+            self._switched = self.held["switched"] = np.zeros(self.n_slices, np.int64)
         self._counters = self.held["counters"]
 
     def _make_product(self) -> None:
@@ -200,7 +200,7 @@ class TransferEdge:
             self.held["in_chopper"][at] *= -1.0
             along[done:, at] *= -1.0
             if self.dynamic:
-                self.held["switched"][at] = 1
+                self._switched[at] = 1
         if at == self.n_slices - 1:
             if config.out_chop_prob > 0.0:
                 flips = np.where(self._uniform(Stream.OUT_CHOPPER, self.length) < config.out_chop_prob, -1.0, 1.0)
@@ -283,8 +283,9 @@ class TransferEdge:
         if self.chopped:
             gain = self._gain(rate, fast_rate, period) * float(self.held["in_chopper"][at])
         if self.dynamic:
-            starts_phase = bool(self.held["switched"][at])
-            self.held["switched"][at] = 0
+            starts_phase = bool(self._switched[at])
+            if starts_phase:
+                self._switched[at] = 0
             # Until every line has seen a whole phase its zero is not known, and steps are dropped.
             writes = int(self._counters[_SWEEP]) > self.phase
         return self._buffer(self._read, self._steps, at, gain, starts_phase) and writes
