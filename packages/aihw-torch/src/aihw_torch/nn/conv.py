@@ -10,28 +10,7 @@ from torch.nn import functional as F
 
 from aihw_torch.errors import ShapeError
 from aihw_torch.nn.layer import AnalogLayer
-
-
-def patches(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
-    """Return what each position of a kernel sees.
-
-    Args:
-        x: padded images, [samples, channels, *size].
-        kernel, stride, dilation: one number for each spatial dimension.
-
-    Returns:
-        [samples, *positions, channels * kernel elements], in the order of a flattened weight.
-    """
-    spatial = len(kernel)
-    for dim, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
-        if x.shape[dim] < d * (k - 1) + 1:
-            raise ShapeError(
-                f"the padded image has {x.shape[dim]} pixels in a dimension where the kernel spans {d * (k - 1) + 1}"
-            )
-        x = x.unfold(dim, d * (k - 1) + 1, s)[..., ::d]
-    positions = range(2, 2 + spatial)
-    windows = x.permute(0, *positions, 1, *range(2 + spatial, 2 + 2 * spatial))
-    return windows.flatten(1 + spatial)
+from aihw_torch.nn.patches import Kernel, patches
 
 
 class AnalogConvNd(AnalogLayer):
@@ -92,7 +71,8 @@ class AnalogConvNd(AnalogLayer):
         if any(self._reversed_padding_repeated_twice):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=mode)
-        y: Tensor = self.analog_module(patches(x, self.kernel_size, self.stride, self.dilation)).movedim(-1, 1)
+        rows = patches(x, Kernel(self.kernel_size, self.stride, self.dilation))
+        y: Tensor = self.analog_module(rows).movedim(-1, 1)
         return y if batched else y.squeeze(0)
 
     @classmethod
