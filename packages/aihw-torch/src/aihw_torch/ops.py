@@ -27,7 +27,7 @@ _MASK = (1 << 32) - 1
 def describe_periphery(tile: rpu_sim.Tile) -> tuple[str, list[Tensor]]:
     """Return what an operation has to know of the converters of a tile: their parameters (JSON) and their constants."""
     chains = {direction: periphery.io_of(tile.rpu_config, direction) for direction in periphery.DIRECTIONS}
-    state = tile.state_dict()
+    state = tile.periphery_state()
     plain = {direction: to_dict(io) for direction, io in chains.items()} | {"mapping": to_dict(tile.rpu_config.mapping)}
     return json.dumps(plain), [state[name] for name in _constants(chains)]
 

@@ -467,6 +467,10 @@ class Tile:
         arrays |= {"seed": state.signed(self.seed), "meta": state.encode_meta(self.rpu_config)}
         return {name: state_array(values, self._framework) for name, values in arrays.items()}
 
+    def periphery_state(self) -> dict[str, Array]:
+        """A copy of the part of `state_dict` that belongs to the converters: drawn constants and running means."""
+        return {name: state_array(values.copy(), self._framework) for name, values in self._buffers.items()}
+
     def load_state(self, saved: dict[str, Array]) -> None:
         """Take the state of ``saved`` verbatim, in place; the configuration of this tile stays.
 

@@ -398,7 +398,7 @@ class AnalogTile(TileModule):
         if _is_shared(fn(torch.empty(1))) and not _is_shared(self.weight):
             self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
             self.weight.attach_array(self.tile.weights)
-        self._describe_to_compiler()
+            self._describe_to_compiler()
         return self
 
     def _describe_config(self) -> str:

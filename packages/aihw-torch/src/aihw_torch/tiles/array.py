@@ -37,7 +37,7 @@ class TileModuleArray(nn.Module):
         self, out_size: int, in_size: int, rpu_config: Any = None, bias: bool = False, *, seed: int | None = None
     ) -> None:
         super().__init__()
-        rpu_config = SingleRPUConfig() if rpu_config is None else rpu_config
+        rpu_config = (SingleRPUConfig() if rpu_config is None else rpu_config).frozen_copy()
         self.out_size, self.in_size = out_size, in_size
         self.in_sizes = split_sizes(in_size, rpu_config.mapping.max_input_size)
         self.out_sizes = split_sizes(out_size, rpu_config.mapping.max_output_size)
