@@ -14,6 +14,7 @@ from aihw_torch import ops, replay, seeds
 from aihw_torch.config import RPUDataType, from_dict, to_dict
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
 from aihw_torch.tiles import input_range as ranges
+from aihw_torch.tiles.mapping import scales_of
 
 _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RPUDataType.HALF: torch.float16}
 
@@ -256,8 +257,7 @@ class TileModule(ranges.RangedModule):
         omega = mapping.weight_scaling_omega if weight_scaling_omega is None else weight_scaling_omega
         scales = None
         if apply_weight_scaling and omega > 0.0:
-            largest = weight.abs().amax(1) if mapping.weight_scaling_columnwise else weight.abs().max().view(1)
-            scales = torch.where(largest > 0.0, largest / omega, torch.ones_like(largest))
+            scales = scales_of(weight, mapping, omega)
         with torch.no_grad():
             if scales is not None and self.out_scaling_alpha is not None:
                 self.out_scaling_alpha.fill_(1.0)

@@ -39,9 +39,7 @@ class InputRangeParameter(ConfigBase):
     init_std_alpha: float = param(3.0, "Range in standard deviations of the inputs during initialisation.")
     decay: float = param(0.001, "Shrinks a range that clips too little.")
     input_min_percentage: float = param(0.95, "Fraction of inputs that should lie inside the range.")
-    manage_output_clipping: bool = param(
-        False, "Let the range grow where outputs are clipped; both managements off."
-    )
+    manage_output_clipping: bool = param(False, "Let the range grow where outputs are clipped; both managements off.")
     output_min_percentage: float = param(0.95, "Fraction of outputs that should not be clipped.")
     gradient_scale: float = param(1.0, "Factor on the gradient of the range (``legacy`` only).")
     gradient_relative: bool = param(True, "Make the gradient relative to the range (``legacy`` only).")
