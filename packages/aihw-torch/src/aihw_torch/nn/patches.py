@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -72,8 +73,17 @@ def _of_torch(x: Tensor, kernel: Kernel) -> Tensor:
 
 def _cut(x: Tensor, kernel: Kernel) -> Tensor:
     threads.follow_torch()
+    if not x.is_contiguous() and math.prod(kernel.size) > 1:  # rows of a kernel are copied faster than single pixels
+        x = x.contiguous()
     rows: Tensor = copy_windows(kernel.windows(x), 1 + len(kernel.size))
     return rows.view(x.shape[0], *kernel.positions(x.shape), rows.shape[1])
+
+
+def _format_of(x: Tensor) -> torch.memory_format:
+    channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+    if channels_last is None or x.is_contiguous() or not x.is_contiguous(memory_format=channels_last):
+        return torch.contiguous_format
+    return channels_last
 
 
 def _joined(rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
@@ -88,7 +98,7 @@ class _Patches(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Kernel) -> Tensor:
-        ctx.shape, ctx.kernel = x.shape, kernel
+        ctx.shape, ctx.kernel, ctx.format = x.shape, kernel, _format_of(x)
         return _cut(x.detach(), kernel)
 
     @staticmethod
@@ -96,7 +106,8 @@ class _Patches(torch.autograd.Function):
         if torch.is_grad_enabled():
             images: Tensor = _Images.apply(gradient, ctx.shape, ctx.kernel)  # type: ignore[no-untyped-call]
             return images, None
-        return _joined(gradient, ctx.shape, ctx.kernel), None
+        # In the format of the images, because pooling is slow to follow a gradient in another one.
+        return _joined(gradient, ctx.shape, ctx.kernel).contiguous(memory_format=ctx.format), None
 
 
 class _Images(torch.autograd.Function):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import rpu_sim
 from aihw_torch import ops, threads
-from aihw_torch.autograd import apply_mvm
+from aihw_torch.autograd import apply_mvm, as_array, as_tensor
 from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.distributed import check_data_parallel
 from aihw_torch.errors import NonFiniteError, RpuError, StateError
@@ -131,14 +131,15 @@ class AnalogTile(TileModule):
         if torch.is_grad_enabled():
             y = apply_mvm(x, self._parameters["weight_token"], bias, self, step)
             return y
-        y = self.read(x.detach(), step)
+        y = self.read(x, step)
         return y if bias is None else y.add_(bias)
 
     def read(self, x: Tensor, step: int) -> Tensor:
         """Return s W x with the noise of the forward call number `step`."""
         threads.follow_torch()
         try:
-            y: Tensor = self.tile.forward(x, step=step, sample_offset=self.sample_offset(x), evaluate=not self.training)
+            offset = 0 if self.process_group is None else self.sample_offset(x)
+            y = as_tensor(self.tile.forward(as_array(x), step=step, sample_offset=offset, evaluate=not self.training))
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
@@ -187,7 +188,7 @@ class AnalogTile(TileModule):
                 mean = scales.mean()
                 lr, scales = lr / float(mean), scales / mean
             d = d / scales
-        self.tile.update(x, d, lr)
+        self.tile.update(as_array(x), as_array(d), lr)
 
     def check_gradient(self) -> None:
         """Raise an error if the gradient is not finite, or if it does not come from a backward pass."""
@@ -226,8 +227,9 @@ class AnalogTile(TileModule):
 
     def _changed(self) -> None:
         """Tell autograd that the array was written to behind its back."""
-        torch.autograd.graph.increment_version(self.weight)
-        self._written = self.weight._version
+        weight = self._parameters["weight"]
+        torch.autograd.graph.increment_version(weight)
+        self._written = weight._version
 
     # ---- weights and devices
 
