@@ -227,7 +227,7 @@ class AnalogTile(TileModule):
 
     def _changed(self) -> None:
         """Tell autograd that the array was written to behind its back."""
-        weight = self._parameters["weight"]
+        weight = self._array
         torch.autograd.graph.increment_version(weight)
         self._written = weight._version
 
