@@ -54,11 +54,13 @@ def patches(x: Tensor, kernel: Kernel) -> Tensor:
             raise ShapeError(
                 f"the padded image has {pixels} pixels in a dimension where the kernel spans {d * (k - 1) + 1}"
             )
-    if x.dtype is not torch.float32 or not x.is_cpu or _is_tracing() or _is_transformed(x):
+    if x.dtype is not torch.float32 or not x.is_cpu:
         return _of_torch(x, kernel)
     if torch.compiler.is_compiling():
         rows: Tensor = patches_op(x, kernel.size, kernel.stride, kernel.dilation)
         return rows
+    if _is_tracing() or _is_transformed(x):
+        return _of_torch(x, kernel)
     return give_away(_Patches.apply(x, kernel))  # type: ignore[no-untyped-call]
 
 
