@@ -151,9 +151,10 @@ def test_scales_of_a_grid_can_be_read_set_and_mapped_again():
     grid.set_mapping_scales(None)
     assert grid.get_mapping_scales() is None
     before = layer.get_weights()[0]
-    for wrong, error in (([1.0, 2.0], ShapeError),):
+    for wrong, error in (([1.0, 2.0], ShapeError), ([1.0, 2.0, 3.0, 0.0], NonFiniteError)):
         with pytest.raises(error):
             grid.set_mapping_scales(wrong)
+    assert grid.get_mapping_scales() is None
     with pytest.raises(NonFiniteError):
         layer.set_weights(torch.full((4, 6), torch.nan))
     torch.testing.assert_close(layer.get_weights()[0], before, rtol=0, atol=0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import SingleRPUConfig
-from aihw_torch.errors import ConfigError, ShapeError
+from aihw_torch.errors import ConfigError, NonFiniteError, ShapeError
 from aihw_torch.tiles.array import TileModuleArray
 from aihw_torch.tiles.input_range import RangedModule
 from aihw_torch.tiles.mapping import scales_of
@@ -125,6 +125,8 @@ class SharedPeripheryArray(TileModuleArray, RangedModule):
             values = torch.as_tensor(scales, dtype=torch.float32, device="cpu").detach().reshape(-1)
             if values.numel() not in (1, self.out_size):
                 raise ShapeError(f"scales are one number or {self.out_size}, not {values.numel()}")
+            if not bool((torch.isfinite(values) & (values != 0.0)).all()):
+                raise NonFiniteError("scales must be finite and not zero")
             parts = list(values.split(self.out_sizes)) if values.numel() > 1 else [values] * len(parts)
         for tiles in self._rows():
             for tile, part in zip(tiles, parts, strict=True):
