@@ -18,19 +18,6 @@ if TYPE_CHECKING:
 Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None, None]
 
 
-def as_array(values: Tensor) -> Any:
-    """Return a NumPy view, which the tile takes faster than a tensor; or the tensor, where there is no such view."""
-    try:
-        return values.detach().numpy()
-    except (TypeError, RuntimeError):  # the tile converts it, or says what it cannot read
-        return values
-
-
-def as_tensor(values: Any) -> Tensor:
-    """Return what the tile gave for `as_array` as a tensor."""
-    return values if isinstance(values, Tensor) else torch.from_numpy(values)
-
-
 class AnalogMVM(torch.autograd.Function):
     """Forward: y = s W x + bias, where the array computes W x. Backward: dx = W^T s d from the array, and the record.
 
@@ -42,6 +29,7 @@ class AnalogMVM(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, token: PulseToken, bias: Tensor | None, tile: AnalogTile, step: int) -> Tensor:
         """Return y [..., out] of x [..., in]."""
         ctx.tile, ctx.step, ctx.scale = tile, step, tile._buffers["mapping_scales"]
+        ctx.evaluate = not tile.training
         # The weight is saved where the backward pass needs it, so that torch notices an update in between, as for
         # any layer.
         ctx.save_for_backward(x, *((tile._parameters["weight"],) if ctx.needs_input_grad[0] else ()))
@@ -79,7 +67,7 @@ def _input_gradient(ctx: Any, d: Tensor) -> Tensor:
         d = d * ctx.scale
     offset = 0 if tile.process_group is None else tile.sample_offset(d)
     try:
-        dx = as_tensor(tile.tile.backward(as_array(d), step=ctx.step, sample_offset=offset))
+        dx: Tensor = tile.tile.backward(d, step=ctx.step, sample_offset=offset, evaluate=ctx.evaluate)
     except NonFiniteError:
         dx = d.new_full((*d.shape[:-1], tile.tile.in_size), torch.nan)
     return dx

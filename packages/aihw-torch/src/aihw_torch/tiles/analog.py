@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import rpu_sim
 from aihw_torch import ops, threads
-from aihw_torch.autograd import apply_mvm, as_array, as_tensor
+from aihw_torch.autograd import apply_mvm
 from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.distributed import check_data_parallel
 from aihw_torch.errors import NonFiniteError, RpuError, StateError
@@ -74,6 +74,7 @@ class AnalogTile(TileModule):
         self._hides_state = self.tile.hides_state
         self._written = self.weight._version
         self._io, self._constants = ops.describe_periphery(self.tile)
+        self._averages = any("running_mean" in name for name in self.tile.converter_arrays)
         # Tensors, because a number that differs between tiles would make the compiler compile each of them.
         self._seed_tensor = torch.tensor(self.signed_seed)
         self._key_tensor = self.record.key
@@ -112,6 +113,8 @@ class AnalogTile(TileModule):
         """Return s W x: [..., in] -> [..., out]."""
         if not torch.compiler.is_compiling() and self._own_weight():
             return self._product(x, int(step), None)
+        if self.training and self._averages:
+            ops.refuse_running_mean(self.describe())
         y: Tensor = ops.mvm(
             x,
             self._parameters["weight"],
@@ -139,7 +142,7 @@ class AnalogTile(TileModule):
         threads.follow_torch()
         try:
             offset = 0 if self.process_group is None else self.sample_offset(x)
-            y = as_tensor(self.tile.forward(as_array(x), step=step, sample_offset=offset, evaluate=not self.training))
+            y: Tensor = self.tile.forward(x, step=step, sample_offset=offset, evaluate=not self.training)
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
@@ -188,7 +191,7 @@ class AnalogTile(TileModule):
                 mean = scales.mean()
                 lr, scales = lr / float(mean), scales / mean
             d = d / scales
-        self.tile.update(as_array(x), as_array(d), lr)
+        self.tile.update(x, d, lr)
 
     def check_gradient(self) -> None:
         """Raise an error if the gradient is not finite, or if it does not come from a backward pass."""
