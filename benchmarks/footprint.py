@@ -18,6 +18,7 @@ import rpu_sim.config
 from benchmarks.cases import DEVICES, LEARNING_RATE, Case, build_config
 
 BATCH = 64
+MIB = 2**20
 
 
 def memory() -> tuple[int, int]:

@@ -10,11 +10,10 @@ from statistics import median
 import pytest
 
 from benchmarks.conftest import Measure
+from benchmarks.footprint import MIB
 from benchmarks.interleave import CLOCKS
 from benchmarks.table import duration
 from benchmarks.worker import ROOT
-
-MIB = 2**20
 
 
 def python(*arguments: str) -> str:

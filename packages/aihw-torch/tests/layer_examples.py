@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from aihw_torch import nn as ann
 from aihw_torch.config import FloatingPointRPUConfig, IdealDevice, IOParameters, MappingParameter, SingleRPUConfig
+from aihw_torch.tiles import SharedPeripheryArray
 
 
 def exact_config(kind: str):
@@ -49,6 +50,9 @@ EXAMPLES = {
     "linear": Example(lambda c: ann.AnalogLinear(5, 3, rpu_config=c), lambda: (torch.randn(4, 5),)),
     "linear_no_bias": Example(lambda c: ann.AnalogLinear(5, 3, False, c), lambda: (torch.randn(2, 4, 5),)),
     "linear_mapped": Example(lambda c: ann.AnalogLinearMapped(5, 3, True, c), lambda: (torch.randn(4, 5),)),
+    "linear_shared": Example(
+        lambda c: ann.AnalogLinear(5, 3, True, c, SharedPeripheryArray), lambda: (torch.randn(4, 5),)
+    ),
     "conv1d": Example(lambda c: ann.AnalogConv1d(2, 3, 3, rpu_config=c), images(2, 9)),
     "conv1d_strided": Example(
         lambda c: ann.AnalogConv1d(4, 6, 3, 2, 2, 2, 2, False, "circular", c), images(4, 11, samples=3)

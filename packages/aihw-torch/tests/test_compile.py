@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from aihw_torch import ops
-from aihw_torch.config import IOParameters, MappingParameter, SingleRPUConfig
+from aihw_torch.config import InferenceRPUConfig, IOParameters, MappingParameter, SingleRPUConfig
 from aihw_torch.nn import AnalogConv2d, AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
 
@@ -199,6 +199,23 @@ def test_an_evaluated_model_can_be_exported_saved_and_run_without_its_tiles(tmp_
     with torch.no_grad():
         for batch in (x, torch.randn(5, 1, 5, 5)):
             torch.testing.assert_close(loaded(batch), twin(batch), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", ["conv2d_groups", "linear_shared", "transposed2d", "embedding", "attention", "gru"])
+def test_layers_for_inference_compile_and_export(name):
+    layer = EXAMPLES[name].make(InferenceRPUConfig())
+    twin, inputs = copy.deepcopy(layer), EXAMPLES[name].inputs()
+    for model, run in ((layer, compiled(layer)), (twin, twin)):
+        sum(t.square().sum() for t in tensors(run(*inputs))).backward()
+        assert all(p.grad is not None for p in model.parameters())
+    for own, other in zip(layer.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
+    layer.eval(), twin.eval()
+    program = torch.export.export(copy.deepcopy(layer), inputs)
+    with torch.no_grad():
+        expected = twin(*inputs)
+        torch.testing.assert_close(compiled(layer)(*inputs), expected, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(program.module()(*inputs), expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["conv1d", "transposed2d", "embedding", "attention", "lstm"])

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from aihw_torch import nn as ann
 from aihw_torch.config import InferenceRPUConfig, SingleRPUConfig
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 from aihw_torch.nn import AnalogLinear, AnalogLSTM, AnalogSequential
@@ -170,3 +171,26 @@ def test_recurrent_inputs(shape, states):
         layer(torch.zeros(shape), states)
     assert one_sentence(caught)
     torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda: ann.AnalogLinear(-1, 2), "in_features"),
+        (lambda: ann.AnalogLinear(2, 0), "out_features"),
+        (lambda: ann.AnalogLinear(2.5, 2), "in_features"),
+        (lambda: ann.AnalogConv2d(1, 2, 3, stride=0), "stride"),
+        (lambda: ann.AnalogConv2d(1, 2, (3, 0)), "kernel_size"),
+        (lambda: ann.AnalogConv1d(1, 2, 3, padding=-1), "padding"),
+        (lambda: ann.AnalogConv3d(1, 2, 3, dilation=0), "dilation"),
+        (lambda: ann.AnalogConv2d(2, 2, 3, groups=0), "groups"),
+        (lambda: ann.AnalogConvTranspose2d(1, 2, 3, stride=(1, 0)), "stride"),
+        (lambda: ann.AnalogConvTranspose1d(0, 2, 3), "in_channels"),
+        (lambda: ann.AnalogEmbedding(0, 3), "num_embeddings"),
+        (lambda: ann.AnalogMultiheadAttention(8, 0), "num_heads"),
+        (lambda: ann.AnalogLSTM(3, -1), "hidden_size"),
+    ],
+)
+def test_impossible_sizes(make, what):
+    with pytest.raises(ShapeError, match=f"^{what} must be a whole number"):
+        make()

@@ -8,10 +8,13 @@ from layer_examples import exact_config
 from torch import nn
 
 from aihw_torch.config import (
+    BoundManagementType,
     ConstantStepDevice,
+    InferenceRPUConfig,
     InputRangeParameter,
     IOParameters,
     MappingParameter,
+    NoiseManagementType,
     PrePostProcessingParameter,
     RPUDataType,
     SingleRPUConfig,
@@ -347,3 +350,78 @@ def test_the_data_type_of_the_configuration_is_that_of_the_edge():
     layer = AnalogLinear(4, 2, rpu_config=config)
     assert layer(torch.randn(3, 4, dtype=torch.float64)).dtype is torch.float64
     assert layer.bias.dtype is torch.float64
+
+
+def clipping_config(kind, out_bound=1.0, **options):
+    """Return a configuration whose converter only clips, with an input range that looks at what it clips."""
+    defaults = {"init_from_data": 0, "init_value": 2.0, "decay": 0.0, "manage_output_clipping": True}
+    config = config_of(kind, input_range=InputRangeParameter(enable=True, **(defaults | options)))
+    if kind == "software":
+        config = InferenceRPUConfig(mapping=config.mapping, pre_post=config.pre_post)
+    config.forward = IOParameters(
+        inp_bound=0.0,
+        inp_res=0.0,
+        out_res=0.0,
+        out_noise=0.0,
+        out_bound=out_bound,
+        noise_management=NoiseManagementType.NONE,
+        bound_management=BoundManagementType.NONE,
+    )
+    return config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rule", ["exact", "legacy"])
+@pytest.mark.parametrize(("wanted", "grows"), [(0.9, True), (0.7, False)])
+def test_clipped_outputs_make_the_range_grow(kind, rule, wanted, grows):
+    """Of four outputs one is clipped, p = 3/4: below the wanted fraction, -(1 - p) r is added to the gradient."""
+    gradients = []
+    for manages in (True, False):
+        options = {"gradient": rule, "output_min_percentage": wanted, "manage_output_clipping": manages}
+        config = clipping_config(kind, **options)
+        config.mapping.weight_scaling_omega = 1.1  # the scale of 4 is no part of what the converter sees
+        layer = AnalogLinear(2, 2, bias=False, rpu_config=config)
+        layer.set_weights(torch.tensor([[4.4, 0.0], [0.0, 2.0]]))
+        x = torch.tensor([[1.0, 1.9], [5.0, 1.0]])  # over r = 2: 0.5, 0.95; 1 (clipped), 0.5
+        y = layer(x)
+        y.backward(torch.ones_like(y))
+        gradients.append(layer.analog_module.input_range.grad)
+    torch.testing.assert_close(gradients[0] - gradients[1], torch.tensor([-0.25 * 2.0 if grows else 0.0]))
+
+
+def test_a_range_that_looks_at_clipped_outputs_opens_the_converter():
+    config = clipping_config("software", init_value=0.5)
+    layer = AnalogLinear(4, 4, bias=False, rpu_config=config)
+    layer.set_weights(2.0 * torch.eye(4))
+    optimizer = torch.optim.SGD([layer.analog_module.input_range], lr=0.3)
+    x = torch.linspace(-0.5, 0.5, 40).view(10, 4)
+    for _ in range(30):
+        optimizer.zero_grad()
+        (0.0 * layer(x)).sum().backward()
+        optimizer.step()
+    # The outputs 2 x / r are clipped at 1, so r stops growing once 95 % of |x| are below r / 2.
+    inside = int((2.0 * x.abs() / layer.analog_module.input_range < 0.999).sum())
+    assert 38 <= inside < 40
+
+
+def test_clipped_outputs_can_be_seen_only_without_noise_and_bound_management():
+    config = clipping_config("pulsed")
+    for change in (
+        {"noise_management": NoiseManagementType.ABS_MAX},
+        {"bound_management": BoundManagementType.ITERATIVE},
+        {"is_perfect": True},
+        {"out_bound": 0.0},
+    ):
+        other = config.mutable_copy()
+        for name, value in change.items():
+            setattr(other.forward, name, value)
+        assert not other.pre_post.input_range.supports_manage_output_clipping(other)
+        with pytest.raises(ConfigError, match="manage_output_clipping"):
+            AnalogLinear(2, 2, rpu_config=other)
+    assert config.pre_post.input_range.supports_manage_output_clipping(config)
+
+
+@pytest.mark.parametrize("options", [{"gradient_relative": False}, {"output_min_percentage": 1.5}])
+def test_impossible_ranges(options):
+    with pytest.raises(ConfigError):
+        InputRangeParameter(**options).check()

@@ -61,6 +61,11 @@ constexpr int kGroupCalls = kGroup / 4;   // Philox calls (lanes 0..15) of a gro
 
 RPU_FN int64_t groups(int64_t columns) { return (columns + kGroup - 1) / kGroup; }
 
+/// A number of packs that the compiler knows.
+template <int kPacks> struct Packs {
+  RPU_FN constexpr int operator()() const { return kPacks; }
+};
+
 /// Four packs of one row that share Philox calls. Column 64 g + 16 k + j takes word k of the call of lane j, so one
 /// call serves four cells, all four words are used, and no result depends on the width of a pack.
 struct Quad {
@@ -68,13 +73,22 @@ struct Quad {
   int64_t col;   // first column of pack 0; pack k starts at col + 16 k
 
   RPU_FN int64_t column(int k) const { return col + 16 * k; }
+  /// Calls body(number of packs), 1, 2 or 4, all that hold some of `columns` columns: narrow rows need not pay for four.
+  template <class Body> RPU_FN void with_packs(int64_t columns, Body&& body) const {
+    if (columns > column(2)) body(Packs<4>{});
+    else if (columns > column(1)) body(Packs<2>{});
+    else body(Packs<1>{});
+  }
   RPU_FN void words(uint32_t sample, uint32_t step, Stream stream, uint32_t draw, Key key, U out[4]) const {
     philox(index, sample, step, stream, broadcast(draw), key, out);
   }
+  /// The first kPacks normals; the others are arbitrary.
+  template <int kPacks = 4>
   RPU_FN void normals(uint32_t sample, uint32_t step, Stream stream, uint32_t draw, Key key, F out[4]) const {
     U w[4];
     words(sample, step, stream, draw, key, w);
-    normal4(w, out);
+    if constexpr (kPacks > 2) normal4(w, out);
+    else normal2(w[0], w[1], out[0], out[1]);
   }
   RPU_FN void uniforms(uint32_t sample, uint32_t step, Stream stream, uint32_t draw, Key key, F out[4]) const {
     U w[4];

@@ -108,7 +108,7 @@ def rows_of_exactness_test(tree: Path, config: Any) -> dict[str, Any]:
 
 def library(tree: Path, level: str) -> ctypes.CDLL:
     kernels = [f"core/cpu/kernels_{name}.cpp" for name in ("cells", "update", "flow")]
-    sources = [*kernels, *(f"core/ops/{name}.cpp" for name in ("batch", "cells", "update"))]
+    sources = [*kernels, *(f"core/ops/{name}.cpp" for name in ("batch", "cells", "update", "windows"))]
     definitions = [f"RPU_LEVEL=isa_{level}", f"RPU_LANES={exact.LANES[level]}", f"RPU_DEVICE_UNDER_TEST={DEVICE}"]
     command = [compiler, *FLAGS, *MARCH[level], *(f"-D{d}" for d in definitions), "-I.", "-Icore"]
     output = tree / f"{level}.so"

@@ -11,7 +11,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from rpu_sim import Tile
 from rpu_sim import config as c
-from rpu_sim.errors import NonFiniteError, ShapeError
+from rpu_sim.errors import DtypeError, NonFiniteError, ShapeError
+from rpu_sim.windows import add_windows, copy_windows
 
 CHANNELS, KERNEL, OUT = 3, (3, 2), 5
 IN = CHANNELS * KERNEL[0] * KERNEL[1]
@@ -108,3 +109,39 @@ def test_patches_are_not_copied_as_a_whole() -> None:
     tracemalloc.stop()
     assert x.size * 4 > 80e6
     assert peak < 1e6
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_copied_and_added_windows(threads: int, stride: int) -> None:
+    x = patches(stride, images=40)
+    rows = copy_windows(x, 3)
+    assert_same_bits(rows, np.ascontiguousarray(x).reshape(-1, IN), "rows")
+    sums, expected = np.zeros((2, 40, CHANNELS, 10, 9), np.float32)
+    for image, add in ((sums, True), (expected, False)):
+        found = sliding_window_view(image, KERNEL, axis=(2, 3), writeable=True)[:, :, ::stride, ::stride]
+        found = found.transpose(0, 2, 3, 1, 4, 5)
+        if add:
+            add_windows(rows, found, 3)
+            continue
+        for index, row in zip(np.ndindex(found.shape[:3]), rows, strict=True):
+            found[index] += row.reshape(CHANNELS, *KERNEL)
+    assert_same_bits(sums, expected, "sums")
+
+
+def test_windows_that_overlap_in_the_first_axis() -> None:
+    line, rows = np.zeros(9, np.float32), np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
+    add_windows(rows, sliding_window_view(line, 3, writeable=True), 1)
+    assert_same_bits(line, sum(np.pad(rows[:, k], (k, 2 - k)) for k in (2, 1, 0)), "line")
+    backwards = np.zeros(9, np.float32)
+    add_windows(rows, sliding_window_view(backwards, 3, writeable=True)[::-1], 1)
+    np.testing.assert_allclose(backwards[::-1], sum(np.pad(rows[:, 2 - k], (k, 2 - k)) for k in range(3)), rtol=1e-6)
+
+
+def test_windows_that_cannot_be_copied_or_added() -> None:
+    x = sliding_window_view(np.zeros(9, np.float32), 3)
+    for windows, leading, error in ((x, 0, ShapeError), (x, 3, ShapeError), (x.astype(np.float64), 1, DtypeError)):
+        with pytest.raises(error):
+            copy_windows(windows, leading)
+    for rows in (np.zeros((7, 2), np.float32), np.zeros((6, 3), np.float32), np.zeros((7, 3), np.float32)):
+        with pytest.raises(ShapeError):
+            add_windows(rows, x, 1)  # the view of the last one is read-only

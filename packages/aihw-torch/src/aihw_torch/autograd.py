@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from aihw_torch.errors import NonFiniteError
+from aihw_torch.record import give_away
 
 if TYPE_CHECKING:
     from aihw_torch.parameters import PulseToken
@@ -32,7 +33,7 @@ class AnalogMVM(torch.autograd.Function):
         # The weight is saved where the backward pass needs it, so that torch notices an update in between, as for
         # any layer.
         ctx.save_for_backward(x, *((tile._parameters["weight"],) if ctx.needs_input_grad[0] else ()))
-        y: Tensor = tile.read(x.detach(), step)
+        y: Tensor = tile.read(x, step)
         return y if bias is None else y.add_(bias)
 
     @staticmethod
@@ -48,6 +49,8 @@ apply_mvm: Any = super(torch.autograd.Function, AnalogMVM).apply
 
 def _gradients(ctx: Any, d: Tensor) -> Gradients:
     x = ctx.saved_tensors[0]
+    if not d.is_contiguous():  # one copy for all that need it
+        d = give_away(d.contiguous())
     for_x, for_token, for_bias, _, _ = ctx.needs_input_grad
     dx = _input_gradient(ctx, d) if for_x else None
     norm = ctx.tile.record.add(x, d) if for_token else None

@@ -60,10 +60,19 @@ def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
     return norm.view(1)
 
 
-def _copy(values: Tensor) -> Tensor:
-    """Return a contiguous copy with one sample in each row."""
-    copied = values.clone(memory_format=torch.contiguous_format)  # backward passes run without gradients
-    return copied if copied.ndim == 2 else copied.view(-1, copied.shape[-1])
+def give_away(values: Tensor) -> Tensor:
+    """Say that nobody will write to these values any more, so that a record may keep them instead of a copy."""
+    values.is_given_away = True  # type: ignore[attr-defined]
+    return values
+
+
+def _kept(values: Tensor) -> Tensor:
+    """Return values that stay as they are, contiguous and with one sample in each row: a copy, unless given away."""
+    if hasattr(values, "is_given_away") and values.is_contiguous():
+        values = values.detach()
+    else:
+        values = values.clone(memory_format=torch.contiguous_format)  # backward passes run without gradients
+    return values if values.ndim == 2 else values.view(-1, values.shape[-1])
 
 
 def _joined(entries: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
@@ -114,8 +123,8 @@ class UpdateRecord:
         return sum(x.shape[0] for x, _ in self._entries)
 
     def add(self, x: Tensor, d: Tensor) -> Tensor:
-        """Record copies of x [..., in] and d [..., out] in the running backward pass; return the token's gradient."""
-        x, d = _copy(x), _copy(d)
+        """Record x [..., in] and d [..., out] in the running backward pass; return the token's gradient."""
+        x, d = _kept(x), _kept(d)
         task = torch._C._current_graph_task_id()
         if task == -1:  # no backward pass that could reach the token
             return gradient_norm(x, d)

@@ -17,10 +17,11 @@ template <class Device> void populate(const PopulateArgs& args, Range rows) {
   const Key key = make_key(args.seed);
   for (int64_t row = rows.begin; row < rows.end; ++row)
     for_each_quad(row, args.cols, [&](const Quad& quad) {
+      DrawnQuad drawn;
       for (int k = 0; k < 4; ++k) {
         const int64_t col = quad.column(k), n = args.cols - col;
         if (n <= 0) break;
-        const PopulationDraws draw{quad, key, k};
+        const PopulationDraws draw{quad, key, k, &drawn};
         const M bias = as_i(lane_index()) == static_cast<int32_t>(args.cols - 1 - col);
         F values[kMaxFields];
         draw_base_fields(p, draw, bias, values);

@@ -50,7 +50,7 @@ void dac(const DacArgs& args, Range rows) {
     for_each_quad(0, n, [&](const Quad& quad) {
       F v[4];
       for (int k = 0; k < 4; ++k) v[k] = load(in + quad.column(k), n - quad.column(k));
-      convert(v, args.scale[row], quad, draws);
+      convert(v, args.scale[row], quad, draws, n);
       for (int k = 0; k < 4; ++k) store(out + quad.column(k), v[k], n - quad.column(k));
     });
   }

@@ -1,31 +1,10 @@
 #include "batch.hpp"
 
 #include <cstddef>
-#include <utility>
 
 #include "../cpu/thread_pool.hpp"
 
 namespace rpu {
-
-Windows::Windows(const float* data, int n_axes, int n_leading, const int64_t* shape, const int64_t* strides)
-    : data_(data), shape_(shape, shape + n_leading), stride_(strides, strides + n_leading), offset_{0} {
-  for (int64_t n : shape_) samples_ *= n;
-  for (int axis = n_leading; axis < n_axes; ++axis) {
-    std::vector<int64_t> finer;
-    for (int64_t first : offset_)
-      for (int64_t i = 0; i < shape[axis]; ++i) finer.push_back(first + i * strides[axis]);
-    offset_ = std::move(finer);
-  }
-}
-
-void Windows::copy(Range samples, float* rows) const {
-  for (int64_t sample = samples.begin; sample < samples.end; ++sample) {
-    const float* first = data_;
-    int64_t rest = sample;
-    for (size_t axis = shape_.size(); axis-- > 0; rest /= shape_[axis]) first += rest % shape_[axis] * stride_[axis];
-    for (int64_t offset : offset_) *rows++ = first[offset];
-  }
-}
 
 ConstMatrix Batch::part(Range samples, std::vector<float>& buffer) const {
   const int64_t n = samples.end - samples.begin;

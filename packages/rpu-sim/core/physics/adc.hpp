@@ -26,12 +26,18 @@ struct Adc {
     return out_noise != nullptr ? load(out_noise + col, outputs - col) : broadcast(io.out_noise);
   }
 
-  /// Converts the four packs y of one quad of outputs; `exceeded` collects the lanes whose value was above the bound.
+  /// Converts the four packs y of one quad of outputs, as far as there are outputs; `exceeded` collects the lanes whose
+  /// value was above the bound.
   RPU_FN void operator()(F y[4], const Quad& quad, const SampleDraws& draws, M& exceeded) const {
+    quad.with_packs(outputs, [&](auto packs) { convert<packs()>(y, quad, draws, exceeded); });
+  }
+
+ private:
+  template <int kPacks> RPU_FN void convert(F y[4], const Quad& quad, const SampleDraws& draws, M& exceeded) const {
     F rounding[4] = {}, xi[4] = {};
     if (io.adc.stochastic_rounding) draws.rounding(quad, kOutputRounding, rounding);
-    if (io.out_noise > 0.0f) draws.normals(quad, kOutputNoise, xi);
-    for (int k = 0; k < 4; ++k) {
+    if (io.out_noise > 0.0f) draws.normals<kPacks>(quad, kOutputNoise, xi);
+    for (int k = 0; k < kPacks; ++k) {
       y[k] = quantised(asymmetric(y[k], io.out_negative) + sigma(quad.column(k)) * xi[k], io.adc, rounding[k]);
       const M high = y[k] > io.adc.bound, low = y[k] < -io.adc.bound;
       const M counts = io.test_negative_bound ? high | low : high;

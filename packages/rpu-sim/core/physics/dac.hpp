@@ -16,15 +16,20 @@ struct Dac {
   RPU_FN Dac(const IoSpec& spec, const CodeBits& part)
       : io(spec), bits(part), stream(spec.backward ? Stream::BACKWARD_INPUT : Stream::FORWARD_INPUT) {}
 
-  /// Converts the four packs v of one quad of inputs.
-  RPU_FN void operator()(F v[4], float scale, const Quad& quad, const SampleDraws& draws) const {
+  /// Converts the four packs v of one quad of the `inputs` inputs, as far as there are inputs.
+  RPU_FN void operator()(F v[4], float scale, const Quad& quad, const SampleDraws& draws, int64_t inputs) const {
+    quad.with_packs(inputs, [&](auto packs) { convert<packs()>(v, scale, quad, draws); });
+  }
+
+ private:
+  template <int kPacks> RPU_FN void convert(F v[4], float scale, const Quad& quad, const SampleDraws& draws) const {
     F rounding[4] = {}, xi[4] = {};
     if (io.dac.stochastic_rounding) draws.shared().rounding(quad, kInputRounding, rounding);
-    if (io.inp_noise > 0.0f) draws.normals(quad, kInputNoise, xi);
-    for (int k = 0; k < 4; ++k) v[k] = clipped(quantised(v[k] * scale, io.dac, rounding[k]), io.dac);
+    if (io.inp_noise > 0.0f) draws.normals<kPacks>(quad, kInputNoise, xi);
+    for (int k = 0; k < kPacks; ++k) v[k] = clipped(quantised(v[k] * scale, io.dac, rounding[k]), io.dac);
     if (bits.mask != 0)
-      for (int k = 0; k < 4; ++k) v[k] = part_of_code(v[k], bits, io.dac);
-    for (int k = 0; k < 4; ++k) v[k] = asymmetric(v[k] + io.inp_noise * xi[k], io.inp_negative);
+      for (int k = 0; k < kPacks; ++k) v[k] = part_of_code(v[k], bits, io.dac);
+    for (int k = 0; k < kPacks; ++k) v[k] = asymmetric(v[k] + io.inp_noise * xi[k], io.inp_negative);
   }
 };
 

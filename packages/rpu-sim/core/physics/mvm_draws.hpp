@@ -36,8 +36,9 @@ struct SampleDraws {
     first.first_draw &= 0xffffu;
     return first;
   }
-  RPU_FN void normals(const Quad& quad, uint32_t kind, F out[4]) const {
-    quad.normals(sample, step, stream, first_draw + kind, key, out);
+  /// Those of the first kPacks packs.
+  template <int kPacks = 4> RPU_FN void normals(const Quad& quad, uint32_t kind, F out[4]) const {
+    quad.normals<kPacks>(sample, step, stream, first_draw + kind, key, out);
   }
   /// What stochastic rounding adds before rint: uniform in [-1/2, 1/2).
   RPU_FN void rounding(const Quad& quad, uint32_t kind, F out[4]) const {

@@ -11,21 +11,37 @@ enum PopulationDraw : uint32_t {
   kDrawLifetime, kDrawDriftNu, kDrawDevice = 16  // first draw of a device's own parameters
 };
 
-/// One pack of the population draws of a tile, by draw number.
+/// The draws of a quad, which serve its four packs; each draw number is always normal or always uniform.
+struct DrawnQuad {
+  F values[32][4];
+  uint32_t known = 0;  // a bit for each draw number
+};
+
+/// One pack of the population draws of a tile, by draw number; `drawn`, if given, keeps those of the other packs.
 struct PopulationDraws {
   const Quad& quad;
   Key key;
   int pack;
+  DrawnQuad* drawn = nullptr;
 
   RPU_FN F normal(uint32_t draw) const {
-    F n[4];
-    quad.normals(0, 0, Stream::POPULATION, draw, key, n);
-    return n[pack];
+    return pick(draw, [&](F* out) { quad.normals(0, 0, Stream::POPULATION, draw, key, out); });
   }
   RPU_FN F uniform(uint32_t draw) const {
-    F u[4];
-    quad.uniforms(0, 0, Stream::POPULATION, draw, key, u);
-    return u[pack];
+    return pick(draw, [&](F* out) { quad.uniforms(0, 0, Stream::POPULATION, draw, key, out); });
+  }
+
+  template <class Fill> RPU_FN F pick(uint32_t draw, Fill&& fill) const {
+    F own[4];
+    if (drawn == nullptr) {
+      fill(own);
+      return own[pack];
+    }
+    if ((drawn->known >> draw & 1u) == 0) {
+      fill(drawn->values[draw]);
+      drawn->known |= 1u << draw;
+    }
+    return drawn->values[draw][pack];
   }
 };
 

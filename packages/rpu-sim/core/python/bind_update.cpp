@@ -29,15 +29,10 @@ struct UpdateSpec {
 
 /// Samples of several axes: the leading ones count as many as `samples`, the others are the elements of a sample.
 Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
-  std::vector<int64_t> shape, strides;
-  for (size_t axis = 0; axis < x.ndim(); ++axis) {
-    shape.push_back(static_cast<int64_t>(x.shape(axis)));
-    strides.push_back(x.stride(axis));
-  }
   int leading = 0;
-  for (int64_t counted = 1; counted < samples && leading < static_cast<int>(shape.size()); ++leading)
-    counted *= shape[static_cast<size_t>(leading)];
-  const Windows view(x.data(), static_cast<int>(shape.size()), leading, shape.data(), strides.data());
+  for (int64_t counted = 1; counted < samples && leading < static_cast<int>(x.ndim()); ++leading)
+    counted *= static_cast<int64_t>(x.shape(static_cast<size_t>(leading)));
+  const Windows view = windows_of(x, leading);
   if (view.samples() != samples || view.elements() != width)
     throw Error(ErrorKind::Shape, "x must have the leading shape of d and " + std::to_string(width) + " elements per sample");
   return view;

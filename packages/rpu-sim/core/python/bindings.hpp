@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "../kernels.hpp"
+#include "../ops/windows.hpp"
 #include "from_python.hpp"
 
 namespace rpu::python {
@@ -66,11 +67,22 @@ WriteArgs write_args(const Cells& cells, uint64_t seed, uint32_t step);
 /// View of a batch; throws ShapeError unless it has `width` columns that are contiguous.
 ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name);
 
+/// View of windows, whose first `leading` axes count samples.
+template <class Array> Windows windows_of(const Array& array, int leading) {
+  std::vector<int64_t> shape, strides;
+  for (size_t axis = 0; axis < array.ndim(); ++axis) {
+    shape.push_back(static_cast<int64_t>(array.shape(axis)));
+    strides.push_back(array.stride(axis));
+  }
+  return Windows(array.data(), static_cast<int>(shape.size()), leading, shape.data(), strides.data());
+}
+
 void bind_cells(nb::module_& m);
 void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
 void bind_weights(nb::module_& m);
 void bind_transfer(nb::module_& m);
 void bind_stored(nb::module_& m);
+void bind_windows(nb::module_& m);
 
 }  // namespace rpu::python

@@ -44,4 +44,5 @@ NB_MODULE(_core, m) {
   python::bind_weights(m);
   python::bind_transfer(m);
   python::bind_stored(m);
+  python::bind_windows(m);
 }

@@ -47,13 +47,26 @@ class Trains(NamedTuple):
 
 def check_range(fields: dict[str, NDArray[Any]]) -> None:
     """Raise `ConfigError` when pulses of such devices would leave the numbers of float32."""
-    steps = max(float(np.abs(values).max()) for name, values in fields.items() if not name.endswith("_bound"))
-    bounds = np.abs(np.concatenate([fields[name].ravel() for name in ("max_bound", "min_bound")]))
-    least = float(bounds[bounds > 0.0].min(initial=np.inf))
+    steps = max(_largest(values) for name, values in fields.items() if not name.endswith("_bound"))
+    least = min(_least_above_zero(fields[name]) for name in ("max_bound", "min_bound"))
     if not (steps <= _LARGEST and steps / least <= _LARGEST):
         raise ConfigError(
             f"these parameters make devices with steps beyond {_LARGEST:g}, or that many bounds; lower them"
         )
+
+
+def _largest(values: NDArray[Any]) -> float:
+    """The largest absolute value."""
+    return max(float(values.max()), -float(values.min()))
+
+
+def _least_above_zero(values: NDArray[Any]) -> float:
+    """The smallest absolute value but zero, infinity if all are zero."""
+    low, high = float(values.min()), float(values.max())
+    if low > 0.0 or high < 0.0:
+        return min(abs(low), abs(high))
+    sizes = np.abs(values)
+    return float(sizes[sizes > 0.0].min(initial=np.inf))
 
 
 class DeviceArray:

@@ -132,3 +132,9 @@ def follow_drift(cells: Cells, state: Drift, before: Annotated[NDArray[numpy.flo
 
 def draw_drift_exponents(cells: Cells, state: Drift, seed: int) -> None:
     """Draw the drift exponent of every cell."""
+
+def copy_windows(windows: Annotated[NDArray[numpy.float32], dict(device='cpu', writable=False)], leading: int, rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+    """Copy windows, whose first `leading` axes count samples, to rows."""
+
+def add_windows(rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], windows: Annotated[NDArray[numpy.float32], dict(device='cpu')], leading: int) -> None:
+    """Add rows to windows, which may overlap, in the order of the samples."""

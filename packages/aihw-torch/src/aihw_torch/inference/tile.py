@@ -84,7 +84,7 @@ class InferenceTile(WeightTile):
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias as the tile computes it: [..., in] -> [..., out]."""
         parameters = self._config.pre_post.input_range
-        by_parts = self._has_input_range and parameters.gradient == "legacy"
+        by_parts = self._has_input_range and (parameters.gradient == "legacy" or parameters.manage_output_clipping)
         if torch.compiler.is_compiling() or self.exact or by_parts:
             return super().forward(x)
         # The short way: range, product, scales and bias are one node of the graph.

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from aihw_torch import seeds
 from aihw_torch.errors import ConfigError, ShapeError
 from aihw_torch.nn.base import AnalogLayerBase
-from aihw_torch.nn.layer import without_initial_values
+from aihw_torch.nn.layer import check_sizes, without_initial_values
 from aihw_torch.nn.linear import AnalogLinear
 
 
@@ -55,6 +55,7 @@ class AnalogMultiheadAttention(AnalogLayerBase):
         seed: int | None = None,
     ) -> None:
         super().__init__()
+        check_sizes(embed_dim=embed_dim, num_heads=num_heads, kdim=kdim or embed_dim, vdim=vdim or embed_dim)
         if embed_dim % num_heads:
             raise ShapeError(f"embed_dim {embed_dim} must be a multiple of num_heads {num_heads}")
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads

@@ -10,7 +10,7 @@ from torch import nn
 
 from aihw_torch.distributed import same_on_all_processes
 from aihw_torch.errors import StateError
-from aihw_torch.tiles import TileModule
+from aihw_torch.tiles import SharedPeripheryArray, TileModule
 from aihw_torch.tiles.state import replacing_configs
 
 
@@ -72,9 +72,16 @@ class AnalogLayerBase(nn.Module):
         return self
 
     def remap_analog_weights(self, weight_scaling_omega: float = 1.0) -> None:
-        """Write the weights of every tile again, with scales that put the largest at `weight_scaling_omega`."""
-        for tile in self.analog_tiles():
-            tile.remap_weights(weight_scaling_omega)
+        """Write the weights of every tile again, with scales that put the largest at `weight_scaling_omega`.
+
+        The tiles of a `SharedPeripheryArray` have one scale together.
+        """
+        grids = [module for module in self.modules() if isinstance(module, SharedPeripheryArray)]
+        together = {id(tile) for grid in grids for tile in analog_tiles(grid)}
+        alone = [tile for tile in self.analog_tiles() if id(tile) not in together]
+        matrices: list[SharedPeripheryArray | TileModule] = [*grids, *alone]
+        for matrix in matrices:
+            matrix.remap_weights(weight_scaling_omega)
 
     def program_analog_weights(self, noise_model: Any = None, *, seed: int | None = None) -> None:
         """Program all inference tiles; see `aihw_torch.inference.program_analog_weights`."""

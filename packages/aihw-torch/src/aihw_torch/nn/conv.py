@@ -9,33 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aihw_torch.errors import ShapeError
-from aihw_torch.nn.layer import AnalogLayer
+from aihw_torch.nn.layer import AnalogLayer, check_sizes
+from aihw_torch.nn.patches import Kernel, patches
 
 
-def patches(x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
-    """Return what each position of a kernel sees.
-
-    Args:
-        x: padded images, [samples, channels, *size].
-        kernel, stride, dilation: one number for each spatial dimension.
-
-    Returns:
-        [samples, *positions, channels * kernel elements], in the order of a flattened weight.
-    """
-    spatial = len(kernel)
-    for dim, (k, s, d) in enumerate(zip(kernel, stride, dilation, strict=True), start=2):
-        if x.shape[dim] < d * (k - 1) + 1:
-            raise ShapeError(
-                f"the padded image has {x.shape[dim]} pixels in a dimension where the kernel spans {d * (k - 1) + 1}"
-            )
-        x = x.unfold(dim, d * (k - 1) + 1, s)[..., ::d]
-    positions = range(2, 2 + spatial)
-    windows = x.permute(0, *positions, 1, *range(2 + spatial, 2 + 2 * spatial))
-    return windows.flatten(1 + spatial)
-
-
-class AnalogConvNd(AnalogLayer):
-    """The convolutions of all numbers of dimensions; the matrix is [out_channels, in_channels / groups * kernel]."""
+class _Convolution(AnalogLayer):
+    """What convolutions and transposed convolutions share: the geometry, and inputs with or without samples."""
 
     # Those of torch's layer.
     in_channels: int
@@ -46,7 +25,34 @@ class AnalogConvNd(AnalogLayer):
     dilation: tuple[int, ...]
     groups: int
     padding_mode: Any
-    _reversed_padding_repeated_twice: list[int]
+
+    def _twin(
+        self, in_channels: int, out_channels: int, kernel_size: Any, stride: Any, padding: Any, **rest: Any
+    ) -> Any:
+        """Return the layer of torch with this geometry, without values."""
+        checked = {"groups": rest["groups"], "dilation": rest["dilation"], "kernel_size": kernel_size, "stride": stride}
+        check_sizes(in_channels=in_channels, out_channels=out_channels, **checked)
+        if not isinstance(padding, str):
+            check_sizes(0, padding=padding)
+        return self.DIGITAL(in_channels, out_channels, kernel_size, stride, padding, **rest, device="meta")
+
+    def _with_samples(self, input: Tensor) -> tuple[Tensor, bool]:
+        """Return an input as [samples, channels, *size], and whether it was that already."""
+        spatial = len(self.kernel_size)
+        batched = input.ndim == spatial + 2
+        x = input if batched else input.unsqueeze(0)
+        if x.ndim != spatial + 2 or x.shape[1] != self.in_channels:
+            raise ShapeError(
+                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] "
+                f"with {spatial} spatial dimensions"
+            )
+        return x, batched
+
+
+class AnalogConvNd(_Convolution):
+    """The convolutions of all numbers of dimensions; the matrix is [out_channels, in_channels / groups * kernel]."""
+
+    _reversed_padding_repeated_twice: list[int]  # that of torch's layer
 
     def __init__(
         self,
@@ -64,8 +70,8 @@ class AnalogConvNd(AnalogLayer):
         *,
         seed: int | None = None,
     ) -> None:
-        geometry = (in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode)
-        twin: Any = self.DIGITAL(*geometry, device="meta")
+        rest = {"dilation": dilation, "groups": groups, "bias": bias, "padding_mode": padding_mode}
+        twin = self._twin(in_channels, out_channels, kernel_size, stride, padding, **rest)
         columns = twin.weight[0].numel()
         self._build(twin, out_channels, columns, rpu_config, tile_module_class, seed, groups=groups)
 
@@ -81,18 +87,12 @@ class AnalogConvNd(AnalogLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the outputs [samples, out_channels, *size], or without samples, of the inputs."""
-        spatial = len(self.kernel_size)
-        batched = input.ndim == spatial + 2
-        x = input if batched else input.unsqueeze(0)
-        if x.ndim != spatial + 2 or x.shape[1] != self.in_channels:
-            raise ShapeError(
-                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] "
-                f"with {spatial} spatial dimensions"
-            )
+        x, batched = self._with_samples(input)
         if any(self._reversed_padding_repeated_twice):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=mode)
-        y: Tensor = self.analog_module(patches(x, self.kernel_size, self.stride, self.dilation)).movedim(-1, 1)
+        rows = patches(x, Kernel(self.kernel_size, self.stride, self.dilation))
+        y: Tensor = self.analog_module(rows).movedim(-1, 1)
         return y if batched else y.squeeze(0)
 
     @classmethod
@@ -168,21 +168,13 @@ class AnalogConv3d(AnalogConvNd, nn.Conv3d):
     DIGITAL = nn.Conv3d
 
 
-class AnalogConvTransposeNd(AnalogLayer):
+class AnalogConvTransposeNd(_Convolution):
     """The transposed convolutions: every input pixel is one product; the overlapping outputs are added digitally.
 
     The matrix is [out_channels / groups * kernel elements, in_channels / groups] for each group. The bias is digital.
     """
 
-    in_channels: int
-    out_channels: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: Any
     output_padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    padding_mode: Any
     _adder: Tensor
 
     def __init__(
@@ -202,8 +194,10 @@ class AnalogConvTransposeNd(AnalogLayer):
         *,
         seed: int | None = None,
     ) -> None:
-        geometry = (in_channels, out_channels, kernel_size, stride, padding, output_padding, groups, bias, dilation)
-        twin: Any = self.DIGITAL(*geometry, padding_mode, device="meta")
+        check_sizes(0, output_padding=output_padding)
+        rest = {"groups": groups, "bias": bias, "dilation": dilation, "padding_mode": padding_mode}
+        rest["output_padding"] = output_padding
+        twin = self._twin(in_channels, out_channels, kernel_size, stride, padding, **rest)
         elements = twin.weight[0, 0].numel()
         rows = out_channels * elements
         columns = in_channels // groups
@@ -233,14 +227,8 @@ class AnalogConvTransposeNd(AnalogLayer):
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the outputs [samples, out_channels, *size], or without samples; output_size is as in torch."""
+        x, batched = self._with_samples(input)
         spatial = len(self.kernel_size)
-        batched = input.ndim == spatial + 2
-        x = input if batched else input.unsqueeze(0)
-        if x.ndim != spatial + 2 or x.shape[1] != self.in_channels:
-            raise ShapeError(
-                f"the input has the shape {tuple(input.shape)}, this layer takes [samples, {self.in_channels}, ...] "
-                f"with {spatial} spatial dimensions"
-            )
         padding = self._output_padding(  # type: ignore[operator]
             x, output_size, self.stride, self.padding, self.kernel_size, spatial, self.dilation
         )

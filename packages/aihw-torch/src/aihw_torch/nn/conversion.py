@@ -15,6 +15,7 @@ from torch.nn.parameter import UninitializedParameter
 
 import rpu_sim
 from aihw_torch import seeds
+from aihw_torch.config import RPUConfigBase
 from aihw_torch.errors import ConfigError, RpuError, StateError
 from aihw_torch.nn.attention import AnalogMultiheadAttention
 from aihw_torch.nn.base import AnalogLayerBase, analog_tiles
@@ -167,6 +168,8 @@ def convert_to_analog(
         if any(isinstance(parameter, UninitializedParameter) for parameter in part.parameters(recurse=False)):
             raise ConfigError(f"{type(part).__name__} '{name}' has no weights yet; run a batch through the model first")
     report = ConversionReport() if report is None else report
+    # Frozen once, for all tiles that take one as it is.
+    rpu_config, configs = _frozen(rpu_config), {name: _frozen(own) for name, own in (rpu_configs or {}).items()}
     model = module if inplace or state_dict is not None else copy.deepcopy(module)
     with torch.no_grad():
         converter = _Converter(
@@ -175,7 +178,7 @@ def convert_to_analog(
             tile_module_class,
             specific_rpu_config_fun or specific_rpu_config_id,
             tuple(exclude_modules or ()),
-            dict(rpu_configs or {}),
+            configs,
             state_dict,
             seeds.torch_seed() if seed is None else seed,
             report,
@@ -188,6 +191,10 @@ def convert_to_analog(
     if verbose:
         print(report)
     return model
+
+
+def _frozen(rpu_config: Any) -> Any:
+    return rpu_config.frozen_copy() if isinstance(rpu_config, RPUConfigBase) else rpu_config
 
 
 def _repeated_modules(model: nn.Module) -> frozenset[int]:
@@ -264,7 +271,9 @@ class _Converter:
             self._materialise(module, name)
             return self._leave(module, name, "rpu_configs has None for it")
         self._materialise(module, name)
-        config = self.specific_rpu_config_fun(name, module, copy.deepcopy(config))
+        if self.specific_rpu_config_fun is not specific_rpu_config_id:
+            own = config.mutable_copy() if isinstance(config, RPUConfigBase) else config
+            config = self.specific_rpu_config_fun(name, module, own)
         notes = self._notes(module)
         try:
             with seeds.from_seed(rpu_sim.derive_seed(self.seed, name)):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aihw_torch.errors import ConfigError
-from aihw_torch.nn.layer import AnalogLayer
+from aihw_torch.nn.layer import AnalogLayer, check_sizes
 
 
 class AnalogEmbedding(AnalogLayer, nn.Embedding):
@@ -34,6 +34,7 @@ class AnalogEmbedding(AnalogLayer, nn.Embedding):
         *,
         seed: int | None = None,
     ) -> None:
+        check_sizes(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         twin = nn.Embedding(num_embeddings, embedding_dim, padding_idx, device="meta")
         self._build(twin, embedding_dim, num_embeddings, rpu_config, tile_module_class, seed)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from aihw_torch import seeds
 from aihw_torch.config import RPUConfigBase, SingleRPUConfig
-from aihw_torch.errors import ConfigError
+from aihw_torch.errors import ConfigError, ShapeError
 from aihw_torch.nn.base import AnalogLayerBase
 from aihw_torch.tiles import TileGroups, default_tile_module_class
 
@@ -28,6 +29,14 @@ def without_initial_values() -> Iterator[None]:
         yield
     finally:
         _draws_initial_values.reset(token)
+
+
+def check_sizes(least: int = 1, **sizes: Any) -> None:
+    """Raise `ShapeError` unless sizes are whole numbers of at least `least`, or tuples of them."""
+    for name, given in sizes.items():
+        for value in given if isinstance(given, (tuple, list)) else (given,):
+            if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) < least:
+                raise ShapeError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
 class AnalogLayer(AnalogLayerBase):

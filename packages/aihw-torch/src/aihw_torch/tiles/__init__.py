@@ -7,11 +7,13 @@ from aihw_torch.tiles.array import TileModuleArray
 from aihw_torch.tiles.base import TileModule
 from aihw_torch.tiles.groups import TileGroups
 from aihw_torch.tiles.mapping import default_tile_module_class, register_tile_class
+from aihw_torch.tiles.shared import SharedPeripheryArray
 from aihw_torch.tiles.weight import WeightTile
 
 __all__ = [
     "AnalogTile",
     "FloatingPointTile",
+    "SharedPeripheryArray",
     "TileGroups",
     "TileModule",
     "TileModuleArray",

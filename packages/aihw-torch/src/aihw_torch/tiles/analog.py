@@ -134,14 +134,15 @@ class AnalogTile(TileModule):
         if torch.is_grad_enabled():
             y = apply_mvm(x, self._parameters["weight_token"], bias, self, step)
             return y
-        y = self.read(x.detach(), step)
+        y = self.read(x, step)
         return y if bias is None else y.add_(bias)
 
     def read(self, x: Tensor, step: int) -> Tensor:
         """Return s W x with the noise of the forward call number `step`."""
         threads.follow_torch()
         try:
-            y: Tensor = self.tile.forward(x, step=step, sample_offset=self.sample_offset(x), evaluate=not self.training)
+            offset = 0 if self.process_group is None else self.sample_offset(x)
+            y: Tensor = self.tile.forward(x, step=step, sample_offset=offset, evaluate=not self.training)
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
@@ -229,8 +230,9 @@ class AnalogTile(TileModule):
 
     def _changed(self) -> None:
         """Tell autograd that the array was written to behind its back."""
-        torch.autograd.graph.increment_version(self.weight)
-        self._written = self.weight._version
+        weight = self._array
+        torch.autograd.graph.increment_version(weight)
+        self._written = weight._version
 
     # ---- weights and devices
 
@@ -401,7 +403,7 @@ class AnalogTile(TileModule):
         if _is_shared(fn(torch.empty(1))) and not _is_shared(self.weight):
             self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
             self.weight.attach_array(self.tile.weights)
-        self._describe_to_compiler()
+            self._describe_to_compiler()
         return self
 
     def _describe_config(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from aihw_torch import seeds
 from aihw_torch.config import SingleRPUConfig
-from aihw_torch.errors import ShapeError
+from aihw_torch.errors import NonFiniteError, ShapeError
 from aihw_torch.tiles.base import TileModule
 from aihw_torch.tiles.mapping import split_sizes, tile_class_of
 
@@ -17,8 +18,9 @@ from aihw_torch.tiles.mapping import split_sizes, tile_class_of
 class TileModuleArray(nn.Module):
     """A matrix cut into tiles of at most `mapping.max_output_size` x `mapping.max_input_size`.
 
-    Each tile has its own devices, converters and noise; the partial sums over the inputs are digital, and so is the
-    bias, whatever `mapping.digital_bias` says.
+    Each tile has its own devices, converters, noise, scales and input range; the partial sums over the inputs are
+    digital, and so is the bias, whatever `mapping.digital_bias` says. `SharedPeripheryArray` has one set of scales and
+    one input range for the whole matrix.
 
     Args:
         out_size: number of outputs.
@@ -37,7 +39,7 @@ class TileModuleArray(nn.Module):
         self, out_size: int, in_size: int, rpu_config: Any = None, bias: bool = False, *, seed: int | None = None
     ) -> None:
         super().__init__()
-        rpu_config = SingleRPUConfig() if rpu_config is None else rpu_config
+        rpu_config = (SingleRPUConfig() if rpu_config is None else rpu_config).frozen_copy()
         self.out_size, self.in_size = out_size, in_size
         self.in_sizes = split_sizes(in_size, rpu_config.mapping.max_input_size)
         self.out_sizes = split_sizes(out_size, rpu_config.mapping.max_output_size)
@@ -54,6 +56,11 @@ class TileModuleArray(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias: [..., in] float32 -> [..., out]."""
+        y = self._sum(x)
+        return y if self.bias is None else y + self.bias.to(y.dtype)
+
+    def _sum(self, x: Tensor) -> Tensor:
+        """Return the sum of what the tiles compute."""
         if x.shape[-1] != self.in_size:
             raise ShapeError(f"the last dimension of the input is {x.shape[-1]}, this layer takes {self.in_size}")
         y = None
@@ -61,7 +68,7 @@ class TileModuleArray(nn.Module):
             partial = torch.cat([tile(part) for tile in tiles], dim=-1)
             y = partial if y is None else y + partial
         assert y is not None
-        return y if self.bias is None else y + self.bias.to(y.dtype)
+        return y
 
     def _rows(self) -> list[list[TileModule]]:
         return [list(row) for row in self.array]  # type: ignore[call-overload]
@@ -71,11 +78,25 @@ class TileModuleArray(nn.Module):
         """The assembled matrix [out, in], a read-only copy; `array[i][j].weight` are the arrays themselves."""
         return self.get_weights()[0]
 
-    def set_weights(self, weight: Any, bias: Any = None, **options: Any) -> None:
+    def set_weights(
+        self,
+        weight: Any,
+        bias: Any = None,
+        apply_weight_scaling: bool = True,
+        realistic: bool = False,
+        weight_scaling_omega: float | None = None,
+    ) -> None:
         """Set the weights [out, in] as far as the bounds of the devices allow, and the bias [out] if it is given.
 
         The options are those of `TileModule.set_weights`, for each tile: every tile has scales of its own.
         """
+        weight, bias = self._checked(weight, bias)
+        for tile, part in self._parts(weight):
+            tile.set_weights(part, None, apply_weight_scaling, realistic, weight_scaling_omega)
+        self._set_bias(bias)
+
+    def _checked(self, weight: Any, bias: Any) -> tuple[Tensor, Tensor | None]:
+        """Return weights [out, in] and bias as tensors."""
         weight = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
         if weight.numel() != self.out_size * self.in_size:
             raise ShapeError(
@@ -87,13 +108,19 @@ class TileModuleArray(nn.Module):
             bias = torch.as_tensor(bias, dtype=torch.float32, device="cpu").detach()
             if bias.shape != (self.out_size,):
                 raise ShapeError(f"the bias has the shape {tuple(bias.shape)} instead of {(self.out_size,)}")
-        columns = weight.reshape(self.out_size, self.in_size).split(self.in_sizes, dim=1)
-        for column, tiles in zip(columns, self._rows(), strict=True):
-            for part, tile in zip(column.split(self.out_sizes, dim=0), tiles, strict=True):
-                tile.set_weights(part, **options)
+        if not all(torch.isfinite(values).all() for values in (weight, bias) if values is not None):
+            raise NonFiniteError("the weights or the bias contain NaN or infinity and nothing was set")
+        return weight.reshape(self.out_size, self.in_size), bias
+
+    def _parts(self, matrix: Tensor) -> Iterator[tuple[TileModule, Tensor]]:
+        """Yield each tile with its part of a matrix [out, in]."""
+        for column, tiles in zip(matrix.split(self.in_sizes, dim=1), self._rows(), strict=True):
+            yield from zip(tiles, column.split(self.out_sizes, dim=0), strict=True)
+
+    @torch.no_grad()
+    def _set_bias(self, bias: Tensor | None) -> None:
         if self.bias is not None and bias is not None:
-            with torch.no_grad():
-                self.bias.copy_(bias)
+            self.bias.copy_(bias)
 
     def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return copies of the weights [out, in], logical or in units of the arrays, and of the bias [out] or None."""

@@ -14,6 +14,7 @@ from aihw_torch import ops, replay, seeds
 from aihw_torch.config import RPUDataType, from_dict, to_dict
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
 from aihw_torch.tiles import input_range as ranges
+from aihw_torch.tiles.mapping import scales_of
 from aihw_torch.tiles.state import SOFTWARE_FORMAT
 
 _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RPUDataType.HALF: torch.float16}
@@ -23,7 +24,7 @@ _backward_pass = torch._C._current_graph_task_id
 _hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
 
 
-class TileModule(nn.Module):
+class TileModule(ranges.RangedModule):
     """A matrix on one array, and the digital periphery around it.
 
     The forward pass is ::
@@ -55,8 +56,6 @@ class TileModule(nn.Module):
     bias: nn.Parameter | None
     mapping_scales: Tensor | None
     out_scaling_alpha: nn.Parameter | None
-    input_range: Tensor | None
-    input_range_update_idx: Tensor
     forward_step: Tensor
 
     def __init__(
@@ -82,6 +81,7 @@ class TileModule(nn.Module):
         alpha = nn.Parameter(self._zeros(scales) + 1.0) if mapping.learn_out_scaling else None
         self.register_parameter("out_scaling_alpha", alpha)
         self._make_input_range(pre_post.input_range)
+        pre_post.input_range.must_manage_output_clipping(rpu_config)
         self.register_buffer("forward_step", torch.zeros((), dtype=torch.int64, device="cpu"), persistent=False)
         self._watch_counter()
 
@@ -96,16 +96,6 @@ class TileModule(nn.Module):
     def _zeros(self, size: int) -> Tensor:
         return torch.zeros(size, dtype=self.edge_dtype, device="cpu")
 
-    def _make_input_range(self, parameters: Any) -> None:
-        self._has_input_range = parameters.enable
-        value = self._zeros(1) + parameters.init_value if parameters.enable else None
-        if value is not None and parameters.learn_input_range:
-            self.input_range = nn.Parameter(value)
-        else:
-            self.register_buffer("input_range", value)
-        if value is not None:
-            self.register_buffer("input_range_update_idx", torch.zeros((), dtype=torch.int64, device="cpu"))
-
     # ---- forward
 
     def forward(self, x: Tensor) -> Tensor:
@@ -117,6 +107,8 @@ class TileModule(nn.Module):
         elif self.analog_bias:
             x = nn.functional.pad(x, (0, 1), value=1.0)
         y = self.product(x, self._next_step(x))
+        if factor is not None and self.rpu_config.pre_post.input_range.manage_output_clipping:
+            factor = self._managed(factor, y)
         for scale in (factor, self.out_scaling_alpha, self.output_factor()):
             if scale is not None:
                 y = y * scale
@@ -136,13 +128,17 @@ class TileModule(nn.Module):
         return None
 
     def _to_range(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the inputs in units of the range, with that of an analog bias, and the factor of the outputs."""
+        return self._ranged(x, self.rpu_config.pre_post.input_range, self.analog_bias)
+
+    def _managed(self, factor: Tensor, y: Tensor) -> Tensor:
+        """Return the factor of the outputs y, with what `manage_output_clipping` asks for."""
         assert self.input_range is not None
+        forward, scales = self.rpu_config.forward, self.mapping_scales
+        limit = abs(0.999 * forward.out_bound * forward.out_scale)
+        limits = limit if scales is None else limit * scales.abs()
         parameters = self.rpu_config.pre_post.input_range
-        if self.training and parameters.init_from_data > 0:
-            ranges.follow_data(self.input_range, self.input_range_update_idx, x, parameters)
-        if self.analog_bias:  # the constant input is an input as others: 1 = r * (1 / r), as far as the range allows
-            x = nn.functional.pad(x, (0, 1), value=1.0)
-        return ranges.apply(x, self.input_range.float(), parameters)
+        return ranges.manage_output_clipping(factor, self.input_range.float(), y, limits, parameters)
 
     def _enter(self, x: Tensor) -> tuple[Tensor, torch.dtype]:
         """Check an input; return it in float32, and the type of the result."""
@@ -262,8 +258,7 @@ class TileModule(nn.Module):
         omega = mapping.weight_scaling_omega if weight_scaling_omega is None else weight_scaling_omega
         scales = None
         if apply_weight_scaling and omega > 0.0:
-            largest = weight.abs().amax(1) if mapping.weight_scaling_columnwise else weight.abs().max().view(1)
-            scales = torch.where(largest > 0.0, largest / omega, torch.ones_like(largest))
+            scales = scales_of(weight, mapping, omega)
         with torch.no_grad():
             if scales is not None and self.out_scaling_alpha is not None:
                 self.out_scaling_alpha.fill_(1.0)
@@ -387,13 +382,6 @@ class TileModule(nn.Module):
         if not bool((torch.isfinite(values) & (values != 0.0)).all()):
             raise NonFiniteError("scales must be finite and not zero")
         return values
-
-    def set_input_range(self, value: Any) -> None:
-        """Set the input range to |value|."""
-        if self.input_range is None:
-            raise ConfigError("this tile has no input range; set pre_post.input_range.enable=True")
-        with torch.no_grad():
-            self.input_range.copy_(torch.as_tensor(value).abs().reshape(1))
 
     # ---- torch's module protocol
 

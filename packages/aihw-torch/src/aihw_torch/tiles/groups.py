@@ -44,7 +44,7 @@ class TileGroups(nn.Module):
         self.out_size, self.in_size = out_size, in_size
         rows = out_size // groups
         make = tile_module_class or default_tile_module_class(rpu_config, rows, in_size)
-        seed = seeds.torch_seed() if seed is None else seed
+        seed, rpu_config = seeds.torch_seed() if seed is None else seed, rpu_config.frozen_copy()
         self.groups = nn.ModuleList(
             make(rows, in_size, rpu_config, seed=seeds.tile_seed(seed, group)) for group in range(groups)
         )

@@ -5,9 +5,51 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aihw_torch.config import InputRangeParameter
+from aihw_torch.errors import ConfigError
+
+
+class RangedModule(nn.Module):
+    """A module whose inputs have a range, if the configuration asks for it.
+
+    Attributes:
+        input_range: r, [1]; a parameter if it is learned; None without an input range.
+        input_range_update_idx: number of batches that have set r so far, one int64; only with an input range.
+    """
+
+    edge_dtype = torch.float32  # of inputs and outputs
+    input_range: Tensor | None
+    input_range_update_idx: Tensor
+
+    def _make_input_range(self, parameters: InputRangeParameter) -> None:
+        self._has_input_range = parameters.enable
+        value = (
+            torch.full((1,), parameters.init_value, dtype=self.edge_dtype, device="cpu") if parameters.enable else None
+        )
+        if value is not None and parameters.learn_input_range:
+            self.input_range = nn.Parameter(value)
+        else:
+            self.register_buffer("input_range", value)
+        if value is not None:
+            self.register_buffer("input_range_update_idx", torch.zeros((), dtype=torch.int64, device="cpu"))
+
+    def _ranged(self, x: Tensor, parameters: InputRangeParameter, constant: bool) -> tuple[Tensor, Tensor]:
+        """Return the inputs in units of the range, with a constant 1 more for an analog bias, and the output factor."""
+        assert self.input_range is not None
+        if self.training and parameters.init_from_data > 0:
+            follow_data(self.input_range, self.input_range_update_idx, x, parameters)
+        if constant:  # the constant input is an input as others: 1 = r * (1 / r), as far as the range allows
+            x = nn.functional.pad(x, (0, 1), value=1.0)
+        return apply(x, self.input_range.float(), parameters)
+
+    def set_input_range(self, value: Any) -> None:
+        """Set the input range to |value|."""
+        if self.input_range is None:
+            raise ConfigError("there is no input range here; set pre_post.input_range.enable=True")
+        with torch.no_grad():
+            self.input_range.copy_(torch.as_tensor(value).abs().reshape(1))
 
 
 @torch.no_grad()
@@ -50,6 +92,41 @@ def apply(x: Tensor, input_range: Tensor, parameters: InputRangeParameter) -> tu
     if parameters.decay > 0.0 and input_range.requires_grad:
         factor = _Decay.apply(factor, x.detach(), parameters.decay, parameters.input_min_percentage)  # type: ignore[no-untyped-call]
     return torch.clamp(x, -factor, factor) / factor, factor
+
+
+def manage_output_clipping(
+    factor: Tensor, input_range: Tensor, y: Tensor, limit: Any, parameters: InputRangeParameter
+) -> Tensor:
+    """Return the factor r of the outputs; where too many are clipped, its gradient makes r grow.
+
+    Below `output_min_percentage` the fraction p of outputs that are not clipped adds -(1 - p) r to the gradient of r.
+
+    Args:
+        factor: r, as `apply` returned it.
+        input_range: r, where a gradient is wanted.
+        y: outputs of the array, of any shape.
+        limit: magnitude at which the converter clips them; it broadcasts to y.
+        parameters: `output_min_percentage`, and the rule of the gradient.
+    """
+    inside = (y.detach().abs() < limit).float().mean()
+    missing = torch.where(inside < parameters.output_min_percentage, 1.0 - inside, torch.zeros_like(inside))
+    source = input_range if parameters.gradient == "legacy" else factor
+    managed: Tensor = _Growth.apply(factor, source, missing)  # type: ignore[no-untyped-call]
+    return managed
+
+
+class _Growth(torch.autograd.Function):
+    """The factor r; the source of its gradient gets -missing * r in addition."""
+
+    @staticmethod
+    def forward(ctx: Any, factor: Tensor, source: Tensor, missing: Tensor) -> Tensor:
+        ctx.save_for_backward(factor, missing)
+        return factor.clone()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        factor, missing = ctx.saved_tensors
+        return gradient, -missing * factor, None
 
 
 def _decay(x: Tensor, input_range: Tensor, decay: float, wanted: float) -> Tensor:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 if TYPE_CHECKING:
     from aihw_torch.tiles.array import TileModuleArray
     from aihw_torch.tiles.base import TileModule
@@ -34,6 +37,18 @@ def split_sizes(size: int, limit: int) -> list[int]:
     parts = -(-size // limit) if limit > 0 else 1
     base, larger = divmod(size, parts)
     return [base + 1] * larger + [base] * (parts - larger)
+
+
+def scales_of(weight: Tensor, mapping: Any, omega: float) -> Tensor:
+    """Return the mapping scales that put the largest absolute weight at `omega`: [1], or [out] if columnwise.
+
+    Args:
+        weight: logical weights, [out, in].
+        mapping: `MappingParameter`.
+        omega: in units of the array, positive.
+    """
+    largest = weight.abs().amax(1) if mapping.weight_scaling_columnwise else weight.abs().max().view(1)
+    return torch.where(largest > 0.0, largest / omega, torch.ones_like(largest))
 
 
 def default_tile_module_class(rpu_config: Any, out_size: int, in_size: int) -> type[TileModule] | type[TileModuleArray]:

@@ -78,7 +78,9 @@ class ConfigBase:
             _check_type(getattr(self, name), kind, f"{type(self).__name__}.{name}")
 
     def frozen_copy(self) -> Self:
-        """A deep copy that refuses changes, also in its nested configurations."""
+        """A deep copy that refuses changes, also in its nested configurations; this object itself if it is one."""
+        if self.__dict__.get(_FROZEN, False):
+            return self
         twin = self.mutable_copy()
         for part in walk(twin):
             object.__setattr__(part, _FROZEN, True)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from .base import ConfigBase, param, require
-from .enums import RPUDataType
+from .enums import AnalogMVType, BoundManagementType, NoiseManagementType, RPUDataType
+from .io import IOParameters
 
 
 @dataclass
@@ -37,7 +39,7 @@ class InputRangeParameter(ConfigBase):
     init_std_alpha: float = param(3.0, "Range in standard deviations of the inputs during initialisation.")
     decay: float = param(0.001, "Shrinks a range that clips too little.")
     input_min_percentage: float = param(0.95, "Fraction of inputs that should lie inside the range.")
-    manage_output_clipping: bool = param(False, "Also use the fraction of clipped outputs.")
+    manage_output_clipping: bool = param(False, "Let the range grow where outputs are clipped; both managements off.")
     output_min_percentage: float = param(0.95, "Fraction of outputs that should not be clipped.")
     gradient_scale: float = param(1.0, "Factor on the gradient of the range (``legacy`` only).")
     gradient_relative: bool = param(True, "Make the gradient relative to the range (``legacy`` only).")
@@ -52,7 +54,41 @@ class InputRangeParameter(ConfigBase):
             self,
             "gradient_scale belongs to gradient='legacy'; leave it at 1 for the exact gradient",
         )
-        require(not self.manage_output_clipping, self, "manage_output_clipping is not available; leave it at False")
+        require(
+            self.gradient == "legacy" or self.gradient_relative,
+            self,
+            "gradient_relative belongs to gradient='legacy'; leave it at True for the exact gradient",
+        )
+        require(0.0 <= self.input_min_percentage <= 1.0, self, "input_min_percentage is a fraction from 0 to 1")
+        require(0.0 <= self.output_min_percentage <= 1.0, self, "output_min_percentage is a fraction from 0 to 1")
+
+    def supports_manage_output_clipping(self, rpu_config: Any) -> bool:
+        """Whether clipped outputs can be seen: with a converter, and nothing that scales inputs for each sample."""
+        forward = getattr(rpu_config, "forward", None)
+        return (
+            isinstance(forward, IOParameters)
+            and not forward.is_perfect
+            and forward.mv_type is not AnalogMVType.IDEAL
+            and forward.out_bound > 0.0
+            and forward.noise_management is NoiseManagementType.NONE
+            and forward.bound_management is BoundManagementType.NONE
+        )
+
+    def must_manage_output_clipping(self, rpu_config: Any) -> bool:
+        """Whether a tile of this configuration has to look at its clipped outputs.
+
+        Raises:
+            ConfigError: if it should but cannot.
+        """
+        if not (self.enable and self.manage_output_clipping):
+            return False
+        require(
+            self.supports_manage_output_clipping(rpu_config),
+            self,
+            "manage_output_clipping needs a forward chain with an out_bound, noise_management=NONE and "
+            "bound_management=NONE",
+        )
+        return True
 
 
 @dataclass

@@ -7,6 +7,7 @@ the enclosing class gives to it; one that is listed starts from the defaults of 
 from __future__ import annotations
 
 import enum
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -38,7 +39,12 @@ def register_class(
 
 
 def _classes() -> dict[str, type[ConfigBase]]:
-    found: dict[str, type[ConfigBase]] = dict(_registered)
+    return _registered | _own_classes()
+
+
+@functools.cache
+def _own_classes() -> dict[str, type[ConfigBase]]:
+    found: dict[str, type[ConfigBase]] = {}
     for module in (devices, compounds, io, update, mapping, rpu, weight_ops):
         for name, value in vars(module).items():
             if isinstance(value, type) and issubclass(value, ConfigBase) and value is not ConfigBase:

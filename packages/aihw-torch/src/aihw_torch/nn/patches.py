@@ -1,0 +1,174 @@
+"""The patches that the positions of a kernel see, and the images that patches add up to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from aihw_torch import threads
+from aihw_torch.errors import ShapeError
+from aihw_torch.record import give_away
+from rpu_sim.windows import add_windows, copy_windows
+
+_is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
+_is_tracing = torch._C._is_tracing
+
+
+class Kernel(NamedTuple):
+    """The geometry of a kernel, one number for each spatial dimension."""
+
+    size: Sequence[int]
+    stride: Sequence[int]
+    dilation: Sequence[int]
+
+    def positions(self, image: Sequence[int]) -> list[int]:
+        """Return how many positions the kernel has in padded images [samples, channels, *size]."""
+        each = zip(image[2:], self.size, self.stride, self.dilation, strict=True)
+        return [(pixels - d * (k - 1) - 1) // s + 1 for pixels, k, s, d in each]
+
+    def windows(self, image: Tensor) -> Tensor:
+        """Return the view [samples, *positions, channels, *kernel] of padded images."""
+        sample, channel, *pixel = image.stride()
+        steps = [s * stride for s, stride in zip(pixel, self.stride, strict=True)]
+        inside = [s * dilation for s, dilation in zip(pixel, self.dilation, strict=True)]
+        shape = (image.shape[0], *self.positions(image.shape), image.shape[1], *self.size)
+        return image.as_strided(shape, (sample, *steps, channel, *inside))
+
+
+def patches(x: Tensor, kernel: Kernel) -> Tensor:
+    """Return what each position of a kernel sees.
+
+    Args:
+        x: padded images, [samples, channels, *size].
+        kernel: its geometry.
+
+    Returns:
+        [samples, *positions, channels * kernel elements], in the order of a flattened weight.
+    """
+    for pixels, k, d in zip(x.shape[2:], kernel.size, kernel.dilation, strict=True):
+        if pixels < d * (k - 1) + 1:
+            raise ShapeError(
+                f"the padded image has {pixels} pixels in a dimension where the kernel spans {d * (k - 1) + 1}"
+            )
+    if x.dtype is not torch.float32 or not x.is_cpu:
+        return _of_torch(x, kernel)
+    if torch.compiler.is_compiling():
+        rows: Tensor = patches_op(x, kernel.size, kernel.stride, kernel.dilation)
+        return rows
+    if _is_tracing() or _is_transformed(x):
+        return _of_torch(x, kernel)
+    return give_away(_Patches.apply(x, kernel))  # type: ignore[no-untyped-call]
+
+
+def _of_torch(x: Tensor, kernel: Kernel) -> Tensor:
+    for dim, (k, s, d) in enumerate(zip(*kernel, strict=True), start=2):
+        x = x.unfold(dim, d * (k - 1) + 1, s)[..., ::d]
+    spatial = len(kernel.size)
+    positions = range(2, 2 + spatial)
+    windows = x.permute(0, *positions, 1, *range(2 + spatial, 2 + 2 * spatial))
+    return windows.flatten(1 + spatial)
+
+
+def _cut(x: Tensor, kernel: Kernel) -> Tensor:
+    threads.follow_torch()
+    if not x.is_contiguous() and math.prod(kernel.size) > 1:  # rows of a kernel are copied faster than single pixels
+        x = x.contiguous()
+    rows: Tensor = copy_windows(kernel.windows(x), 1 + len(kernel.size))
+    return rows.view(x.shape[0], *kernel.positions(x.shape), rows.shape[1])
+
+
+def _format_of(x: Tensor) -> torch.memory_format:
+    channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
+    if channels_last is None or x.is_contiguous() or not x.is_contiguous(memory_format=channels_last):
+        return torch.contiguous_format
+    return channels_last
+
+
+def _joined(rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
+    threads.follow_torch()
+    images = rows.new_zeros(shape)
+    add_windows(rows.reshape(-1, rows.shape[-1]), kernel.windows(images), 1 + len(kernel.size))
+    return images
+
+
+class _Patches(torch.autograd.Function):
+    """Images to patches; the gradient is the sum of those of the patches that overlap."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kernel: Kernel) -> Tensor:
+        ctx.shape, ctx.kernel, ctx.format = x.shape, kernel, _format_of(x)
+        return _cut(x.detach(), kernel)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        if torch.is_grad_enabled():
+            images: Tensor = _Images.apply(gradient, ctx.shape, ctx.kernel)  # type: ignore[no-untyped-call]
+            return images, None
+        # In the format of the images, because pooling is slow to follow a gradient in another one.
+        return _joined(gradient, ctx.shape, ctx.kernel).contiguous(memory_format=ctx.format), None
+
+
+class _Images(torch.autograd.Function):
+    """Patches to the images that they add up to."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
+        ctx.kernel = kernel
+        return _joined(rows.detach(), shape, kernel)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        rows: Tensor = _Patches.apply(gradient, ctx.kernel)  # type: ignore[no-untyped-call]
+        return rows, None, None
+
+
+@torch.library.custom_op("aihw::patches", mutates_args=())
+def patches_op(x: Tensor, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> Tensor:
+    """The patches of a kernel as an operation, for compilers; see `patches`."""
+    return _cut(x, Kernel(size, stride, dilation))
+
+
+@patches_op.register_fake
+def _(x, size, stride, dilation):  # type: ignore[no-untyped-def]
+    elements = x.shape[1]
+    for k in size:
+        elements = elements * k
+    return x.new_empty(x.shape[0], *Kernel(size, stride, dilation).positions(x.shape), elements)
+
+
+@torch.library.custom_op("aihw::images", mutates_args=())
+def images_op(
+    rows: Tensor, shape: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+) -> Tensor:
+    """The images of the shape `shape` that patches add up to."""
+    return _joined(rows, shape, Kernel(size, stride, dilation))
+
+
+@images_op.register_fake
+def _(rows, shape, size, stride, dilation):  # type: ignore[no-untyped-def]
+    return rows.new_empty(shape)
+
+
+def _keep_patches(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    x, *ctx.kernel = inputs
+    ctx.shape = x.shape
+
+
+def _differentiate_patches(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    return images_op(gradient, ctx.shape, *ctx.kernel), None, None, None
+
+
+def _keep_images(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, _, *ctx.kernel = inputs
+
+
+def _differentiate_images(ctx: Any, gradient: Tensor) -> tuple[Any, ...]:
+    return patches_op(gradient, *ctx.kernel), None, None, None, None
+
+
+patches_op.register_autograd(_differentiate_patches, setup_context=_keep_patches)
+images_op.register_autograd(_differentiate_images, setup_context=_keep_images)
