@@ -25,6 +25,9 @@ struct PulsedUpdate {
   uint32_t train_step, first_sample;
 };
 
+/// Throws unless trains are long enough for this learning rate, whatever x and d.
+void check_rate(const params::UpdateParameters& parameters, float rate, float granularity);
+
 /// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.
 /// NONE_WITH_DEVICE and MEAN_FIELD fire no pulses, and NONE is not for this function.
 PulseTotals pulsed_update(const PulsedUpdate& update);

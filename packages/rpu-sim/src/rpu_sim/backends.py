@@ -48,6 +48,11 @@ def set_num_threads(n: int) -> None:
     _core.set_num_threads(min(number, 1 << 16))
 
 
+def is_compiled() -> bool:
+    """Whether there are kernels for NVIDIA GPUs; this version computes on the CPU."""
+    return False
+
+
 def doctor() -> str:
     """A report of versions and back ends, for bug reports."""
     lines = [
