@@ -1,8 +1,8 @@
 """LeNet-5 trained in memory with the second version of Tiki-Taka, beside the same network in floating point.
 
-The preset gathers the gradient on one array of ECRAM devices, reads it column by column, adds the readings up digitally,
-and writes whole steps to another array (doi:10.3389/frai.2021.699148). `build_config(algorithm, device)` gives the
-configuration of any algorithm on any device; what converges within a few epochs depends on both.
+The preset gathers the gradient on one array of ECRAM devices, reads it column by column, adds the readings up
+digitally, and writes whole steps to another array (doi:10.3389/frai.2021.699148). `build_config(algorithm, device)`
+gives the configuration of any algorithm on any device; what converges within a few epochs depends on both.
 """
 
 from __future__ import annotations
