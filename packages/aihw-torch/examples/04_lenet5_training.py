@@ -1,8 +1,8 @@
-"""LeNet-5 trained in memory with AGAD, beside the same network in floating point.
+"""LeNet-5 trained in memory with the second version of Tiki-Taka, beside the same network in floating point.
 
-`build_config(algorithm, device)` gives the configuration of a learning algorithm on a device: here "agad", which finds
-out where each device's symmetry point is while it trains, so that the reference may be wrong
-(doi:10.1038/s41467-024-51221-z).
+The preset gathers the gradient on one array of ECRAM devices, reads it column by column, adds the readings up
+digitally, and writes whole steps to another array (doi:10.3389/frai.2021.699148). `build_config(algorithm, device)`
+gives the configuration of any algorithm on any device; what converges within a few epochs depends on both.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from aihw_torch.config import FloatingPointRPUConfig, SoftBoundsReferenceDevice, build_config
+from aihw_torch.config import FloatingPointRPUConfig
 from aihw_torch.experiments import digits, format_table, lenet5
 from aihw_torch.inference import accuracy
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.optim import AnalogSGD
+from aihw_torch.presets import TTv2EcRamPreset
 
 
 def train(config: Any, options: argparse.Namespace) -> tuple[float, float]:
@@ -40,16 +41,13 @@ def train(config: Any, options: argparse.Namespace) -> tuple[float, float]:
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train with both kinds of weights, print a table, and return the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--lr", type=float, default=0.05)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--lr", type=float, default=0.1)
     parser.add_argument("--size", type=int, default=16, help="height and width of the images")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
 
-    device = SoftBoundsReferenceDevice(dw_min=0.002, subtract_symmetry_point=True, reference_std=0.05)
-    agad = build_config("agad", device)
-    agad.device.transfer_every = 10  # samples, which are patches in a convolution; the default is 1
-    configs = {"floating point": FloatingPointRPUConfig(), "AGAD": agad}
+    configs = {"floating point": FloatingPointRPUConfig(), "TTv2": TTv2EcRamPreset()}
     rows = []
     for name, config in configs.items():
         right, loss = train(config, options)
