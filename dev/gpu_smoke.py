@@ -19,7 +19,7 @@ DEVICES = {
     "constant": c.ConstantStepDevice(),
     "soft": c.SoftBoundsDevice(),
     "exp": c.ExpStepDevice(),
-    "piecewise": c.PiecewiseStepDevice(piecewise_up=[1.5, 1.0, 0.2], piecewise_down=[0.2, 1.0, 1.5]),
+    "piecewise": c.PiecewiseStepDevice(piecewise_up=(1.5, 1.0, 0.2), piecewise_down=(0.2, 1.0, 1.5)),
 }
 
 
