@@ -152,7 +152,7 @@ void read_array(const ArrayProductArgs& args, uint32_t number, Range rows, Range
   const auto multiply_with = [&](const float* weights, const float* a, bool magnitude, float* out) {
     const Operand operand{weights, pass.weights.stride, forward, magnitude};
     multiply_block(a + rows.begin * args.input_stride, args.input_stride, rows.end - rows.begin, operand, depth, first,
-                   last, out, c.stride, false, packed);
+                   last, out, c.stride, packed);
   };
   const auto multiply = [&](const float* a, bool magnitude, float* out) {
     multiply_with(pass.weights.data, a, magnitude, out);

@@ -1,31 +1,31 @@
-// Matrix product in a fixed order: every element of C is one chain of fused multiply-adds over k = 0, 1, 2, ...
+// Matrix product in a fixed order. Every element of C is the sum of chains of fused multiply-adds: chain p takes the inputs
+// k = p, p + 16, p + 32, ... of a chunk of 512, in order,
 //
-//   C[m][n] = fma(A[m][k], B[k][n], C[m][n])
+//   s_p = fma(A[m][k], B[k][n], s_p)      C[m][n] = C[m][n] + s_0,  + s_1,  ...  + s_15      chunk after chunk
 //
-// The order does not depend on the lane width, the blocking or the number of threads, and a fused multiply-add is
-// correctly rounded, so every instruction set gives the same bits. Lanes are columns n.
+// or, for fewer than 64 inputs, a single chain. The order does not depend on the lane width, the blocking or the number of
+// threads, and a fused multiply-add is correctly rounded, so every instruction set gives the same bits. Two loops compute
+// it: with lanes along the columns n, one chain after the other, and with lanes along k, all chains at once, for a few
+// rows of A and a B that is stored along k, which is then read once, in order.
 #pragma once
-#include "../views.hpp"
+#include "../kernels_mvm.hpp"
 #include "../lane.hpp"
 
 RPU_BEGIN
 
 constexpr int kBlock = 64;        // columns of a block of C
-constexpr int kChunk = 256;       // rows of B that are packed at a time: a stripe of them fits the first-level cache
-constexpr int kSmallChunk = 64;   // the same for at most kSmallRows rows of A
-constexpr int kFewChunk = 16;     // and for at most kFewRows, so that B is read along its rows
 constexpr int kSmallRows = 8;     // up to this many rows of A do not repay a copy of B
-constexpr int kFewRows = 4;       // up to this many, a transposed B goes through registers only
-constexpr int64_t kMostBeside = 12288;  // floats of a pack of rows up to which two packs are read beside each other
-constexpr int kWideRows = 2;      // up to this many, stripes are wider to hide the latency of a multiply-add
+constexpr int kDotRows = 32;      // up to this many, a B that is stored along k is read so
 
 #if RPU_LANES == 16 || defined(__aarch64__)
-constexpr int kTileRows = 8;      // rows of C held in registers, two packs each; 32 registers
+constexpr int kTileRows = 8;      // rows of C in registers, two packs each; 32 registers
 #elif RPU_LANES == 8
 constexpr int kTileRows = 6;      // 16 registers
 #else
 constexpr int kTileRows = 2;
 #endif
+constexpr int kWideStripe = kTileRows > 2 ? 4 : 2;  // packs of a stripe of at most kWideRows rows, which hide latency
+constexpr int kWideRows = 2;
 
 /// B[k][n] = data[k * stride + n], or data[n * stride + k] when transposed; its absolute value if `magnitude`.
 struct Operand {
@@ -129,87 +129,65 @@ RPU_FN void pack_transposed(const Operand& b, int64_t k, int64_t depth, int64_t 
     }
 }
 
-// -- the product in registers ----------------------------------------------------------------------------------------
+// -- lanes along columns ---------------------------------------------------------------------------------------------
 
-/// C[kRows][kPacks packs], with `depth` steps of k.
+/// What becomes of the elements of C.
+enum class Sum {
+  kFresh,      // replaced: the sum of chains
+  kContinued,  // the chains of a further chunk are added
+  kOneChain    // continued by a single chain
+};
+
+/// C[kRows][kPacks packs] and one chain over k = 0, step, ... below `depth`.
 template <int kRows, int kPacks>
-RPU_FN void tile(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth, float* c,
-                 int64_t c_stride, bool continues) {
-  F sum[kRows][kPacks];
-  for (int r = 0; r < kRows; ++r)
-    for (int v = 0; v < kPacks; ++v) sum[r][v] = continues ? load(c + r * c_stride + v * kLanes, kLanes) : F{};
-  for (int64_t k = 0; k < depth; ++k) {
+RPU_FN void chain(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t step, int64_t depth,
+                  float* c, int64_t c_stride, Sum kind) {
+  F sum[kRows][kPacks] = {};
+  if (kind == Sum::kOneChain)
+    for (int r = 0; r < kRows; ++r)
+      for (int v = 0; v < kPacks; ++v) sum[r][v] = load(c + r * c_stride + v * kLanes, kLanes);
+  for (int64_t k = 0; k < depth; k += step, b += step * b_stride) {
     F column[kPacks];
-    for (int v = 0; v < kPacks; ++v) column[v] = load(b + k * b_stride + v * kLanes, kLanes);
+    for (int v = 0; v < kPacks; ++v) column[v] = load(b + v * kLanes, kLanes);
     for (int r = 0; r < kRows; ++r)
       for (int v = 0; v < kPacks; ++v) sum[r][v] = fma_(broadcast(a[r * a_stride + k]), column[v], sum[r][v]);
   }
   for (int r = 0; r < kRows; ++r)
-    for (int v = 0; v < kPacks; ++v) store(c + r * c_stride + v * kLanes, sum[r][v], kLanes);
+    for (int v = 0; v < kPacks; ++v) {
+      float* at = c + r * c_stride + v * kLanes;
+      const F before = kind == Sum::kContinued ? load(at, kLanes) : F{};
+      store(at, kind == Sum::kOneChain ? sum[r][v] : before + sum[r][v], kLanes);
+    }
+}
+
+/// All chains of one chunk, or a single one.
+template <int kRows, int kPacks>
+RPU_FN void tile(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth, float* c,
+                 int64_t c_stride, Sum kind) {
+  if (kind == Sum::kOneChain) return chain<kRows, kPacks>(a, a_stride, b, b_stride, 1, depth, c, c_stride, kind);
+  int64_t p = 0;
+  if (kind == Sum::kFresh)
+    chain<kRows, kPacks>(a, a_stride, b, b_stride, kChains, depth - p++, c, c_stride, Sum::kFresh);
+  for (; p < kChains && p < depth; ++p)
+    chain<kRows, kPacks>(a + p, a_stride, b + p * b_stride, b_stride, kChains, depth - p, c, c_stride, Sum::kContinued);
 }
 
 template <int kPacks, int kRows = kTileRows>
-RPU_FN void tile_of(int rows, const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth,
-                    float* c, int64_t c_stride, bool continues) {
+RPU_FN void tile_of(int64_t rows, const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t depth,
+                    float* c, int64_t c_stride, Sum kind) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return tile_of<kPacks, kRows - 1>(rows, a, a_stride, b, b_stride, depth, c, c_stride, continues);
+    if (rows < kRows) return tile_of<kPacks, kRows - 1>(rows, a, a_stride, b, b_stride, depth, c, c_stride, kind);
   }
-  tile<kRows, kPacks>(a, a_stride, b, b_stride, depth, c, c_stride, continues);
+  tile<kRows, kPacks>(a, a_stride, b, b_stride, depth, c, c_stride, kind);
 }
-
-/// The same for a B whose rows `b` are transposed on the fly; `depth` is a multiple of kTransposed. The lanes beyond
-/// row `last` of each pack are arbitrary. A single pack asks the memory for its rows ahead of time.
-template <int kRows, int kPacks>
-RPU_FN void tile_transposed(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int last, int64_t depth,
-                            float* c, int64_t c_stride, bool continues) {
-  constexpr int kRun = kPacks == 1 ? 16 : 32;  // steps of k in one pack before the next: whole cache lines
-  F sum[kRows][kPacks];
-  for (int r = 0; r < kRows; ++r)
-    for (int v = 0; v < kPacks; ++v) sum[r][v] = continues ? load(c + r * c_stride + v * kLanes, kLanes) : F{};
-  for (int64_t k = 0; k < depth; k += kRun) {
-    if constexpr (kPacks == 1)
-      for (int lane = 0; lane < kLanes; ++lane) __builtin_prefetch(b + lane * b_stride + k + 2 * kRun);
-    for (int v = 0; v < kPacks; ++v)
-      for (int64_t i = k; i < k + kRun && i < depth; i += kTransposed) {
-        F column[kTransposed];
-        load_transposed(b + v * kLanes * b_stride + i, b_stride, last, column);
-        for (int j = 0; j < kTransposed; ++j)
-          for (int r = 0; r < kRows; ++r) sum[r][v] = fma_(broadcast(a[r * a_stride + i + j]), column[j], sum[r][v]);
-      }
-  }
-  for (int r = 0; r < kRows; ++r)
-    for (int v = 0; v < kPacks; ++v) store(c + r * c_stride + v * kLanes, sum[r][v], kLanes);
-}
-
-/// A few rows of A (kRows at most) times the columns [n, n_end) of a transposed B.
-template <int kRows>
-RPU_FN void multiply_transposed(int rows, const float* a, int64_t a_stride, const Operand& b, int64_t depth, int64_t n,
-                                int64_t n_end, float* c, int64_t c_stride, bool continues) {
-  if constexpr (kRows > 1) {
-    if (rows < kRows)
-      return multiply_transposed<kRows - 1>(rows, a, a_stride, b, depth, n, n_end, c, c_stride, continues);
-  }
-  const float* operand = b.data + n * b.stride;
-  int64_t left = n_end - n;
-  // Two packs hide the latency of a multiply-add, but the memory does not follow so many long rows at a time.
-  if (kLanes * b.stride <= kMostBeside)
-    for (; left >= 2 * kLanes; left -= 2 * kLanes, operand += 2 * kLanes * b.stride, c += 2 * kLanes)
-      tile_transposed<kRows, 2>(a, a_stride, operand, b.stride, kLanes - 1, depth, c, c_stride, continues);
-  for (; left > 0; left -= kLanes, operand += kLanes * b.stride, c += kLanes) {
-    const int last = static_cast<int>(left < kLanes ? left : kLanes) - 1;
-    tile_transposed<kRows, 1>(a, a_stride, operand, b.stride, last, depth, c, c_stride, continues);
-  }
-}
-
-// -- a block of C ----------------------------------------------------------------------------------------------------
 
 /// Packed part of B; one per thread.
 constexpr int64_t kPackedFloats = kChunk * kBlock;
 
-/// One stripe of C, kPacks packs wide, all rows, `depth` steps of k.
-template <int kPacks>
+/// One stripe of C, kPacks packs wide, all rows, one chunk.
+template <int kPacks, int kRows = kTileRows>
 RPU_FN void stripe(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t k, int64_t depth,
-                   int64_t n, int64_t n_end, float* c, int64_t c_stride, bool continues, float* packed) {
+                   int64_t n, int64_t n_end, float* c, int64_t c_stride, Sum kind, float* packed) {
   const float* operand = packed;
   int64_t stride = kPacks * kLanes;
   if (b.transposed) {
@@ -220,31 +198,131 @@ RPU_FN void stripe(const float* a, int64_t a_stride, int64_t rows, const Operand
     operand = b.data + k * b.stride + n;
     stride = b.stride;
   }
-  for (int64_t m = 0; m < rows; m += kTileRows)
-    tile_of<kPacks>(static_cast<int>(rows - m), a + m * a_stride + k, a_stride, operand, stride, depth,
-                    c + m * c_stride, c_stride, continues);
+  for (int64_t m = 0; m < rows; m += kRows)
+    tile_of<kPacks, kRows>(rows - m, a + m * a_stride + k, a_stride, operand, stride, depth, c + m * c_stride, c_stride,
+                           kind);
 }
 
-/// C = A B for the columns [n, n_end) of B and `rows` rows of A; with `continues`, C += A B. C is
-/// written in whole packs.
-void multiply_block(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t depth, int64_t n,
-                    int64_t n_end, float* c, int64_t c_stride, bool continues, float* packed) {
-  int64_t k = 0;
-  if (b.transposed && !b.magnitude && rows <= kFewRows && depth >= kTransposed) {
-    k = depth / kTransposed * kTransposed;
-    multiply_transposed<kFewRows>(static_cast<int>(rows), a, a_stride, b, k, n, n_end, c, c_stride, continues);
-  }
-  const int64_t chunk = rows <= kFewRows ? kFewChunk : rows <= kSmallRows ? kSmallChunk : kChunk;
-  for (; k < depth; k += chunk) {
-    const int64_t steps = depth - k < chunk ? depth - k : chunk;
-    const bool more = continues || k > 0;
+void along_columns(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t depth, int64_t n,
+                   int64_t n_end, float* c, int64_t c_stride, bool one_chain, float* packed) {
+  for (int64_t k = 0; k < depth; k += kChunk) {
+    const int64_t steps = depth - k < kChunk ? depth - k : kChunk;
+    const Sum kind = one_chain ? Sum::kOneChain : k > 0 ? Sum::kContinued : Sum::kFresh;
     int64_t col = n;
     if (rows <= kWideRows)
-      for (; col + 3 * kLanes < n_end; col += 4 * kLanes)
-        stripe<4>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, more, packed);
+      for (; col + (kWideStripe - 1) * kLanes < n_end; col += kWideStripe * kLanes)
+        stripe<kWideStripe, kWideRows>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, kind, packed);
     for (; col + kLanes < n_end; col += 2 * kLanes)
-      stripe<2>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, more, packed);
-    if (col < n_end) stripe<1>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, more, packed);
+      stripe<2>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, kind, packed);
+    if (col < n_end) stripe<1>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, kind, packed);
+  }
+}
+
+// -- lanes along inputs ----------------------------------------------------------------------------------------------
+
+constexpr int kParts = kChains / kLanes;  // packs of the chains of one element
+constexpr int kDotTile = 4;               // rows of A together
+constexpr int kDotColumns = 16;           // elements of a row of C whose chains are added together
+
+/// All chains of kRows x kColumns elements over `blocks` times kChains inputs, to chains[r][column][kChains]. The columns
+/// of B are its rows in memory; those beyond `last` repeat it.
+template <int kRows, int kColumns>
+RPU_FN void dot(const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t last, int64_t blocks,
+                float* chains) {
+  F sum[kRows][kColumns][kParts] = {};
+  const float* column[kColumns];
+  for (int i = 0; i < kColumns; ++i) column[i] = b + (i < last ? i : last) * b_stride;
+  for (int64_t k = 0; k < blocks * kChains; k += kChains)
+    for (int part = 0; part < kParts; ++part) {
+      const int64_t at = k + part * kLanes;
+      F x[kRows];
+      for (int r = 0; r < kRows; ++r) x[r] = load(a + r * a_stride + at, kLanes);
+      for (int i = 0; i < kColumns; ++i) {
+        const F w = load(column[i] + at, kLanes);
+        for (int r = 0; r < kRows; ++r) sum[r][i][part] = fma_(x[r], w, sum[r][i][part]);
+      }
+    }
+  for (int r = 0; r < kRows; ++r)
+    for (int i = 0; i < kColumns; ++i)
+      for (int part = 0; part < kParts; ++part)
+        store(chains + (r * kDotColumns + i) * kChains + part * kLanes, sum[r][i][part], kLanes);
+}
+
+/// The inputs beyond a multiple of kChains: chains that have ended keep their sums, and the sign of a zero.
+RPU_FN void end_chains(const float* a, const float* b, int64_t left, float* chains) {
+  for (int64_t p = 0; p < left; p += kLanes) {
+    const F sum = load(chains + p, kLanes), longer = fma_(load(a + p, left - p), load(b + p, left - p), sum);
+    store(chains + p, select(first_lanes(left - p), longer, sum), kLanes);
+  }
+}
+
+/// C += chains in order, for at most kDotColumns elements of one row.
+RPU_FN void add_chains(const float* chains, int64_t depth, int64_t columns, float* c, bool continues) {
+  for (int64_t first = 0; first < columns; first += kLanes) {
+    F total = continues ? load(c + first, kLanes) : F{};
+    for (int p = 0; p < kChains; p += kTransposed) {
+      F chain[kTransposed];
+      load_transposed(chains + first * kChains + p, kChains, kLanes - 1, chain);
+      for (int i = 0; i < kTransposed; ++i)
+        if (p + i < depth) total = total + chain[i];
+    }
+    store(c + first, total, kLanes);
+  }
+}
+
+/// kDotColumns columns of C, at most, for kRows rows and one chunk.
+template <int kRows = kDotTile>
+RPU_FN void dots(int64_t rows, const float* a, int64_t a_stride, const float* b, int64_t b_stride, int64_t columns,
+                 int64_t depth, float* c, int64_t c_stride, bool continues) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return dots<kRows - 1>(rows, a, a_stride, b, b_stride, columns, depth, c, c_stride, continues);
+  }
+  constexpr int kColumns = kLanes < 16 ? (kRows == 1 ? 4 : 2) : (kRows == 1 ? 8 : 4);
+  alignas(64) float chains[kRows * kDotColumns * kChains];
+  const int64_t blocks = depth / kChains, end = blocks * kChains;
+  for (int64_t i = 0; i < columns; i += kColumns)
+    dot<kRows, kColumns>(a, a_stride, b + i * b_stride, b_stride, columns - i - 1, blocks, chains + i * kChains);
+  for (int r = 0; r < kRows; ++r) {
+    float* of_row = chains + r * kDotColumns * kChains;
+    if (end < depth)
+      for (int64_t i = 0; i < columns; ++i)
+        end_chains(a + r * a_stride + end, b + i * b_stride + end, depth - end, of_row + i * kChains);
+    add_chains(of_row, depth, columns, c + r * c_stride, continues);
+  }
+}
+
+/// A few rows of A times the columns [n, n_end) of a transposed B, which is read once, in order.
+void along_inputs(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t depth, int64_t n,
+                  int64_t n_end, float* c, int64_t c_stride) {
+  for (int64_t col = n; col < n_end; col += kDotColumns) {
+    const int64_t columns = n_end - col < kDotColumns ? n_end - col : kDotColumns;
+    for (int64_t k = 0; k < depth; k += kChunk)
+      for (int64_t m = 0; m < rows; m += kDotTile)
+        dots(rows - m, a + m * a_stride + k, a_stride, b.data + col * b.stride + k, b.stride, columns,
+             depth - k < kChunk ? depth - k : kChunk, c + m * c_stride + (col - n), c_stride, k > 0);
+  }
+}
+
+// -- a block of C ----------------------------------------------------------------------------------------------------
+
+/// C += A B for the columns [n, n_end) of B and `rows` rows of A, as one chain that starts with C. C is read and written
+/// in whole packs.
+void accumulate_block(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t depth, int64_t n,
+                      int64_t n_end, float* c, int64_t c_stride, float* packed) {
+  along_columns(a, a_stride, rows, b, depth, n, n_end, c, c_stride, true, packed);
+}
+
+/// C = A B.
+void multiply_block(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t depth, int64_t n,
+                    int64_t n_end, float* c, int64_t c_stride, float* packed) {
+  if (depth < kWorthChains) {
+    for (int64_t m = 0; m < rows; ++m)
+      for (int64_t col = n; col < n_end; col += kLanes) store(c + m * c_stride + (col - n), F{}, kLanes);
+    accumulate_block(a, a_stride, rows, b, depth, n, n_end, c, c_stride, packed);
+  } else if (b.transposed && !b.magnitude && rows <= kDotRows) {
+    along_inputs(a, a_stride, rows, b, depth, n, n_end, c, c_stride);
+  } else {
+    along_columns(a, a_stride, rows, b, depth, n, n_end, c, c_stride, false, packed);
   }
 }
 

@@ -84,7 +84,7 @@ void product(const ProductArgs& args, Range rows, Range blocks, float* scratch) 
   const Operand weights{args.weights.data, args.weights.stride, forward, false};
   float* c = scratch + kPackedFloats;
   multiply_block(args.inputs + rows.begin * args.input_stride, args.input_stride, rows.end - rows.begin, weights, depth,
-                 first, last, c, c_stride, false, scratch);
+                 first, last, c, c_stride, scratch);
   for (int64_t block = blocks.begin; block < blocks.end; ++block)
     convert_block(args, rows, block, c + (block - blocks.begin) * kBlock, c_stride);
 }
@@ -109,14 +109,14 @@ void rank_update_block(const RankUpdateArgs& args, Range rows, int64_t first, in
   float* weights = args.weights.data + rows.begin * args.weights.stride + first;
   const int64_t n_rows = rows.end - rows.begin, width = last - first;
   if (width % kLanes == 0) {
-    multiply_block(a, args.a_stride, n_rows, x, args.x.rows, first, last, weights, args.weights.stride, true, scratch);
+    accumulate_block(a, args.a_stride, n_rows, x, args.x.rows, first, last, weights, args.weights.stride, scratch);
     return;
   }
   float* c = scratch + kPackedFloats;  // a pack would reach beyond the row
   for (int64_t row = 0; row < n_rows; ++row)
     for (int64_t col = 0; col < width; col += kLanes)
       store(c + row * kBlock + col, load(weights + row * args.weights.stride + col, width - col), kLanes);
-  multiply_block(a, args.a_stride, n_rows, x, args.x.rows, first, last, c, kBlock, true, scratch);
+  accumulate_block(a, args.a_stride, n_rows, x, args.x.rows, first, last, c, kBlock, scratch);
   for (int64_t row = 0; row < n_rows; ++row)
     for (int64_t col = 0; col < width; col += kLanes)
       store(weights + row * args.weights.stride + col, load(c + row * kBlock + col, kLanes), width - col);

@@ -1,6 +1,7 @@
 #include "thread_pool.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
@@ -17,7 +18,12 @@
 namespace rpu {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
 constexpr int64_t kWorthWaking = 50'000;  // ns; waking a parked thread costs 10 to 60 us
+constexpr int64_t kWorthSharing = 6'000;  // ns; telling one that spins costs less than 1 us
+constexpr int kWorthKeepingAwake = 4;     // so many shareable calls ...
+constexpr auto kSoon = std::chrono::microseconds(30);  // ... of which each follows this soon on the one before
 constexpr int kSpins = 2000;              // a longer spin slows other libraries' threads on small machines
 constexpr int kMostThreads = 256;
 
@@ -41,16 +47,20 @@ class ThreadPool {
 
   void run(int64_t n_tasks, int64_t work_ns, TaskFunction task, void* context) {
     const FloatEnvironment pinned;
-    const bool serial = n_tasks < 2 || size() < 2 || work_ns < kWorthWaking || forked_.load(std::memory_order_relaxed);
+    const bool serial = n_tasks < 2 || size() < 2 || work_ns < kWorthSharing || forked_.load(std::memory_order_relaxed);
     std::unique_lock<std::mutex> only_caller(callers_, std::defer_lock);
-    if (serial || !only_caller.try_lock()) {
-      for (int64_t i = 0; i < n_tasks; ++i) task(context, i);
-      return;
+    if (serial || !only_caller.try_lock()) return run_alone(n_tasks, task, context);
+
+    const bool wakes = work_ns >= kWorthWaking || is_one_of_many();
+    if (wakes || n_spinning_.load(std::memory_order_relaxed) > 0) {
+      start_workers();
+      open(n_tasks, task, context, wakes);
+      work();
+      close();
+    } else {
+      run_alone(n_tasks, task, context);
     }
-    start_workers();
-    open(n_tasks, task, context);
-    work();
-    close();
+    last_end_ = Clock::now();
   }
 
  private:
@@ -71,6 +81,16 @@ class ThreadPool {
 #endif
   }
 
+  static void run_alone(int64_t n_tasks, TaskFunction task, void* context) {
+    for (int64_t i = 0; i < n_tasks; ++i) task(context, i);
+  }
+
+  /// Whether short calls follow each other so closely that a thread woken for this one is still awake at the next.
+  bool is_one_of_many() {
+    in_a_row_ = Clock::now() - last_end_ < kSoon ? in_a_row_ + 1 : 0;
+    return in_a_row_ >= kWorthKeepingAwake;
+  }
+
   void start_workers() {
     while (static_cast<int>(n_workers_) < size() - 1) {
       std::thread([this, id = n_workers_] { serve(id); }).detach();
@@ -78,7 +98,7 @@ class ThreadPool {
     }
   }
 
-  void open(int64_t n_tasks, TaskFunction task, void* context) {
+  void open(int64_t n_tasks, TaskFunction task, void* context, bool wakes) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
       task_ = task, context_ = context, n_tasks_ = n_tasks;
@@ -87,7 +107,7 @@ class ThreadPool {
       is_open_ = true;
       generation_.fetch_add(1, std::memory_order_release);
     }
-    wake_.notify_all();
+    if (wakes) wake_.notify_all();
   }
 
   /// No thread may enter any more; those inside finish the task they have claimed.
@@ -107,7 +127,9 @@ class ThreadPool {
     const FloatEnvironment pinned;
     uint64_t seen = 0;
     for (;;) {
+      n_spinning_.fetch_add(1, std::memory_order_relaxed);
       for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) pause();
+      n_spinning_.fetch_sub(1, std::memory_order_relaxed);
       {
         std::unique_lock<std::mutex> lock(mutex_);
         wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
@@ -124,10 +146,12 @@ class ThreadPool {
   std::condition_variable wake_;
   std::atomic<uint64_t> generation_{0};
   std::atomic<int64_t> next_{0};
-  std::atomic<int> inside_{0}, size_{1};
+  std::atomic<int> inside_{0}, size_{1}, n_spinning_{0};
   std::atomic<bool> forked_{false};
   int64_t n_workers_ = 0, n_tasks_ = 0, helpers_wanted_ = 0;
   bool is_open_ = false;
+  int in_a_row_ = 0;            // shareable calls, guarded by callers_
+  Clock::time_point last_end_;  // of the last shareable call
   TaskFunction task_ = nullptr;
   void* context_ = nullptr;
 };

@@ -198,6 +198,7 @@ struct ConvertOutputs {
   }
 
   // After a product, see product.hpp.
+  static constexpr bool kContinues = false;
   RPU_FN void start(int64_t, const Quad&, float*) const {}
   RPU_DEVICE_FN void operator()(int64_t row, const Quad& quad, float* y) const {
     convert(row, quad, y);

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 #include <vector>
 
 #include "../cpu/thread_pool.hpp"
@@ -11,16 +12,20 @@ namespace rpu {
 
 inline int64_t divided(int64_t n, int64_t by) { return (n + by - 1) / by; }
 
-/// A buffer that only grows, so that repeated calls do not touch fresh memory.
+/// A buffer that only grows, so that repeated calls do not touch fresh memory. It starts at a cache line.
 template <class T> class Buffer {
  public:
   T* sized(int64_t n) {
-    if (n > static_cast<int64_t>(values_.size())) values_.resize(static_cast<size_t>(n));
-    return values_.data();
+    const auto needed = static_cast<size_t>(n) * sizeof(T) + kLine - 1;
+    if (needed > bytes_.size()) bytes_.resize(needed);
+    const auto address = reinterpret_cast<uintptr_t>(bytes_.data());
+    return reinterpret_cast<T*>((address + kLine - 1) / kLine * kLine);
   }
 
  private:
-  std::vector<T> values_;
+  static_assert(std::is_trivially_copyable_v<T>, "a buffer holds plain values");
+  static constexpr size_t kLine = 64;
+  std::vector<unsigned char> bytes_;
 };
 
 /// Calls kernel(range) for ranges of rows of about 32768 values each.

@@ -36,8 +36,7 @@ Workspace& workspace() {
 /// Scratch of the thread that runs a task, aligned to a cache line.
 float* scratch(int64_t floats = kScratchFloats) {
   thread_local Buffer<float> buffer;
-  const auto address = reinterpret_cast<uintptr_t>(buffer.sized(floats + 16));
-  return reinterpret_cast<float*>((address + 63) / 64 * 64);
+  return buffer.sized(floats);
 }
 
 template <class Kernel> void over_samples(const ConstMatrix& m, int64_t ns_per_1024, Kernel&& kernel) {
@@ -191,7 +190,7 @@ class Part {
   /// Calls kernel(rows, blocks) for all tasks; `products` says how many matrix products each one is.
   template <class Kernel> void over_outputs(int64_t products, Kernel&& kernel) {
     const int64_t panel = panel_rows(), panels = divided(n_, panel);
-    const int64_t width = n_ <= kFewSamples ? kWideBlocks : 1, across = divided(blocks_, width);
+    const int64_t width = n_ > kFewSamples ? 1 : call_.io.backward ? kWideBlocks : 2, across = divided(blocks_, width);
     parallel_for(panels * across, products * work_ns(panels), [&](int64_t task) {
       const int64_t row = task / across * panel, block = task % across * width;
       kernel(Range{row, std::min(n_, row + panel)}, Range{block, std::min(blocks_, block + width)});

@@ -39,8 +39,18 @@ def framework_of(array: Array) -> str:
     raise DtypeError(f"expected an array, got {type(array).__name__}; convert it, for example with numpy.asarray(...)")
 
 
+def _is_plain_tensor(array: Array) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and type(array) is torch.Tensor
+
+
 def as_numpy(array: Array, name: str = "the array") -> NDArray[Any]:
     """A NumPy view of a CPU array of any framework."""
+    if _is_plain_tensor(array):  # checked first: these calls are a good part of a small product
+        try:
+            return (array.detach() if array.requires_grad else array).numpy()  # type: ignore[no-any-return]
+        except (RuntimeError, TypeError):  # on a GPU, sparse, ...: treated below
+            pass
     framework = framework_of(array)
     if framework == "numpy":
         return array  # type: ignore[no-any-return]
@@ -118,7 +128,7 @@ def blocks(windows: Float32, errors: Float32) -> Iterator[tuple[Float32, Float32
 
 def returner(array: Array) -> Callable[[Float32], Array]:
     """The function that turns a NumPy result into an array of the framework of ``array``."""
-    framework = framework_of(array)
+    framework = "torch" if _is_plain_tensor(array) else framework_of(array)
     if framework == "torch":
         from_numpy: Callable[[Float32], Array] = sys.modules["torch"].from_numpy
         return from_numpy
@@ -126,6 +136,21 @@ def returner(array: Array) -> Callable[[Float32], Array]:
         as_jax: Callable[[Float32], Array] = sys.modules["jax"].numpy.asarray
         return as_jax
     return lambda result: result
+
+
+def empty_cells(shape: tuple[int, ...]) -> Float32:
+    """A float32 array that starts at a cache line, so that packs of cells cross none; content arbitrary."""
+    size = math.prod(shape)
+    memory = np.empty(size + 15, np.float32)
+    first = -memory.__array_interface__["data"][0] % 64 // 4
+    return memory[first : first + size].reshape(shape)
+
+
+def copied_cells(values: Float32) -> Float32:
+    """A copy that starts at a cache line."""
+    copy = empty_cells(values.shape)
+    copy[...] = values
+    return copy
 
 
 def state_array(values: NDArray[Any], framework: str) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, state
-from .arrays import Float32, blocks
+from .arrays import Float32, blocks, copied_cells, empty_cells
 from .config import Device, FloatingPointDevice, IdealDevice, PulsedDevice, PulseType, UpdateParameters
 from .config.cells import BASE_FIELDS, cell_fields, ideal_fields, write_noise
 from .config.cells import granularity as nominal_step
@@ -82,13 +82,13 @@ class DeviceArray:
         self.counts: NDArray[np.int64] | None = None
         self.set_seed(seed)
         self._set_device(device)
-        self.stored: Float32 = np.empty_like(weight) if self.write_noise > 0.0 else weight
+        self.stored: Float32 = empty_cells(weight.shape) if self.write_noise > 0.0 else weight
         law = parameters_of(self.device)
         self.drift = None if law is None else Drift(law, weight.shape)
         fields = ideal_fields(self.device)
         if isinstance(self.device, PulsedDevice):
             fields = {
-                name: np.empty(weight.shape if varies else (1, 1), np.float32)
+                name: empty_cells(weight.shape if varies else (1, 1))
                 for name, varies in cell_fields(self.device).items()
             }
         self._borrow(fields)
@@ -354,7 +354,7 @@ class DeviceArray:
     def restore(self, arrays: dict[str, NDArray[Any]], prefix: str) -> None:
         """Take checked arrays of this prefix verbatim; the weights are written in place."""
         self.weight[...] = arrays[prefix + "weight"]
-        held = {n: arrays[f"{prefix}cell.{n}"].copy(order="C") for n in (self.fields | self._memory())}
+        held = {n: copied_cells(arrays[f"{prefix}cell.{n}"]) for n in (self.fields | self._memory())}
         if self.hides_state:
             self.stored[...] = held["persistent_weights"]
         if self.drift is not None:

@@ -17,6 +17,7 @@ from .arrays import (
     Array,
     Float32,
     as_numpy,
+    empty_cells,
     framework_of,
     mark_written,
     returner,
@@ -84,7 +85,7 @@ class Tile:
         self.seed = int(seed)
         self._framework = _state_framework(like)
         self.steps = {"forward": 0, "backward": 0, "update": 0, "lifecycle": 0}
-        self._hold(np.empty((out_size, in_size), np.float32))
+        self._hold(empty_cells((out_size, in_size)))
         self._cells = self._make_cells()
         if self._cells.hides_state and self._framework == "numpy":
             self._weight_array = self._weight.view()
@@ -241,9 +242,9 @@ class Tile:
         self._products[direction](view, result, self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))
         if step is None:
             self.steps[direction] = at + 1
-        if type(values) is np.ndarray:
-            return result if values.ndim == 2 else result.reshape(*leading, outputs)
-        return returner(values)(result.reshape(*leading, outputs))
+        if len(leading) != 1:
+            result = result.reshape(*leading, outputs)
+        return result if type(values) is np.ndarray else returner(values)(result)
 
     # -- update ------------------------------------------------------------------------------------------------------
 

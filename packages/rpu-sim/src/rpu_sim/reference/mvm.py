@@ -257,11 +257,20 @@ def sum16(x: Float32) -> Float32:
     return total
 
 
+CHUNK = 512  # inputs
+
+
 def matmul(x: Float32, w: Float32) -> Float32:
-    """x [batch, n] times w [n, m]: one chain of fused multiply-adds over n for every element."""
+    """x [batch, n] times w [n, m], each element the sum of chains of fused multiply-adds (``core/cpu/gemm.hpp``)."""
     y = np.zeros((len(x), w.shape[1]), f32)
-    for k in range(w.shape[0]):
-        y = fma(x[:, k, None], w[None, k], y)
+    chains = 1 if len(w) < 64 else 16
+    for first in range(0, len(w), CHUNK):
+        end = min(first + CHUNK, len(w))
+        for start in range(first, min(first + chains, end)):
+            chain = np.zeros_like(y)
+            for k in range(start, end, chains):
+                chain = fma(x[:, k, None], w[None, k], chain)
+            y = chain if chains == 1 else y + chain
     return y
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core, state
-from ..arrays import Float32
+from ..arrays import Float32, empty_cells
 from ..config import (
     ChoppedTransferCompound,
     OneSidedUnitCell,
@@ -80,7 +80,9 @@ class CellGraph:
         *others, last = self.factors
         self._is_last = not any(others) and last == 1.0  # then the weight is the memory of the last array
         devices = devices_of(cell)
-        memory = [np.zeros(weight.shape, np.float32) for _ in devices]
+        memory = [empty_cells(weight.shape) for _ in devices]
+        for hidden in memory:
+            hidden[...] = 0.0
         if self._is_last:
             memory[-1] = weight
         self.children: list[Cells] = [
