@@ -33,7 +33,7 @@ typedef struct RpuCall {
   uint32_t size;
   int32_t device; /* index as the driver counts */
   void* stream;   /* cudaStream_t */
-  /* Device memory that stays valid until the work queued so far and by this call is done, at least 256-byte aligned; null
+  /* Device memory that stays valid until the work queued up to and by this call is done, 256-byte aligned at least; null
    * if there is none. An operation calls it at most once, with all that it needs. */
   void* (*allocate)(void* context, uint64_t bytes);
   void* context;

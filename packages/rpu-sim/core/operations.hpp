@@ -1,5 +1,6 @@
-// What a plugin computes: the operations behind c_api.h with their arguments, plain data whose arrays lie on the device.
-// A plugin is built from the sources of exactly one release, and the sizes of the arguments are compared when it is loaded.
+// What a plugin computes: the operations behind c_api.h with their arguments, plain data whose arrays lie on the
+// device. A plugin is built from the sources of exactly one release, and the sizes of the arguments are compared when
+// it is loaded.
 #pragma once
 #include "kernels.hpp"
 

@@ -1,4 +1,5 @@
-// What the array does to the currents of one pass, and how its passes add up; the loops around it are in cpu/ and cuda/.
+// What the array does to the currents of one pass, and how its passes add up; the loops around it are in cpu/ and
+// cuda/.
 #pragma once
 #include "../kernels_mvm.hpp"
 #include "../physics/charge_counter.hpp"

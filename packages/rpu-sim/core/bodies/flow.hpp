@@ -1,5 +1,5 @@
-// Updates of one pack of cells without pulses, sample by sample: the mean-field flow of the devices, and exact changes within
-// their bounds. The loops around it are in cpu/ and cuda/.
+// Updates of one pack of cells without pulses, sample by sample: the mean-field flow of the devices, and exact changes
+// within their bounds. The loops around it are in cpu/ and cuda/.
 #pragma once
 #include "../kernels.hpp"
 #include "../physics/flow.hpp"

@@ -1,4 +1,5 @@
-// Loops of the CUDA plugin: a body per quad of cells, per item, or per block of threads with barriers between its phases.
+// Loops of the CUDA plugin: a body per quad of cells, per item, or per block of threads with barriers between its
+// phases.
 //
 // Compiled by nvcc they are kernels on a stream. Compiled as C++ (RPU_EMULATED) the same bodies run one after the other
 // on the host, so that a machine without a GPU tests all of the plugin but the launch itself.

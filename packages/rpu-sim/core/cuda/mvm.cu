@@ -1,5 +1,6 @@
-// The matrix-vector product on the device: noise management, DAC, product with noise and ADC while results are in registers,
-// and rounds of bound management, which only launch for samples that exceeded their bound in the round before.
+// The matrix-vector product on the device: noise management, DAC, product with noise and ADC while results are in
+// registers, and rounds of bound management, which only launch for samples that exceeded their bound in the round
+// before.
 #include <algorithm>
 
 #include "../physics/output_constants.hpp"

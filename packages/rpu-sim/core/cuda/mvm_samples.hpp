@@ -1,5 +1,5 @@
-// Samples of a product on the device: their scales, which of them are computed in a round of bound management, and their way
-// through DAC and ADC.
+// Samples of a product on the device: their scales, which of them are computed in a round of bound management, and
+// their way through DAC and ADC.
 #pragma once
 #include <cfloat>
 

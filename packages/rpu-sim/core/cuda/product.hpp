@@ -1,7 +1,8 @@
-// Matrix product in the order of the CPU, so that both give the same bits (cpu/gemm.hpp): every element is the sum of 16 chains
-// of fused multiply-adds, or one chain. A block of 16 x 16 threads computes 64 columns; thread tx has the columns tx, tx + 16,
-// tx + 32, tx + 48 of kRows rows, which is the quad of cells that shares random numbers: what follows the product is done
-// while its results are in registers. So are all of its chains: a tile has a row of B for each.
+// Matrix product in the order of the CPU, so that both give the same bits (cpu/gemm.hpp): every element is the sum of
+// 16 chains of fused multiply-adds, or one chain. A block of 16 x 16 threads computes 64 columns; thread tx has the
+// columns tx, tx + 16, tx + 32, tx + 48 of kRows rows, which is the quad of cells that shares random numbers: what
+// follows the product is done while its results are in registers. So are all of its chains: a tile has a row of B for
+// each.
 #pragma once
 #include "../kernels_mvm.hpp"
 #include "launch.hpp"

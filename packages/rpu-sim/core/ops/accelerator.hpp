@@ -1,5 +1,5 @@
-// A plugin that computes elsewhere (c_api.h), and which calls go to it: those of a thread that works on its arrays, or all
-// calls with copies of their arrays (staging.hpp).
+// A plugin that computes elsewhere (c_api.h), and which calls go to it: those of a thread that works on its arrays, or
+// all calls with copies of their arrays (staging.hpp).
 #pragma once
 #include <string>
 

@@ -1,5 +1,5 @@
-// Samples of an update that are worked on at a time: a function of shapes and parameters only, so that results depend neither
-// on the data nor on the back end.
+// Samples of an update that are worked on at a time: a function of shapes and parameters only, so that results depend
+// neither on the data nor on the back end.
 #pragma once
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,5 @@
-// From a resolution to the levels of a converter. A resolution is a fraction of the full range 2 * bound; above 1 it is a
-// number of steps; 0 or less is off, and so is any resolution of an infinite range.
+// From a resolution to the levels of a converter. A resolution is a fraction of the full range 2 * bound; above 1 it
+// is a number of steps; 0 or less is off, and so is any resolution of an infinite range.
 #pragma once
 #include <cfloat>
 #include <cmath>
@@ -9,8 +9,8 @@
 
 namespace rpu {
 
-/// Steps of the full range, 0 without. A fraction in float32 stands for the whole number of steps that it is closest to,
-/// so that 1/126 means the same as 126. Host code.
+/// Steps of the full range, 0 without. A fraction in float32 stands for the whole number of steps that it is closest
+/// to, so that 1/126 means the same as 126. Host code.
 inline double steps_of(float resolution) {
   if (!(resolution > 0.0f)) return 0.0;
   const double steps = resolution > 1.0f ? resolution : 1.0 / resolution, whole = std::rint(steps);

@@ -1,5 +1,5 @@
-// The array of the time-sliced IR drop: which segment of its ladder an input belongs to, and what its weights become. Inputs
-// are in the middle of the physical array; the ADCs of neighbouring outputs are at either end. In double.
+// The array of the time-sliced IR drop: which segment of its ladder an input belongs to, and what its weights become.
+// Inputs are in the middle of the physical array; the ADCs of neighbouring outputs are at either end. In double.
 #pragma once
 #include <cmath>
 #include <cstdint>
