@@ -120,6 +120,18 @@ def quickstart(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def examples(session: nox.Session) -> None:
+    """Run the examples of aihw-torch at full length (half an hour): `-- 22 36` runs those numbers only."""
+    install_packages(session, "matplotlib", "scikit-learn", "scipy")
+    for path in sorted((ROOT / "packages" / "aihw-torch" / "examples").glob("*.py")):
+        number = path.name.partition("_")[0]
+        if not session.posargs or number in session.posargs:
+            launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2") if number == "20" else ()
+            # Matrices of this size gain nothing from more threads.
+            session.run("python", *launcher, str(path), env={"OMP_NUM_THREADS": "1"})
+
+
+@nox.session(requires=["build"])
 def tests(session: nox.Session) -> None:
     """Run the tests of all packages; arguments after `--` go to pytest."""
     install_packages(session, *group("test"))

@@ -28,12 +28,29 @@ DEVICES: dict[str, tuple[str, dict[str, Any]]] = {
     "pow_reference": ("PowStepReferenceDevice", {"pow_gamma": 1.5, "reference_std": 0.05}),
     "piecewise": ("PiecewiseStepDevice", {"piecewise_up": [1.5, 1.0, 0.2], "piecewise_down": [0.2, 1.0, 1.5]}),
 }
+# Cells of two constant-step devices, one transfer in each step. The fast array takes the learning rate of the others,
+# and transfers are so strong that nearly every one of them writes.
+_TRANSFER: dict[str, Any] = {"transfer_every": 1.0, "units_in_mbatch": True}
+_BUFFERED = {**_TRANSFER, "transfer_lr": 100.0}
+_CHOPPED = {**_BUFFERED, "fast_lr": LEARNING_RATE}
+CELLS: dict[str, tuple[str, dict[str, Any]]] = {
+    "tiki_taka": ("TransferCompound", _TRANSFER),
+    "ttv2": ("BufferedTransferCompound", _BUFFERED),
+    "chopped": ("ChoppedTransferCompound", _CHOPPED),
+    "agad": ("DynamicTransferCompound", {**_CHOPPED, "in_chop_prob": 1.0}),
+    "vector": ("VectorUnitCell", {}),
+    "one_sided": ("OneSidedUnitCell", {}),
+    "mixed_precision": ("MixedPrecisionCompound", {}),
+}
+# Ours draw the cycle noise of a whole update at once, an approximation that the peer does not have.
+PER_UPDATE = {"soft_per_update": "SoftBoundsDevice", "exp_per_update": "ExpStepDevice"}
+DEVICES |= {name: (device, {}) for name, device in PER_UPDATE.items()}
 OPERATIONS = ("update", "forward", "backward")
 SIZES = (128, 256, 512, 1024, 2048)
 BATCHES = (1, 8, 32, 64, 256)
 
 _NAME = re.compile(
-    r"(?P<operation>[a-z]+)-(?P<device>[a-z_]+)-(?P<out>\d+)x(?P<inp>\d+)-b(?P<batch>\d+)(-near(?P<near>\d+))?"
+    r"(?P<operation>[a-z]+)-(?P<device>[a-z0-9_]+)-(?P<out>\d+)x(?P<inp>\d+)-b(?P<batch>\d+)(-near(?P<near>\d+))?"
 )
 
 
@@ -60,10 +77,10 @@ class Case:
     def parse(cls, name: str) -> Case:
         """The case called `name`; raises ValueError for a name that is none."""
         match = _NAME.fullmatch(name)
-        if not match or match["operation"] not in OPERATIONS or match["device"] not in DEVICES:
+        if not match or match["operation"] not in OPERATIONS or match["device"] not in DEVICES | CELLS:
             raise ValueError(
                 f"'{name}' is not a case; write it as in update-constant-512x512-b64, "
-                f"with an operation of {OPERATIONS} and a device of {tuple(DEVICES)}."
+                f"with an operation of {OPERATIONS} and a device of {tuple(DEVICES | CELLS)}."
             )
         near = None if match["near"] is None else int(match["near"])
         return cls(match["operation"], match["device"], int(match["out"]), int(match["inp"]), int(match["batch"]), near)
@@ -92,10 +109,25 @@ def operands(case: Case) -> Operands:
 
 
 def build_config(configs: Any, case: Case) -> Any:
-    """The `SingleRPUConfig` of a case; `configs` is the module of the configuration classes (ours or the peer's)."""
+    """The configuration of a case; `configs` is the module of the configuration classes (ours or the peer's)."""
+    if case.device in CELLS:
+        return _cell_config(configs, case.device)
     class_name, fields = DEVICES[case.device]
     equal_bounds = {} if case.near is None else {"w_max_dtod": 0.0, "w_min_dtod": 0.0}
-    return configs.SingleRPUConfig(device=getattr(configs, class_name)(**fields, **equal_bounds))
+    config = configs.SingleRPUConfig(device=getattr(configs, class_name)(**fields, **equal_bounds))
+    if case.device in PER_UPDATE and hasattr(configs, "CycleNoiseType"):
+        config.update.noise = configs.CycleNoiseType.PER_UPDATE
+    return config
+
+
+def _cell_config(configs: Any, name: str) -> Any:
+    class_name, fields = CELLS[name]
+    kind = getattr(configs, class_name)
+    # Devices that are only ever pulsed up need room for the pulses of a block.
+    device = configs.ConstantStepDevice(w_max=10.0) if name == "one_sided" else configs.ConstantStepDevice()
+    if name == "mixed_precision":
+        return configs.DigitalRankUpdateRPUConfig(device=kind(device=device, **fields))
+    return configs.UnitCellRPUConfig(device=kind(unit_cell_devices=[device, device], **fields))
 
 
 def _square(operation: str, device: str, size: int, batch: int) -> Case:
@@ -117,3 +149,9 @@ def mvm_cases(*, full: bool) -> list[Case]:
     """Forward and backward passes with the default (noisy, quantised, managed) input and output."""
     shapes = product(SIZES, BATCHES) if full else [(256, 32), (512, 1), (512, 8), (512, 64), (1024, 64)]
     return [_square(operation, "constant", *shape) for shape in shapes for operation in ("forward", "backward")]
+
+
+def cell_cases(*, full: bool) -> list[Case]:
+    """Steps of cells of several devices, small ones too: there the host logic shows."""
+    shapes = product((16, 64, 256, 512), (1, 8, 64)) if full else [(16, 1), (16, 8), (64, 8), (256, 8), (512, 64)]
+    return [_square("update", cell, *shape) for shape in shapes for cell in CELLS]

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from statistics import geometric_mean
 
-from benchmarks.cases import Case, mvm_cases, update_cases
+from benchmarks.cases import CELLS, PER_UPDATE, Case, cell_cases, mvm_cases, update_cases
 from benchmarks.interleave import CLOCKS, Ratio, interleave
 from benchmarks.machine import describe
 from benchmarks.table import Results, Timing, compared, said
@@ -22,11 +22,14 @@ def target(case: Case) -> str:
     """What the project aims at for `case`; draws merge completely for steps that do not depend on the weight."""
     if case.operation != "update":
         return ">= 2.5x faster"
+    if case.device in CELLS:
+        return ""
     if case.device == "constant":
         return f">= {3 if case.batch < 8 else 12 if case.batch < 32 else 40}x faster"
     if case.batch < 32:
         return ""
-    return ">= 15x faster" if case.device in ("linear_additive", "soft_additive", "soft_reference") else ">= 8x faster"
+    moments = {"linear_additive", "soft_additive", "soft_reference", *PER_UPDATE}
+    return ">= 15x faster" if case.device in moments else ">= 8x faster"
 
 
 def compare(ours: Remote, peer: Remote, case: Case) -> Timing:
@@ -34,9 +37,8 @@ def compare(ours: Remote, peer: Remote, case: Case) -> Timing:
     for side in (ours, peer):
         side.prepare(case)
     own_times, peer_times = interleave([ours, peer])
-    return Timing(
-        f"{case.operation}, against the peer", str(case), "peer", Ratio.of(own_times, peer_times), target(case)
-    )
+    group = "step of a cell" if case.device in CELLS else case.operation
+    return Timing(f"{group}, against the peer", str(case), "peer", Ratio.of(own_times, peer_times), target(case))
 
 
 def summary(results: Results) -> str:
@@ -64,7 +66,9 @@ def main() -> None:
     parser.add_argument("--clock", default="wall", choices=CLOCKS, help="cpu: for a busy machine, with --threads 1")
     parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
-    cases = arguments.cases or update_cases(full=arguments.full) + mvm_cases(full=arguments.full)
+    cases = arguments.cases or [
+        case for kind in (update_cases, mvm_cases, cell_cases) for case in kind(full=arguments.full)
+    ]
     machine = {**describe(arguments.threads), "clock": arguments.clock}
     how = ("torch", arguments.threads, arguments.clock)
     with Remote(arguments.ours, "ours", *how) as ours, Remote(arguments.peer, "peer", *how) as peer:

@@ -26,6 +26,9 @@ def prepare(case: Case, framework: str = "torch") -> Local:
         tile.set_weights(weights)
 
     restore()
+    if case.device == "agad":  # its first sweeps write nothing
+        for _ in range(4 * case.in_size):
+            tile.update(x[:1], d[:1], False)
     if case.operation == "forward":
         return Local(lambda: tile.forward(x))
     if case.operation == "backward":

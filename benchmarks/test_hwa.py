@@ -18,7 +18,7 @@ def hardware_aware(clip: bool) -> object:
     rpu = config.InferenceRPUConfig()
     rpu.mapping.weight_scaling_omega, rpu.mapping.weight_scaling_columnwise = 1.0, True
     rpu.mapping.max_input_size = rpu.mapping.max_output_size = 0
-    rpu.pre_post.input_range.enable = True
+    rpu.pre_post.input_range.enable, rpu.pre_post.input_range.init_from_data = True, 1
     rpu.forward.noise_management = config.NoiseManagementType.NONE
     rpu.forward.bound_management = config.BoundManagementType.NONE
     rpu.modifier.type, rpu.modifier.std_dev = config.WeightModifierType.ADD_NORMAL, 0.1

@@ -40,6 +40,9 @@ def prepare(case: Case, framework: str = "numpy") -> Local:
         tile.set_weights(weights)
 
     restore()
+    if case.device == "agad":  # its first sweeps write nothing
+        for _ in range(4 * case.in_size):
+            tile.update(x[:1], d[:1], LEARNING_RATE)
     if case.operation == "forward":
         return Local(lambda: tile.forward(x))
     if case.operation == "backward":

@@ -17,7 +17,7 @@ from typing import Any
 TESTS = Path(__file__).resolve().parents[1] / "packages" / "rpu-sim" / "tests"
 sys.path.insert(0, str(TESTS))
 
-from oracle_cases import DATA, KINDS, NOT_APPLICABLE, PARTIAL, REWRITTEN, Partial  # noqa: E402
+from oracle_cases import BY_DESIGN, DATA, KINDS, NOT_APPLICABLE, PARTIAL, Partial  # noqa: E402
 from oracle_compounds import SHIFTED, checkpoints  # noqa: E402
 
 TRACE_DIGITS = 7  # the tolerance of a trace is 5e-6
@@ -63,8 +63,8 @@ def weight_operation(case: Json, procedure: Json) -> Json:
     operation: Json = next(
         (tile[k] for k in ("modifier", "clip", "remap") if k in tile), {"class": "WeightRemapParameter"}
     )
-    rewritten = REWRITTEN.get(case["kind"], {}).get(case["id"])
-    return operation | (rewritten.fields if rewritten else {})
+    design = BY_DESIGN.get(case["kind"], {}).get(case["id"])
+    return operation | (design.fields if design else {})
 
 
 def mvm_procedure(procedure: Json) -> Json:

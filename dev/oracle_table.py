@@ -20,11 +20,9 @@ sys.path.insert(0, str(ROOT / "packages" / "rpu-sim" / "tests"))
 
 from oracle_cases import (  # noqa: E402
     BY_DESIGN,
-    DIFFERS,
     KINDS,
     NOT_APPLICABLE,
     PARTIAL,
-    REWRITTEN,
     ByDesign,
     all_ids,
     cases,
@@ -90,7 +88,7 @@ def note_of(case: str) -> str:
 def expectation(design: ByDesign) -> str:
     """The reason of a difference and what is expected instead."""
     values = ", ".join(f"`{name}` = {value:g}" for name, value in design.expected.items())
-    return f"{design.reason}: {values}"
+    return f"{design.reason}: {values}" if values else design.reason
 
 
 def rows(kind: str) -> list[Row]:
@@ -104,11 +102,10 @@ def rows(kind: str) -> list[Row]:
         found = comparisons(applicable[name])
         z = np.concatenate([c.z for c in found])
         exact = [float(np.max(c.ratio)) for c in found if applicable[name].stats[c.name].exact]
-        note = PARTIAL.get(kind, {}).get(name) or REWRITTEN.get(kind, {}).get(name)
+        partial = PARTIAL.get(kind, {}).get(name)
         design = BY_DESIGN.get(kind, {}).get(name)
-        law = DIFFERS.get(kind, {}).get(name)
-        notes = [note.reason if note else "", expectation(design) if design else "", law or "", note_of(name)]
-        agrees = "differs by design" if design or law or name in REWRITTEN.get(kind, {}) else "agrees"
+        notes = [partial.reason if partial else "", expectation(design) if design else "", note_of(name)]
+        agrees = "differs by design" if design else "agrees"
         table.append(
             Row(
                 name,

@@ -13,6 +13,7 @@ from typing import Any
 from sphinx.application import Sphinx
 
 import rpu_sim.config
+from aihw_torch.migrate.page import page as names_page
 
 project = "rpu-sim / aihw"
 author = "The rpu-sim / aihw contributors"
@@ -66,6 +67,11 @@ def write_field_tables() -> None:
     file.write_text(links.sub(r"{py:class}`~rpu_sim.config.\1`", "\n".join(directives)), encoding="utf-8")
 
 
+def write_names_page() -> None:
+    """Write what became of the names of aihwkit, from the table that the migration works with."""
+    (Path(__file__).resolve().parent / "generated" / "names.md").write_text(names_page(), encoding="utf-8")
+
+
 def escape_plain_text(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are plain text with names in backticks: let `|y|` and `a * b` be what they look like."""
     for i, line in enumerate(lines):
@@ -87,5 +93,6 @@ def qualify_errors(app: Sphinx, what: str, name: str, obj: Any, options: Any, li
 
 def setup(app: Sphinx) -> None:
     write_field_tables()
+    write_names_page()
     app.connect("autodoc-process-docstring", escape_plain_text, priority=400)  # before napoleon, which has 500
     app.connect("autodoc-process-docstring", qualify_errors, priority=600)

@@ -95,11 +95,11 @@ def configuration(algorithm: str, offset: float) -> Any:
     return c.UnitCellRPUConfig(device=cell, **common)
 
 
-def weight_error(algorithm: str, offset: float, seed: int, samples: int, learning_rate: float) -> float:
-    """Train one layer; return the error over the last quarter, every 100th sample."""
+def weight_error(config: Any, seed: int, samples: int, learning_rate: float) -> float:
+    """Train one layer; return the error over the last quarter, every 100th sample, in percent."""
     rng = np.random.default_rng(seed)
     wanted = (0.3 * rng.standard_normal((N, N))).astype(np.float32)
-    tile = rpu_sim.Tile(N, N, configuration(algorithm, offset), seed=seed)
+    tile = rpu_sim.Tile(N, N, config, seed=seed)
     tile.set_weights(np.zeros((N, N), np.float32))
     squares = []
     for sample in range(samples):
@@ -108,7 +108,7 @@ def weight_error(algorithm: str, offset: float, seed: int, samples: int, learnin
         tile.update(x, d, learning_rate)
         if sample >= samples * 3 // 4 and sample % 100 == 0:
             squares.append(np.mean((tile.get_weights().astype(np.float64) - wanted) ** 2))
-    return float(np.sqrt(np.mean(squares)))
+    return 100.0 * float(np.sqrt(np.mean(squares)))
 
 
 def run(seeds: int, samples: int, learning_rate: float, report: Callable[[str], None]) -> list[Row]:
@@ -117,14 +117,16 @@ def run(seeds: int, samples: int, learning_rate: float, report: Callable[[str], 
     for algorithm in ALGORITHMS:
         for offset in OFFSETS[:1] if algorithm == "SGD" else OFFSETS:
             start = time.perf_counter()
-            errors = [100 * weight_error(algorithm, offset, seed, samples, learning_rate) for seed in range(seeds)]
-            row = Row(algorithm, offset, *(float(f(errors)) for f in (np.mean, _spread, np.min, np.max)))
+            config = configuration(algorithm, offset)
+            errors = [weight_error(config, seed, samples, learning_rate) for seed in range(seeds)]
+            row = Row(algorithm, offset, *(float(f(errors)) for f in (np.mean, spread, np.min, np.max)))
             rows.append(row)
             report(table_line(row) + f"   [{time.perf_counter() - start:.0f} s]")
     return rows
 
 
-def _spread(errors: list[float]) -> float:
+def spread(errors: list[float]) -> float:
+    """Standard deviation over the seeds."""
     return float(np.std(errors, ddof=1)) if len(errors) > 1 else 0.0
 
 

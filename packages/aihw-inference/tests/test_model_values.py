@@ -174,3 +174,16 @@ def test_programming_error_scales_from_the_fit_to_g_max():
     assert both.programming_std(np.array([50.0])) == pytest.approx(4.0)
     hermes = ai.HermesNoiseModel(g_max=10.35)
     assert hermes.programming_std(np.array([10.35])) == pytest.approx(0.5 * 1.09269857)
+
+
+@pytest.mark.parametrize(
+    ("g", "std"), [(0.5, 0.0), (0.6, 2.7129278), (52.5, 8.362283), (90.0, 8.4346307), (180.0, 19.1984491)]
+)
+def test_pcm_weight_noise(g: float, std: float) -> None:
+    """The published cubics, evaluated in plain Python at the ends of each law; small targets are not programmed."""
+    model = ai.PCMWeightNoiseModel()
+    assert float(model.programming_std(np.array(g))) == pytest.approx(std, abs=1e-5)
+    half = ai.PCMWeightNoiseModel(g_max=90.0)
+    assert float(half.programming_std(np.array(g / 2.0))) == pytest.approx(std / 2.0, abs=1e-5)
+    assert float(model.program_conductance(np.array(g), np.array(1.0))) == pytest.approx(g + std if std else 0.0)
+    assert float(model.conductance_at(np.array(g), np.array(0.0), 1e6, np.array(1.0))) == g

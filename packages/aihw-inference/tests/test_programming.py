@@ -324,3 +324,21 @@ def test_a_library_without_generator_says_so():
     strict = backend_named("array_api_strict")
     with pytest.raises(BackendError, match="Philox"):
         program(strict.array(WEIGHTS), PCMLikeNoiseModel(), rng=Native(1))
+
+
+def test_counts_models_and_times_that_are_none() -> None:
+    weights, model = np.ones((2, 3)), PCMLikeNoiseModel()
+    for n_chips in (0, 1.5, "3", True):
+        with pytest.raises(ConfigError, match="n_chips must be an integer at least 1"):
+            program(weights, model, rng=1, n_chips=n_chips)
+    for bad in (PCMLikeNoiseModel, None, "pcm"):
+        with pytest.raises(ConfigError, match="noise_model must be a noise model such as"):
+            program(weights, bad, rng=1)
+    state = program(weights, model, rng=1)
+    with pytest.raises(TimeError, match="At least one inference time"):
+        state.weights_at([])
+    for repeat in (1.5, "a", -1, 2**32):
+        with pytest.raises(ConfigError, match="repeat must be an integer from 0"):
+            state.weights_at(1.0, repeat=repeat)
+    with pytest.raises(ConfigError, match="compensation must be one such as"):
+        ai.read_compensated(state, 1.0, None)

@@ -23,6 +23,17 @@ def test_runs_as_a_module() -> None:
     assert unknown.stderr.startswith("error: there is no preset named 'EcRamPrezet': did you mean EcRamPreset")
 
 
+def test_a_reader_that_has_seen_enough() -> None:
+    """As `list | head -1`: no traceback."""
+    command = [sys.executable, "-m", "aihw_presets", "list"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     lines = capsys.readouterr().out.splitlines()

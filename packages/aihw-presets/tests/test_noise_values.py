@@ -129,3 +129,11 @@ def test_analog_foundation_model_noise_is_continuous_at_the_joint() -> None:
     noise = aihw_presets.load("pcm-weight-noise-buchel2025")
     low, high = (poly(noise[side][::-1], noise["joint"]) for side in ("low", "high"))
     assert low == pytest.approx(high, rel=0.01)
+
+
+def test_the_noise_model_of_analog_foundation_models_has_the_published_numbers() -> None:
+    published, model = (aihw_presets.load(n) for n in ("pcm-weight-noise-buchel2025", "pcm-analog-foundation-2025"))
+    for side in ("low", "high"):
+        assert model[side] == published[side][::-1]
+    for name in ("g_max", "joint", "zero_below"):
+        assert model[name] == published[name]

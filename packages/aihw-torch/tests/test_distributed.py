@@ -61,7 +61,7 @@ def test_pulsed_layers_cannot_be_sharded_and_say_so(two_processes):
 
 
 def test_the_example_for_torchrun():
-    example = Path(data_parallel.__file__).parents[1] / "examples" / "data_parallel.py"
+    example = Path(data_parallel.__file__).parents[1] / "examples" / "20_data_parallel.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(example)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

@@ -22,6 +22,7 @@ from aihw_torch.config import (
 )
 from aihw_torch.errors import ConfigError
 from aihw_torch.inference import InferenceTile
+from aihw_torch.inference.reading import Reading
 from aihw_torch.nn import AnalogConv2d, AnalogLinear, AnalogSequential
 from rpu_sim.weight_ops import clip_weights, modify_weights, remap_weights
 
@@ -317,10 +318,8 @@ def test_bad_configurations() -> None:
 
 def test_the_operations_are_what_torch_expects() -> None:
     """Fake kernels, autograd registration and aliasing, by torch's own checks."""
-    from aihw_torch.inference import product
-
     config = noisy_config()
-    reading = product.Reading(config.forward, {}, config.modifier)
+    reading = Reading(config.forward, config.mapping, modifier=config.modifier)
     w, seed, step = torch.randn(3, 5, requires_grad=True), torch.tensor(7), torch.tensor(2)
     torch.library.opcheck(torch.ops.aihw.read_copy.default, (w, seed, step, 4, 0, reading.description))
     x = torch.randn(4, 5, requires_grad=True)

@@ -203,6 +203,28 @@ def test_misuse_of_programming() -> None:
         wan.drift_analog_weights(5.0)
 
 
+def test_times_that_are_none() -> None:
+    """Lists where one time is needed, and what is no time; nothing is read."""
+    layer, data = programmed_layer(), [(torch.randn(2, 30), torch.zeros(2, dtype=torch.int64))]
+    for bad in ([1.0, 2.0], (1.0,), torch.tensor([1.0, 2.0]), np.array([1.0, 2.0])):
+        with pytest.raises(TimeError, match=r"one number of seconds .* Drift to one time after another, or use eval"):
+            drift_analog_weights(layer, bad)
+    for bad in ("1 h", None):
+        with pytest.raises(TimeError, match="one number of seconds"):
+            drift_analog_weights(layer, bad)
+    assert layer.analog_module.programmed is None
+    for times in (5.0, ["1 h"], [-1.0], [1.0, float("nan")]):
+        with pytest.raises(TimeError, match="seconds after programming"):
+            evaluate_over_time(layer, data, times, 2)
+    with pytest.raises(ConfigError, match=r"not 2\.5 and 1"):
+        evaluate_over_time(layer, data, [1.0], 2.5)
+    devices = ModelDevices(layer)
+    devices.program()
+    with pytest.raises(ConfigError, match="not '1 h'"):
+        devices.advance("1 h")
+    assert devices.time == 0.0
+
+
 # ---- devices with a clock
 
 

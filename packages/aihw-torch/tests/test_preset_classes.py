@@ -94,6 +94,20 @@ def test_a_preset_is_an_ordinary_configuration() -> None:
     assert presets.EcRamPreset is presets.preset_class("EcRamPreset")
 
 
+@pytest.mark.parametrize("name", aihw_presets.names("device"))
+def test_a_device_of_the_presets_in_a_configuration_of_ones_own(name: str) -> None:
+    """It computes what the device with the same values does."""
+    device = getattr(presets, name)()
+    base = from_dict(to_dict(device))
+    assert type(base) is not type(device)
+    layers = [AnalogLinear(4, 3, rpu_config=SingleRPUConfig(device=made), seed=1) for made in (device, base)]
+    for layer in layers:
+        layer.set_weights(torch.zeros(3, 4))
+        layer.analog_module.update(torch.ones(1, 4), torch.ones(1, 3), 0.1)
+    assert torch.equal(layers[0].weight, layers[1].weight)
+    assert layers[0].weight.count_nonzero() > 0
+
+
 @pytest.mark.parametrize("name", ["StandardHWATrainingPreset", "WebComposerInferenceRPUConfig", "FloatingPointPreset"])
 def test_presets_of_inference_train_and_drift(name: str) -> None:
     """With read noise, IR drop, clip, remap and learned input ranges, as the preset has them."""

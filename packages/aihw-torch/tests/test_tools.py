@@ -10,12 +10,19 @@ from torch import nn
 
 from aihw_torch.config import (
     ConstantStepDevice,
+    InferenceRPUConfig,
     InputRangeParameter,
     IOParameters,
     MappingParameter,
     NoiseManagementType,
     SingleRPUConfig,
+    SoftBoundsDevice,
+    UnitCellRPUConfig,
+    VectorUnitCell,
+    WeightClipType,
+    WeightModifierType,
 )
+from aihw_torch.inference import drift_analog_weights
 from aihw_torch.nn import AnalogConv2d, AnalogLinear, AnalogLSTM, AnalogSequential
 from aihw_torch.optim import AnalogSGD
 from aihw_torch.tiles import WeightTile
@@ -112,7 +119,7 @@ def test_full_scale_steps_and_noise():
     assert report.output_full_scale == pytest.approx(48.0)
     assert report.output_lsb == pytest.approx(96.0 / 510)
     assert report.noise_in_lsb == pytest.approx(0.06 / (24.0 / 510))
-    assert report.active == ["input quantisation", "output noise", "output quantisation"]
+    assert report.active == ["input quantisation", "output quantisation", "output noise"]
     assert report.idle == ["input clipping", "output saturation"]
     assert explanation.tiles["analog_module"].backward.calls == 0
     assert "never: input clipping, output saturation" in str(explanation)
@@ -152,6 +159,51 @@ def test_expected_pulses():
     with explain(layer, lr=0.02) as explanation:
         pass
     assert explanation.tiles["analog_module"].update.beyond_trains == 0.5  # 40 and 20 of 31
+
+
+def test_flaws_of_an_update():
+    """What the device has, and how many devices are at a bound; cells count every device of theirs."""
+    alike = {"dw_min_dtod": 0.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0, "up_down_dtod": 0.0}
+    device = ConstantStepDevice(dw_min_std=0.0, lifetime=100.0, **alike)
+    layer = AnalogLinear(2, 1, False, SingleRPUConfig(device=device))
+    layer.set_weights(torch.tensor([[0.6, 0.1]]))
+    with explain(layer, lr=0.01) as explanation:
+        layer(torch.tensor([[2.0, 1.0]])).sum().backward()
+    update = explanation.tiles["analog_module"].update
+    assert update.active == ["finite steps", "stochastic pulses", "decay", "saturated devices"]
+    assert update.saturated == 0.5
+    assert "50.0 % at a bound; active: finite steps, stochastic pulses, decay" in str(explanation)
+    noisy = SoftBoundsDevice(write_noise_std=0.1, corrupt_devices_prob=0.1, diffusion=0.01, w_max=0.9)
+    layer = AnalogLinear(2, 1, False, UnitCellRPUConfig(device=VectorUnitCell([noisy, device])))
+    with explain(layer, lr=0.01) as explanation:
+        layer(torch.tensor([[2.0, 1.0]])).sum().backward()
+    assert explanation.tiles["analog_module"].update.active[:8] == [
+        "finite steps",
+        "stochastic pulses",
+        "cycle-to-cycle noise",
+        "device-to-device variation",
+        "asymmetric steps",
+        "write noise",
+        "stuck devices",
+        "diffusion",
+    ]
+
+
+def test_flaws_of_weights_and_chains():
+    """A modifier acts in training, programming errors and drift in evaluation."""
+    config = InferenceRPUConfig(forward=IOParameters(r_series=0.1, v_offset_std=0.1, inp_asymmetry=0.1))
+    config.modifier.type, config.modifier.std_dev = WeightModifierType.ADD_NORMAL, 0.1
+    config.clip.type = WeightClipType.LAYER_GAUSSIAN
+    layer = AnalogLinear(2, 1, False, config)
+    with explain(layer) as explanation:
+        layer(torch.ones(1, 2))
+    active = explanation.tiles["analog_module"].forward.active
+    assert {"input asymmetry", "voltage offsets", "series resistance", "weight clip", "weight modifier"} <= set(active)
+    drift_analog_weights(layer.eval(), 100.0)
+    with explain(layer) as explanation:
+        layer(torch.ones(1, 2))
+    active = explanation.tiles["analog_module"].forward.active
+    assert active[-3:] == ["weight clip", "programming errors", "drift"]
 
 
 def test_gradients_that_cannot_move_a_device_warn():

@@ -94,6 +94,7 @@ struct UpdateArgs {
   uint64_t seed;
   uint32_t step, chunk;
   params::CycleNoiseType noise;
+  Range groups;       // of 64 columns; pulses reach none outside
 };
 
 struct PulseTotals {

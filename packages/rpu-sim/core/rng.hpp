@@ -83,15 +83,20 @@ struct Quad {
   }
 };
 
-/// Calls body(quad) for all columns of a row; `row` is 0 for one-dimensional arrays.
-template <class Body> RPU_FN void for_each_quad(int64_t row, int64_t columns, Body&& body) {
+/// Calls body(quad) for the columns of a row in a range of groups of 64.
+template <class Body> RPU_FN void for_each_quad(int64_t row, int64_t columns, int64_t first_group, int64_t end, Body&& body) {
   const int64_t n = groups(columns);
-  for (int64_t g = 0; g < n; ++g)
+  for (int64_t g = first_group; g < end; ++g)
     for (int h = 0; h < kGroupCalls; h += kLanes) {
       if (g * kGroup + h >= columns) break;
       const uint32_t first = static_cast<uint32_t>((row * n + g) * kGroupCalls + h);
       body(Quad{lane_index() + first, g * kGroup + h});
     }
+}
+
+/// The same for all columns of a row; `row` is 0 for one-dimensional arrays.
+template <class Body> RPU_FN void for_each_quad(int64_t row, int64_t columns, Body&& body) {
+  for_each_quad(row, columns, 0, groups(columns), body);
 }
 
 /// The same for the quads of one group of 64 columns of row 0.

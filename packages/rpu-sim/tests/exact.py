@@ -56,7 +56,12 @@ DEVICES = {
     "constant-quiet": c.ConstantStepDevice(dw_min_std=0.0, w_max=0.05, w_min=-0.05),
     "constant-uniform": c.ConstantStepDevice(dw_min_dtod=0.0, up_down_dtod=0.0, w_max_dtod=0.0, w_min_dtod=0.0),
     "constant-everything": c.ConstantStepDevice(
-        corrupt_devices_prob=0.2, perfect_bias=True, dw_min_dtod_log_normal=True, up_down=0.3, **SPREAD
+        corrupt_devices_prob=0.2,
+        perfect_bias=True,
+        dw_min_dtod_log_normal=True,
+        dw_min_dtod_mean_preserving=True,
+        up_down=0.3,
+        **SPREAD,
     ),
     "constant-inconsistent": c.ConstantStepDevice(
         enforce_consistency=False, dw_min_dtod=1.5, w_max_dtod=1.5, w_min_dtod=1.5, up_down=-0.2

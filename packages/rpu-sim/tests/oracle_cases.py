@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -116,58 +116,58 @@ PARTIAL: dict[str, dict[str, Partial]] = {
 
 @dataclass(frozen=True)
 class ByDesign:
-    """A case in which the reference has a defect: what replaces some of its statistics, and why."""
+    """A case in which we differ on purpose.
 
-    expected: dict[str, float]
+    Attributes:
+        reason: Why, for the table.
+        expected: Exact values that replace statistics of the reference.
+        fields: Other values of our fields, which mean something else, with which the law of the reference comes out.
+        own_law: All statistics are compared with a law of our own, in `oracle_corrected`.
+    """
+
     reason: str
+    expected: dict[str, float] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
+    own_law: bool = False
 
 
 _RESET_TARGET = ByDesign(
-    {"reset_bias.mean": 0.0, "reset_bias.std": 0.0, "reset_bias.quantiles": 0.0},
     "a reset and the decay lead to the weight `reset`, here 0, and not to the symmetry point on top of it",
+    expected={"reset_bias.mean": 0.0, "reset_bias.std": 0.0, "reset_bias.quantiles": 0.0},
 )
 
-#: Cases that differ by design, with what is expected instead.
+
+def _other_scale(reason: str, **fields: Any) -> ByDesign:
+    return ByDesign(f"differs by design: {reason}", fields=fields)
+
+
+_FULL_RANGE = "`res` is a fraction of the full range, as everywhere, so the same grid is half of it"
+
+#: Cases that differ by design. `TRANSLATED` and `SHIFTED` of `oracle_compounds` change the calls of a case instead.
 BY_DESIGN: dict[str, dict[str, ByDesign]] = {
     "population": {
         "softboundsreference_subtract": _RESET_TARGET,
         "powstepreference_subtract": _RESET_TARGET,
         "preset_ReRamArrayOM": _RESET_TARGET,
     },
-}
-
-
-@dataclass(frozen=True)
-class Rewritten:
-    """A case whose law needs other values of our fields, because a field means something else by design."""
-
-    fields: dict[str, Any]
-    reason: str
-
-
-_FULL_RANGE = "differs by design: `res` is a fraction of the full range, as everywhere, so the same grid is half of it"
-
-#: Cases that run with other values of some fields.
-REWRITTEN: dict[str, dict[str, Rewritten]] = {
     "modifier": {
-        "mult_normal": Rewritten(
-            {"std_dev": 0.2 * 0.499961615},
-            "differs by design: `std_dev` is relative to the weight, not also to the largest one (0.49996)",
+        "mult_normal": _other_scale(
+            "`std_dev` is relative to the weight, not also to the largest one (0.49996)", std_dev=0.2 * 0.499961615
         ),
-        "discretize": Rewritten({"res": 0.05}, _FULL_RANGE),
-        "discretize_sto": Rewritten({"res": 0.15}, _FULL_RANGE),
-        "discretize_add_normal": Rewritten({"res": 0.1}, _FULL_RANGE),
-        "dorefa": Rewritten({"res": 0.1 / (2 * 0.6)}, "differs by design: `res` is a fraction of 2 `dorefa_clip`"),
-        "poly": Rewritten(
-            {"coeffs": [0.0105392, 0.0768, -0.046925]},
-            "differs by design: our default has 0.0786 = 1.965 / 25; compared with the coefficient of the reference",
+        "discretize": _other_scale(_FULL_RANGE, res=0.05),
+        "discretize_sto": _other_scale(_FULL_RANGE, res=0.15),
+        "discretize_add_normal": _other_scale(_FULL_RANGE, res=0.1),
+        "dorefa": _other_scale("`res` is a fraction of 2 `dorefa_clip`", res=0.1 / (2 * 0.6)),
+        "poly": _other_scale(
+            "our default has 0.0786 = 1.965 / 25; compared with the coefficient of the reference",
+            coeffs=[0.0105392, 0.0768, -0.046925],
         ),
-    }
-}
-
-#: Cases in which a whole law differs by design; `oracle_corrected` has the one that is expected.
-DIFFERS: dict[str, dict[str, str]] = {
-    "mvm": {"v_offset": "the law of offsets is the rectified normal, as documented; the reference has either sign"},
+    },
+    "mvm": {
+        "v_offset": ByDesign(
+            "the law of offsets is the rectified normal, as documented; the reference has either sign", own_law=True
+        )
+    },
 }
 
 
@@ -222,7 +222,7 @@ def raw_statistics(kind: str, case: str) -> dict[str, Statistic]:
 def _corrected(kind: str, case: str) -> dict[str, Statistic]:
     """Statistics of a case, with those replaced that differ by design: exact, to a rounding error."""
     stats = raw_statistics(kind, case)
-    design = BY_DESIGN.get(kind, {}).get(case, ByDesign({}, ""))
+    design = BY_DESIGN.get(kind, {}).get(case, ByDesign(""))
     return stats | {
         name: Statistic(np.full(stats[name].value.shape, value), np.zeros(1), True, 1e-7, 1e-6, 0.0, 0.0)
         for name, value in design.expected.items()

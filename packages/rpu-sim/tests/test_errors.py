@@ -7,7 +7,7 @@ import pytest
 
 from rpu_sim import Tile, backends, derive_seed, set_num_threads
 from rpu_sim import config as c
-from rpu_sim.errors import BackendError, ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError
+from rpu_sim.errors import BackendError, ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
 IN, OUT = 6, 4
 
@@ -229,6 +229,22 @@ def test_bad_weights_and_calls() -> None:
         derive_seed("seven")  # type: ignore[arg-type]
     with pytest.raises(BackendError, match="choose one of"):
         backends.set_isa("v9")
+
+
+def test_hidden_parameters_are_a_dict() -> None:
+    for nothing in (None, [np.zeros((OUT, IN), np.float32)], "dw_min"):
+        with pytest.raises(StateError, match="are a dict of arrays by name"):
+            Tile(OUT, IN).set_hidden_parameters(nothing)  # type: ignore[arg-type]
+
+
+def test_cells_that_hold_themselves_are_refused() -> None:
+    cell = c.VectorUnitCell([c.ConstantStepDevice()])
+    cell.unit_cell_devices.append(c.TransferCompound([c.ConstantStepDevice(), cell]))
+    with pytest.raises(ConfigError, match="VectorUnitCell holds itself"):
+        cell.check()
+    for config in (c.UnitCellRPUConfig(device=cell), c.DigitalRankUpdateRPUConfig(c.MixedPrecisionCompound(cell))):
+        with pytest.raises(ConfigError, match="VectorUnitCell holds itself"):
+            Tile(OUT, IN, config)
 
 
 def test_arrays_that_cannot_hold_the_weights() -> None:

@@ -55,6 +55,41 @@ def test_given_numbers_of_pulses(isa: str, threads: int, name: str) -> None:
         assert fired == (wanted.up.sum(), wanted.down.sum())
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["STOCHASTIC_COMPRESSED", "DETERMINISTIC_IMPLICIT", "MEAN_COUNT"])
+def test_a_few_columns_of_many(isa: str, name: str, kind: str) -> None:
+    """Groups of 64 columns without pulses are skipped; what is written is as without that."""
+    update, shape = c.UpdateParameters(pulse_type=c.PulseType[kind]), (3, 260)
+    d = np.array([[1.0, -0.5, 0.2]], np.float32)
+    for columns in ([0], [63], [64, 130], [259], []):
+        x = np.zeros((1, shape[1]), np.float32)
+        x[0, columns] = -0.7
+        devices, weights, cells, key = array(shape, name)
+        address = (devices.core_device, _core.UpdateSpec(update), x, d, -0.5, 0.002, key, 7, 99, 4, 0)
+        fired = _core.update(devices.cells, *address)
+        options = {"train_key": 99, "train_step": 4, "granularity": 0.002}
+        wanted = reference.update.update(
+            weights, cells, DEVICES[name], update, x, d, -0.5, key=key, step=7, first_sample=0, **options
+        )
+        assert_same_bits(devices.weight, wanted.weights, f"{columns}")
+        assert fired == (wanted.up.sum(), wanted.down.sum())
+        assert (sum(fired) > 0) == bool(columns)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (5, 70), (300, 40)])
+def test_whole_steps(threads: int, shape: tuple[int, int]) -> None:
+    """Steps of some rows, which wrap around, as in NumPy; the largest numbers are cut."""
+    rng = np.random.default_rng(6)
+    for first, n_rows in ((0, shape[0]), (shape[0] - 1, (shape[0] + 1) // 2), (0, 0)):
+        chi = rng.standard_normal(shape, np.float32)
+        chi[rng.random(shape) < 0.1] *= 1e30
+        counts, left = reference.transfer.take_whole_steps(chi, 0.3, 7, first, n_rows)
+        found = np.full(shape, 99, np.int32)
+        assert _core.take_whole_steps(chi, found, 0.3, 7, first, n_rows) == counts.any()
+        assert (found == counts).all()
+        assert_same_bits(chi, left, f"{first} {n_rows}")
+
+
 @pytest.mark.parametrize("forgets", [True, False])
 @pytest.mark.parametrize("measures", [True, False])
 def test_buffer(forgets: bool, measures: bool) -> None:
@@ -86,6 +121,20 @@ def test_buffer(forgets: bool, measures: bool) -> None:
         assert_same_bits(mean, means, "running mean")
         assert_same_bits(past, zeros, "zero")
     assert taken > 300
+
+
+@pytest.mark.parametrize("forgets", [True, False])
+def test_a_buffer_stays_finite(forgets: bool) -> None:
+    """However large a gain is."""
+    buffer, sign = np.zeros((1, 2), np.float32), np.ones(2, np.float32)
+    compiled = _core.TransferBuffer(
+        buffer, sign, None, None, 1.0, 5.0, 0.0, forgets=forgets, keeps=True, cap=0.0, mean_weight=1.0
+    )
+    read, steps = np.array([[1e3, -1e3]], np.float32), np.empty((1, 2), np.float32)
+    for _ in range(3):
+        assert compiled(read, steps, 0, 3e38, False)
+        assert steps.tolist() == [[5.0, -5.0]]
+        assert np.isfinite(buffer).all()
 
 
 def test_wrong_arrays_are_refused() -> None:

@@ -80,18 +80,18 @@ def test_steps_of_wide_spread_are_folded() -> None:
         check_law(fields[name], folded_cdf(mean, np.hypot(0.8, 0.3)), name)
 
 
-def test_log_normal_gain_does_not_preserve_the_mean() -> None:
-    """sigma = 0.3, u = 0.2: E G = 1.046, Var G = 0.1030, Cov = 0.0630; detects 0.5 % in each."""
+@pytest.mark.parametrize("keeps_mean", [False, True])
+def test_log_normal_gain(keeps_mean: bool) -> None:
+    """sigma = 0.3, u = 0.2: E G = 1.046, Var G = 0.1030, or 1 and 0.0942 with the mean kept; detects 0.5 % in each."""
     sigma, u = 0.3, 0.2
-    fields = population(
-        identical(c.ConstantStepDevice, dw_min=1.0, dw_min_dtod=sigma, dw_min_dtod_log_normal=True, up_down_dtod=u)
-    )
-    mean_gain = np.exp(sigma**2 / 2)
-    var_gain = (np.exp(sigma**2) - 1) * np.exp(sigma**2)
-    assert mean_gain == pytest.approx(1.046, abs=5e-4)
-    assert var_gain == pytest.approx(0.1030, abs=5e-5)
+    law = {"dw_min_dtod_log_normal": True, "dw_min_dtod_mean_preserving": keeps_mean}
+    fields = population(identical(c.ConstantStepDevice, dw_min=1.0, dw_min_dtod=sigma, up_down_dtod=u, **law))
+    median = np.exp(-(sigma**2) / 2) if keeps_mean else 1.0
+    mean_gain = median * np.exp(sigma**2 / 2)
+    var_gain = (np.exp(sigma**2) - 1) * mean_gain**2
+    assert mean_gain == pytest.approx(1.0 if keeps_mean else 1.046, abs=5e-4)
     half_sum = 0.5 * (fields["dwmin_up"] + fields["dwmin_down"])  # the gain; of the steps only 1e-5 are folded
-    check_law(np.log(half_sum), stats.norm(0, sigma).cdf, "logarithm of the gain")
+    check_law(np.log(half_sum), stats.norm(np.log(median), sigma).cdf, "logarithm of the gain")
     check_mean(fields["dwmin_up"], mean_gain, "up step", std=np.sqrt(var_gain + u**2))
     product = (fields["dwmin_up"] - mean_gain) * (fields["dwmin_down"] - mean_gain)
     check_mean(product, var_gain - u**2, "covariance of the steps")

@@ -165,13 +165,67 @@ def test_bad_input_changes_nothing(kind: str) -> None:
     before = copy.deepcopy(tile)
     x, d = batch(SHAPE, 3, seed=0)
     d[2, 1] = np.nan
-    with pytest.raises(NonFiniteError, match="d contains NaN"):
-        tile.update(x, d, 0.1)
+    for first in (0, 2):  # also as a single sample
+        with pytest.raises(NonFiniteError, match="d contains NaN"):
+            tile.update(x[first:], d[first:], 0.1)
     damaged = tile.state_dict()
     del damaged[next(name for name in damaged if "counters" in name or "sub." in name)]
     with pytest.raises(StateError, match="lacks"):
         tile.load_state(damaged)
     assert_same_state(tile, before)
+
+
+UNMANAGED = c.UpdateParameters(update_management=False, update_bl_management=False, fixed_bl=False)
+GREEDY = {"transfer_lr": 100.0, "transfer_update": UNMANAGED}  # its writes would be trains of 10^5 slots
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        c.TransferCompound([plain(), plain()], transfer_every=2, units_in_mbatch=False, **GREEDY),
+        c.VectorUnitCell([plain(), c.TransferCompound([plain(), plain()], **GREEDY)]),
+        c.ChoppedTransferCompound([plain(), plain()], auto_scale=True, fast_lr=1e4),
+        c.TransferCompound([plain(), plain(dw_min=1e-6)], transfer_update=UNMANAGED),
+    ],
+    ids=["write", "nested", "scaled", "granularity"],
+)
+def test_a_step_that_cannot_be_done_changes_nothing(cell: Any) -> None:
+    """Also where the first array could have been pulsed."""
+    unmanaged = {"update_management": False, "update_bl_management": False, "fixed_bl": False}
+    tile = tile_of(cell, **unmanaged if isinstance(cell, c.ChoppedTransferCompound) else {})
+    before = copy.deepcopy(tile)
+    x, d = batch(SHAPE, 5, seed=0)
+    with pytest.raises(ConfigError, match="more than 8192 slots"):
+        tile.update(x, d, 1.0)
+    assert_same_state(tile, before)
+    if not isinstance(cell, c.ChoppedTransferCompound):
+        tile.update(x, d, 1e-4)
+        before.update(x, d, 1e-4)
+        assert sum(tile.pulse_counts) > 0
+    assert_same_state(tile, before)
+
+
+def test_a_change_that_one_array_refuses_leaves_all_as_they_were() -> None:
+    tile = train(tile_of(c.TransferCompound([SOFT, SOFT], transfer_forward=NOISY)), 0, 3)
+    twin = copy.deepcopy(tile)
+    drifting = c.SoftBoundsDevice(drift=c.DriftParameter(nu=0.1))
+    with pytest.raises(ConfigError, match="drift"):
+        tile.reconfigure(device=c.TransferCompound([c.SoftBoundsDevice(dw_min=0.1), drifting], transfer_every=3))
+    assert tile.granularity == twin.granularity
+    assert_same_state(train(tile, 3, 5), train(twin, 3, 5))
+
+
+def test_a_period_without_a_meaning_is_refused() -> None:
+    fast = c.VectorUnitCell([plain(), plain()])
+    with pytest.raises(ConfigError, match="automatic period needs a fast device"):
+        tile_of(c.ChoppedTransferCompound([fast, plain()], transfer_every=-1.0))
+
+
+def test_an_empty_batch_fires_nothing() -> None:
+    for cell in cells().values():
+        tile = tile_of(cell)
+        tile.update(np.empty((0, 7), np.float32), np.empty((0, 5), np.float32), 0.1)
+        assert sum(tile.pulse_counts) == 0
 
 
 def test_arrays_of_a_cell_have_their_own_devices_and_noise() -> None:

@@ -57,8 +57,8 @@ def cpp_enum(kind: type[enum.Enum], values: dict[str, int]) -> str:
 def cpp_struct(cls: type, field_types: dict[str, Any]) -> str:
     members, visits = [], []
     for name, kind in field_types.items():
-        if typing.get_origin(kind) is list:
-            continue  # lists reach the core as arrays of their own
+        if is_list(kind) and cls.__name__ in COMMON_CLASSES:
+            continue  # only lists of devices are parameters of a kernel; others reach the core on their own
         members.append(f"  {cpp_type(kind)} {name};\n")
         visits.append(f'    visit("{name}", {name});\n')
     return (

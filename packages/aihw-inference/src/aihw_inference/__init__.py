@@ -30,6 +30,7 @@ from .models import (
     CustomDriftPCMLikeNoiseModel,
     HermesNoiseModel,
     PCMLikeNoiseModel,
+    PCMWeightNoiseModel,
     PowerLawNoiseModel,
     ReRamCMONoiseModel,
     ReRamWan2022NoiseModel,
@@ -38,6 +39,7 @@ from .models import (
 from .optimize import ProgrammingResult, optimize_programming
 from .programming import ProgrammedArray, program
 from .range_statistics import MagnitudeHistogram, RangeStatistics
+from .read_noise import product_read_noise
 from .rng import Generator, Native, Philox
 
 __version__ = "0.1.0"
@@ -64,6 +66,7 @@ __all__ = [
     "NPairConductanceConverter",
     "Native",
     "PCMLikeNoiseModel",
+    "PCMWeightNoiseModel",
     "PerColumnDriftCompensation",
     "Philox",
     "PowerLawNoiseModel",
@@ -80,6 +83,7 @@ __all__ = [
     "apply_activation_dependent_read_noise",
     "confidence_interval",
     "optimize_programming",
+    "product_read_noise",
     "program",
     "range_estimator",
     "read_compensated",

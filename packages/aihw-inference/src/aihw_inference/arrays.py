@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from array_api_compat import array_namespace, device, is_numpy_array, is_torch_array
+import numpy as np
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_cupy_array,
+    is_numpy_array,
+    is_torch_array,
+    to_device,
+)
+from numpy.typing import NDArray
 
-from .errors import DtypeError, NonFiniteError, ShapeError
+from .errors import ConfigError, DtypeError, NonFiniteError, ShapeError
 
 Array = Any
 
@@ -44,6 +54,23 @@ def finite_array(x: Array, name: str) -> tuple[Any, Array]:
     if not bool(xp.all(xp.isfinite(x))):
         raise NonFiniteError(f"{name} holds NaN or infinity; remove them before the call.")
     return xp, x
+
+
+def checked_count(value: Any, name: str, low: int, high: int | None = None) -> int:
+    """`value` as an int; raises ConfigError unless it is an integer from `low` to `high` (None: without limit)."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = low - 1
+    if isinstance(value, bool) or number < low or (high is not None and number > high):
+        limit = f"at least {low}" if high is None else f"from {low} to {high}"
+        raise ConfigError(f"{name} must be an integer {limit}, got {value!r}.")
+    return number
+
+
+def on_host(x: Array) -> NDArray[Any]:
+    """`x` as a NumPy array, from whatever device."""
+    return np.asarray(to_device(x, "cpu") if is_torch_array(x) or is_cupy_array(x) else x)
 
 
 def at_least(x: Array, low: float) -> Array:

@@ -200,7 +200,10 @@ def read_compensated(
 
     Raises:
         ShapeError: the weights are no matrix.
+        ConfigError: no compensation; read with `state.weights_at(t)` then.
     """
+    if not isinstance(compensation, BaseDriftCompensation):
+        raise ConfigError(f"compensation must be one such as GlobalDriftCompensation(), got {compensation!r}.")
     if state.weights.ndim != 2:
         raise ShapeError(f"Drift compensation needs a weight matrix [out, in], got shape {tuple(state.weights.shape)}.")
     baseline = compensation.init_baseline(forward(state.programmed_weights()), state.weights)

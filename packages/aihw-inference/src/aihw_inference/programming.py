@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace, device, size
 
-from .arrays import Block, assembled, finite_array
+from .arrays import Block, assembled, checked_count, finite_array
 from .converters import BaseConductanceConverter, ConversionParameters
-from .errors import ConfigError, ShapeError
+from .errors import ConfigError, ShapeError, TimeError
 from .rng import DRIFT, PROGRAMMING, READ, Draw, Generator, as_generator
 
 if TYPE_CHECKING:
@@ -93,14 +93,34 @@ class ProgrammedArray:
         """Conductances behind `weights_at(t, repeat=repeat)`: [(T,) K, (n_chips,) *weights.shape], in microsiemens."""
         return self._at_times(t, lambda time: self._assembled(self._reader(time, repeat)))
 
+    def read_parts_at(self, t: float) -> tuple[Array, Array]:
+        """(weights at `t` without read noise, variance of each weight in one read), both [(n_chips,) *weights.shape].
+
+        For products that draw the read noise anew each time, see `product_read_noise`.
+
+        Raises:
+            TimeError: as `weights_at`.
+            ConfigError: the noise model does not tell the noise of a read from the spread of its devices.
+        """
+        model, xp = self.noise_model, array_namespace(self.g_prog)
+        time, parameters = model.check_time(t), _BlockParameters(xp, self.parameters, self.weights.shape)
+
+        def variance(block: Block, g_prog: Array, coefficients: Array) -> Array:
+            std = model.read_parts(g_prog, coefficients, time)[1]
+            return self._converter.decode_variance(xp, std * std, parameters.of(block))
+
+        weights = self._decoded(lambda _, g_prog, coefficients: model.read_parts(g_prog, coefficients, time)[0])
+        return weights, xp.reshape(self._blockwise(variance), weights.shape)
+
     def _at_times(self, t: Any, read: Callable[[float], Array]) -> Array:
         if (isinstance(t, Sequence) and not isinstance(t, str)) or getattr(t, "ndim", 0) == 1:
+            if len(t) == 0:
+                raise TimeError("At least one inference time is needed, got none.")
             return array_namespace(self.weights).stack([read(time) for time in t])
         return read(t)
 
     def _reader(self, t: float, repeat: int) -> Callable[[Block, Array, Array], Array]:
-        if not 0 <= repeat < 2**32:
-            raise ConfigError(f"repeat must be an integer from 0 to 2**32 - 1, got {repeat}.")
+        repeat = checked_count(repeat, "repeat", 0, 2**32 - 1)
         model, xp = self.noise_model, array_namespace(self.g_prog)
         time = model.check_time(t)
         dtype, place = self.g_prog.dtype, device(self.g_prog)
@@ -156,10 +176,12 @@ def program(
         DtypeError, NonFiniteError, ShapeError: bad weights or w_max.
         ConfigError: n_chips < 1, w_max <= 0, a seed or a model parameter out of range.
     """
+    if isinstance(noise_model, type) or not hasattr(noise_model, "conductance_at"):
+        raise ConfigError(f"noise_model must be a noise model such as PCMLikeNoiseModel(), got {noise_model!r}.")
     noise_model.check()
     model, generator = copy.deepcopy(noise_model), as_generator(rng)
-    if n_chips is not None and n_chips < 1:
-        raise ConfigError(f"n_chips must be at least 1 (or None), got {n_chips}.")
+    if n_chips is not None:
+        n_chips = checked_count(n_chips, "n_chips", 1)
     xp, weights = finite_array(weights, "weights")
     weights = xp.asarray(weights, copy=True)
     parameters = _conversion_parameters(xp, model.g_converter, weights, w_max)

@@ -10,7 +10,7 @@ import numpy as np
 from array_api_compat import device, size
 from numpy.typing import NDArray
 
-from .arrays import finite_array
+from .arrays import finite_array, on_host
 from .errors import ConfigError, StateError
 
 Array = Any
@@ -61,7 +61,7 @@ class MagnitudeHistogram:
             return
         ordered = xp.sort(xp.reshape(xp.abs(x), (-1,)))
         edges = xp.asarray(self._edges, dtype=x.dtype, device=device(x))
-        below = np.asarray(np.from_dlpack(xp.searchsorted(ordered, edges)), dtype=np.int64)
+        below = on_host(xp.searchsorted(ordered, edges)).astype(np.int64)
         self._counts += np.diff(below, prepend=0, append=int(ordered.shape[0]))
         self._maximum = max(self._maximum, float(ordered[-1]))
         scale = float(ordered[-1]) or 1.0  # the squares of very large or small values do not fit float32

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -90,9 +91,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for path in options.path:
             register_path(path)
         status: int = options.run(options)
+        sys.stdout.flush()
     except PresetError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 0
     return status
 
 

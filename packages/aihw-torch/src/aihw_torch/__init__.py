@@ -2,7 +2,8 @@
 
 The sub-modules: `nn` (layers), `optim` (optimizers), `config` (what is simulated), `presets` (published settings),
 `inference` (programming, drift, calibration), `tiles` (the arrays below a layer), `utils` (summaries, plots, files),
-`errors`. `python -m aihw_torch.quickstart` trains a first network.
+`errors`; `migrate` and `legacy` for scripts and checkpoints of aihwkit. `python -m aihw_torch.quickstart` trains a
+first network.
 """
 
 from __future__ import annotations
@@ -10,5 +11,6 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from aihw_torch import config, errors, inference, nn, optim, tiles
+from aihw_torch.legacy import import_checkpoint
 
-__all__ = ["__version__", "config", "errors", "inference", "nn", "optim", "tiles"]
+__all__ = ["__version__", "config", "errors", "import_checkpoint", "inference", "nn", "optim", "tiles"]

@@ -28,6 +28,7 @@ class AnalogMVM(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, token: PulseToken, bias: Tensor | None, tile: AnalogTile, step: int) -> Tensor:
         """Return y [..., out] of x [..., in]."""
         ctx.tile, ctx.step, ctx.scale = tile, step, tile._buffers["mapping_scales"]
+        ctx.evaluate = not tile.training
         # The weight is saved where the backward pass needs it, so that torch notices an update in between, as for
         # any layer.
         ctx.save_for_backward(x, *((tile._parameters["weight"],) if ctx.needs_input_grad[0] else ()))
@@ -63,7 +64,7 @@ def _input_gradient(ctx: Any, d: Tensor) -> Tensor:
         d = d * ctx.scale
     offset = 0 if tile.process_group is None else tile.sample_offset(d)
     try:
-        dx: Tensor = tile.tile.backward(d, step=ctx.step, sample_offset=offset)
+        dx: Tensor = tile.tile.backward(d, step=ctx.step, sample_offset=offset, evaluate=ctx.evaluate)
     except NonFiniteError:
         dx = d.new_full((*d.shape[:-1], tile.tile.in_size), torch.nan)
     return dx

@@ -17,7 +17,7 @@ from torch import Tensor
 import rpu_sim
 from aihw_torch import replay
 from aihw_torch.config import from_dict, to_dict
-from aihw_torch.errors import NonFiniteError, StateError
+from aihw_torch.errors import ConfigError, NonFiniteError, StateError
 from aihw_torch.record import find_record
 from rpu_sim import arrays, periphery
 
@@ -27,9 +27,17 @@ _MASK = (1 << 32) - 1
 def describe_periphery(tile: rpu_sim.Tile) -> tuple[str, list[Tensor]]:
     """Return what an operation has to know of the converters of a tile: their parameters (JSON) and their constants."""
     chains = {direction: periphery.io_of(tile.rpu_config, direction) for direction in periphery.DIRECTIONS}
-    state = tile.state_dict()
+    held = tile.converter_arrays
     plain = {direction: to_dict(io) for direction, io in chains.items()} | {"mapping": to_dict(tile.rpu_config.mapping)}
-    return json.dumps(plain), [state[name] for name in _constants(chains)]
+    return json.dumps(plain), [held[name] for name in _constants(chains)]
+
+
+def refuse_running_mean(where: str) -> None:
+    """Raise for a training forward of a tile whose noise management follows the inputs."""
+    raise ConfigError(
+        f"the {where} has NoiseManagementType.AVERAGE_ABS_MAX, whose running mean changes with every training forward, "
+        "which compilers and torch.func do not see; train without them, or with another noise management"
+    )
 
 
 def _constants(chains: dict[str, Any]) -> list[str]:
@@ -58,7 +66,8 @@ def _product(
     result = np.empty((view.shape[0], outputs), np.float32)
     seed, step, sample = address
     product = periphery.product(chains[direction], direction, matrix, named, chains["mapping"])
-    product(view, result, rpu_sim.derive_seed(seed % (1 << 64)), step & _MASK, sample & _MASK)
+    # An operation that is declared to change nothing: tiles that would follow a running mean refuse it.
+    product(view, result, rpu_sim.derive_seed(seed % (1 << 64)), step & _MASK, sample & _MASK, True)
     return torch.from_numpy(result.reshape(*leading, outputs))
 
 

@@ -70,7 +70,7 @@ template <class Device, class Source> struct RowUpdate {
       float* weights = args.weights.data + row * args.weights.stride;
       source.set_row(row);
       if (!fires(source)) continue;
-      for_each_quad(row, args.weights.cols, [&](const Quad& quad) {
+      for_each_quad(row, args.weights.cols, args.groups.begin, args.groups.end, [&](const Quad& quad) {
         update_quad(row, weights, quad);
         if (n_near > kNearMost - kGroup) update_near(row, weights);
         if (late.full()) update_late(row, weights);

@@ -199,7 +199,7 @@ class UpdateRun {
 
   UpdateArgs update_args(const Coincidences& pulses, uint32_t index) const {
     return {u_.device_params, u_.weights, u_.cells, u_.counts, pulses, u_.lr < 0.0f, u_.seed, u_.step, index,
-            u_.parameters.noise};
+            u_.parameters.noise, {0, groups(u_.weights.cols)}};
   }
 
   void update_cells(const Coincidences& pulses, const int64_t* slots, uint32_t index) {

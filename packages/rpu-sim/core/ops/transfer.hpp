@@ -2,6 +2,8 @@
 #pragma once
 #include <cstdint>
 
+#include "../views.hpp"
+
 namespace rpu {
 
 /// Rules of the buffer of TTv2 (Gokmen, doi:10.3389/frai.2021.699148) and of its chopped and dynamic forms (Rasch et
@@ -29,5 +31,10 @@ struct BufferedSlice {
 
 /// Adds a read to the buffer and takes the steps out of it; returns whether there are any.
 bool take_steps(const BufferRule& rule, const BufferedSlice& slice);
+
+/// Takes whole steps out of n rows of an accumulator from row `first` on, which wraps around: no more than `most` of each
+/// element. `counts` [rows, cols] are the steps with the sign of the change of the weight, which is that of -chi, 0 in all
+/// other rows; returns whether there are any.
+bool take_whole_steps(const Matrix& chi, float threshold, float most, int64_t first, int64_t n, int32_t* counts);
 
 }  // namespace rpu

@@ -140,15 +140,42 @@ void compute_line_values(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix 
   side(d, chunk.d_scale, d_out, pulses.d_stride, resolution.d, Stream::D_ROUND);
 }
 
+bool fires_pulses(const params::UpdateParameters& p) {
+  return p.pulse_type != params::PulseType::MEAN_FIELD && p.pulse_type != params::PulseType::NONE_WITH_DEVICE;
+}
+
+/// Whether any of the 64 columns of a group gets pulses.
+bool group_fires(const Coincidences& pulses, int64_t group) {
+  const bool trains = pulses.x_value == nullptr;
+  for (int64_t word = 0; word < (trains ? pulses.n_words : pulses.n_samples); ++word) {
+    const int64_t first = word * pulses.x_stride + group * kLineGroup;
+    for (int64_t i = first; i < first + kLineGroup; ++i)
+      if (trains ? pulses.x_fired[i] != 0 : pulses.x_value[i] != 0.0f) return true;
+  }
+  return false;
+}
+
+/// The groups of columns that may get pulses: all but those at both ends, as beside the one column of a transfer.
+Range active_groups(const Coincidences& pulses, int64_t cols) {
+  Range active{0, padded(cols) / kLineGroup};
+  if (pulses.counts != nullptr) return active;
+  while (active.begin < active.end && !group_fires(pulses, active.begin)) ++active.begin;
+  while (active.begin < active.end && !group_fires(pulses, active.end - 1)) --active.end;
+  return active;
+}
+
 PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint32_t chunk) {
+  const Range groups = active_groups(pulses, u.weights.cols);
+  if (groups.begin == groups.end) return {0, 0};
   const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, chunk,
-                        u.parameters.noise};
+                        u.parameters.noise, groups};
   const auto kernel = kernels().update.update[static_cast<int>(u.device)];
   const ConstMatrix stored{u.weights.data, u.weights.rows, u.weights.cols, u.weights.stride};
   const WriteArgs writes{stored, u.visible, u.write_noise, &pulses, u.lr < 0.0f, u.seed, u.step, chunk};
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   std::atomic<int64_t> up{0}, down{0};
-  parallel_for(blocks.count(), blocks.cells() * (1 + pulses.n_words / 8), [&](int64_t i) {
+  const int64_t visited = u.weights.rows * std::min(u.weights.cols, (groups.end - groups.begin) * kLineGroup);
+  parallel_for(blocks.count(), visited * (1 + pulses.n_words / 8), [&](int64_t i) {
     const PulseTotals fired = kernel(args, blocks[i]);
     if (u.visible.data != nullptr) kernels().write.pulsed(writes, blocks[i]);
     up.fetch_add(fired.up, std::memory_order_relaxed);
@@ -158,7 +185,8 @@ PulseTotals update_cells(const PulsedUpdate& u, const Coincidences& pulses, uint
 }
 
 void flow_cells(const PulsedUpdate& u, const Coincidences& pulses) {
-  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, 0, u.parameters.noise};
+  const UpdateArgs args{u.device_params, u.weights, u.cells, u.counts, pulses, u.lr < 0.0f, u.seed, u.step, 0, u.parameters.noise,
+                        {0, padded(u.weights.cols) / kLineGroup}};
   const auto kernel = kernels().update.mean_field[static_cast<int>(u.device)];
   const RowBlocks blocks(u.weights.rows, u.weights.cols);
   parallel_for(blocks.count(), blocks.cells() * pulses.n_samples, [&](int64_t i) { kernel(args, blocks[i]); });
@@ -204,14 +232,18 @@ PulseTotals update_on(const Accelerator& where, const PulsedUpdate& u, const int
 
 }  // namespace
 
+void check_rate(const params::UpdateParameters& p, float rate, float granularity) {
+  if (!std::isfinite(rate)) throw Error(ErrorKind::Config, "a learning rate is beyond the range of float32; lower it");
+  if (fires_pulses(p) && longest_train(p, rate, granularity) > kMaxChunkSlots)
+    throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
+                                       std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
+}
+
 PulseTotals pulsed_update(const PulsedUpdate& u) {
   PulseTotals totals{0, 0};
   if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
-  const bool fires = u.parameters.pulse_type != params::PulseType::MEAN_FIELD &&
-                     u.parameters.pulse_type != params::PulseType::NONE_WITH_DEVICE;
-  if (fires && longest_train(u.parameters, highest_rate(u), u.granularity) > kMaxChunkSlots)
-    throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
-                                       std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
+  const bool fires = fires_pulses(u.parameters);
+  check_rate(u.parameters, highest_rate(u), u.granularity);
   if (const Accelerator* where = accelerator()) return update_on(*where, u, nullptr, 0);
   const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
   const int64_t per_chunk = samples_per_chunk(u.parameters, highest_rate(u), u.granularity, u.x.cols, u.d.cols);
@@ -242,13 +274,15 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
 }
 
 PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts) {
-  int32_t most = 0;
+  int32_t least = 0, most = 0;
   for (int64_t i = 0; i < u.weights.rows * u.weights.cols; ++i) {
-    if (counts[i] < -kMaxChunkSlots || counts[i] > kMaxChunkSlots)
-      throw Error(ErrorKind::Config, "a device gets more than " + std::to_string(kMaxChunkSlots) +
-                                         " pulses at once; lower the learning rate");
-    most = std::max(most, std::abs(counts[i]));
+    least = std::min(least, counts[i]);
+    most = std::max(most, counts[i]);
   }
+  if (least < -kMaxChunkSlots || most > kMaxChunkSlots)
+    throw Error(ErrorKind::Config, "a device gets more than " + std::to_string(kMaxChunkSlots) +
+                                       " pulses at once; lower the learning rate");
+  most = std::max(most, -least);
   if (most == 0) return {0, 0};
   if (const Accelerator* where = accelerator()) return update_on(*where, u, counts, most);
   Coincidences pulses{};

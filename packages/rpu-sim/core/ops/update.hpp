@@ -26,6 +26,9 @@ struct PulsedUpdate {
   int64_t* fired;                       // where another device counts the pulses, [2]; null: they are returned
 };
 
+/// Throws unless trains are long enough for this learning rate, whatever x and d.
+void check_rate(const params::UpdateParameters& parameters, float rate, float granularity);
+
 /// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.
 /// NONE_WITH_DEVICE and MEAN_FIELD fire no pulses, and NONE is not for this function.
 PulseTotals pulsed_update(const PulsedUpdate& update);

@@ -30,7 +30,8 @@ struct PopulationDraws {
 };
 
 /// Bounds     b_max = w_max (1 + w_max_dtod xi),  b_min = w_min (1 + w_min_dtod xi)
-/// Gain       G = 1 + dw_min_dtod xi, or exp(dw_min_dtod xi) when log-normal
+/// Gain       G = 1 + dw_min_dtod xi, or exp(dw_min_dtod xi) when log-normal, with dw_min_dtod xi - dw_min_dtod^2 / 2
+///            where the mean is to be 1
 /// Asymmetry  r = up_down_dtod xi
 /// Steps      s_up = dw_min (min(up_down, 0) + G + r),  s_dn = dw_min (-max(up_down, 0) + G - r)
 template <class P> RPU_FN Cell draw_bounds_and_steps(const P& p, const PopulationDraws& draw) {
@@ -38,7 +39,8 @@ template <class P> RPU_FN Cell draw_bounds_and_steps(const P& p, const Populatio
   c.b_max = p.w_max * (1.0f + p.w_max_dtod * draw.normal(kDrawMaxBound));
   c.b_min = p.w_min * (1.0f + p.w_min_dtod * draw.normal(kDrawMinBound));
   const F spread = p.dw_min_dtod * draw.normal(kDrawGain);
-  const F gain = p.dw_min_dtod_log_normal ? exp_(spread) : 1.0f + spread;
+  const float excess = p.dw_min_dtod_mean_preserving ? 0.5f * (p.dw_min_dtod * p.dw_min_dtod) : 0.0f;
+  const F gain = p.dw_min_dtod_log_normal ? exp_(spread - excess) : 1.0f + spread;
   const F r = p.up_down_dtod * draw.normal(kDrawAsymmetry);
   const float less_up = p.up_down < 0.0f ? p.up_down : 0.0f, less_down = p.up_down > 0.0f ? -p.up_down : 0.0f;
   c.s_up = p.dw_min * ((less_up + gain) + r);

@@ -10,12 +10,17 @@
 namespace rpu::python {
 
 Device::Device(nb::handle dataclass) {
-  const std::string name = nb::cast<std::string>(dataclass.type().attr("__name__"));
+  // A class derived from a device's, such as a preset, is that device.
+  for (nb::handle base : nb::cast<nb::tuple>(dataclass.type().attr("__mro__"))) {
+    const std::string name = nb::cast<std::string>(base.attr("__name__"));
 #define RPU_DEVICE(device, header) \
-  if (name == #device "Device") params_ = from_python<params::device##Device>(dataclass, &lists_);
+    if (name == #device "Device") params_ = from_python<params::device##Device>(dataclass, &lists_);
 #include "../devices.def"
 #undef RPU_DEVICE
-  if (params_.index() == 0) throw Error(ErrorKind::Config, "there is no kernel for the device " + name);
+    if (params_.index() != 0) return;
+  }
+  const std::string name = nb::cast<std::string>(dataclass.type().attr("__name__"));
+  throw Error(ErrorKind::Config, "there is no kernel for the device " + name);
 }
 
 const void* Device::params() const {

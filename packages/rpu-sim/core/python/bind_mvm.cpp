@@ -47,9 +47,11 @@ class AnalogProduct {
   }
 
   void run(const Samples& input, const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample,
-           bool freeze_mean) const {
+           bool freeze_mean, const std::optional<Weights>& weights) const {
+    if (weights && (weights->shape(0) != weights_.shape(0) || weights->shape(1) != weights_.shape(1)))
+      throw Error(ErrorKind::Shape, "the weights of a call must have the shape of those that the product was made with");
     Mvm call{io_, {}, {}, {}, {}, nullptr, false, 0, 0, 0};
-    call.weights = read_only(matrix_view(weights_));
+    call.weights = read_only(matrix_view(weights ? *weights : weights_));
     call.input = batch_view(input, inputs_, io_.backward ? "d" : "x");
     call.output = matrix_view(output);
     if (call.output.rows != call.input.rows || call.output.cols != outputs_)
@@ -101,7 +103,8 @@ void bind_mvm(nb::module_& m) {
            "Fill the arrays of constants that are drawn once per tile.")
       .def("__call__", &AnalogProduct::run, nb::arg("input").noconvert(), nb::arg("output").noconvert(),
            nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean") = false,
-           "Write the product of every sample of `input` to `output`.");
+           nb::arg("weights").noconvert() = nb::none(),
+           "Write the product of every sample of `input` to `output`, with other weights of the same shape if given.");
 
   m.def("rank_update", [](const Weights& weights, const Samples& x, const Samples& d, float lr) {
     const Matrix w = matrix_view(weights);

@@ -10,6 +10,8 @@ namespace {
 
 using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
+using StepCounts = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
 /// The buffer of one transfer: its rule, and borrowed arrays [slices, elements].
 class TransferBuffer {
  public:
@@ -55,6 +57,16 @@ void bind_transfer(nb::module_& m) {
            nb::arg("mean_weight"))
       .def("__call__", &TransferBuffer::run, nb::arg("read").noconvert(), nb::arg("steps").noconvert(), nb::arg("slice"),
            nb::arg("gain"), nb::arg("starts_phase"), "Add a read and take whole steps; returns whether there are any.");
+
+  m.def("take_whole_steps", [](const Weights& chi, const StepCounts& counts, float threshold, float most, int64_t first, int64_t n) {
+    const auto rows = static_cast<int64_t>(chi.shape(0)), cols = static_cast<int64_t>(chi.shape(1));
+    if (counts.shape(0) != chi.shape(0) || counts.shape(1) != chi.shape(1) || first < 0 || first >= rows || n < 0 || n > rows)
+      throw Error(ErrorKind::Shape, "counts must have the shape of chi, which must have these rows");
+    const FloatEnvironment pinned;
+    const nb::gil_scoped_release unlocked;
+    return take_whole_steps({chi.data(), rows, cols, cols}, threshold, most, first, n, counts.data());
+  }, nb::arg("chi").noconvert(), nb::arg("counts").noconvert(), nb::arg("threshold"), nb::arg("most"), nb::arg("first_row"),
+     nb::arg("n_rows"), "Take whole steps out of rows of chi, as numbers of pulses; returns whether there are any.");
 }
 
 }  // namespace rpu::python

@@ -103,7 +103,10 @@ nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& de
 
 void bind_update(nb::module_& m) {
   nb::class_<UpdateSpec>(m, "UpdateSpec", "Update parameters, read once from the dataclass.")
-      .def(nb::init<nb::handle>(), nb::arg("dataclass"));
+      .def(nb::init<nb::handle>(), nb::arg("dataclass"))
+      .def("check_rate", [](const UpdateSpec& spec, double rate, double granularity) {
+        check_rate(spec.parameters, static_cast<float>(rate), static_cast<float>(granularity));
+      }, nb::arg("rate"), nb::arg("granularity"), "Raise unless trains are long enough for this learning rate.");
   m.def("update", &update, nb::arg("cells"), nb::arg("device"), nb::arg("spec"), nb::arg("x").noconvert(),
         nb::arg("d").noconvert(), nb::arg("lr"), nb::arg("granularity"), nb::arg("seed"), nb::arg("step"),
         nb::arg("train_seed"), nb::arg("train_step"), nb::arg("first_sample"), nb::arg("rates").noconvert() = nb::none(),

@@ -48,6 +48,11 @@ def set_num_threads(n: int) -> None:
     _core.set_num_threads(min(number, 1 << 16))
 
 
+def is_compiled() -> bool:
+    """Whether tiles can be on an NVIDIA GPU; those of this version keep their state on the CPU."""
+    return False
+
+
 def offload(device: str) -> None:
     """Send the calls of all tiles to a GPU, or with ``"cpu"`` back to the CPU; the bits are the same.
 

@@ -149,6 +149,14 @@ class DeviceArray:
 
     # -- pulses ------------------------------------------------------------------------------------------------------
 
+    def check_rate(self, rule: PulseRule, lr: float, granularity: float | None = None) -> None:
+        """Raise `ConfigError` if a learning rate asks for longer trains than there are, whatever x and d.
+
+        Args: as for `update`. Cells that consist of several arrays ask all of them before they change the first.
+        """
+        if self.core_device is not None:
+            rule.spec.check_rate(abs(lr), self.granularity if granularity is None else granularity)
+
     def update(
         self,
         rule: PulseRule,

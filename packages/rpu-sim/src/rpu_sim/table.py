@@ -228,7 +228,8 @@ def fit(steps: Steps, *, bins: int = 20, levels: int = 33, limits: tuple[float, 
             f"between {edges[at]:.6g} and {edges[at + 1]:.6g} there are only {counts[sparse[0]]} {direction} pulses;"
             f" measure more, take fewer bins, or narrow the limits"
         )
-    gains, gain_std = _gains(steps, cell, counts)
+    typical = (np.bincount(cell, steps.change, len(counts)) / counts)[cell]
+    gains, gain_std = device_gains(steps, typical)
     normalised = steps.change / gains[steps.device]
     order = np.argsort(cell, kind="stable")
     parts = np.split(normalised[order], np.cumsum(counts)[:-1])
@@ -249,18 +250,22 @@ def _quantiles(sample: Float64, levels: int) -> Float64:
     return quantiles
 
 
-def _gains(steps: Steps, cell: NDArray[np.int64], counts: NDArray[np.int64]) -> tuple[Float64, float]:
+def device_gains(steps: Steps, typical: Float64) -> tuple[Float64, float]:
     """The factor on the steps of each device, mean 1, and its spread without the noise of the estimates.
 
-    The change of a device is its gain times the mean change of all devices in the same bin and direction; least squares
-    give the gain and its standard error.
+    Args:
+        steps: The measured pulses.
+        typical: What each of them changes on a typical device, float64 [pulses], in any unit. The change of a device is
+            its gain times that; least squares give the gain and its standard error.
+
+    Raises:
+        ConfigError: if a device moves against its pulses.
     """
-    typical = (np.bincount(cell, steps.change, len(counts)) / counts)[cell]
     weight = np.bincount(steps.device, typical**2)
     gains = np.bincount(steps.device, typical * steps.change) / weight
     residual = steps.change - gains[steps.device] * typical
     variance = np.bincount(steps.device, (typical * residual) ** 2) / weight**2
-    gains = gains / gains.mean()
+    variance, gains = variance / gains.mean() ** 2, gains / gains.mean()
     if (gains <= 0.0).any():
         raise ConfigError("a device does not follow its pulses; leave it out of the measurement")
     spread = float(np.var(gains, ddof=1) - variance.mean()) if len(gains) > 1 else 0.0

@@ -141,6 +141,11 @@ class Tile:
         return self._weight_array
 
     @property
+    def converter_arrays(self) -> dict[str, Array]:
+        """The arrays that the converters keep, by their names in `state_dict`: views until the next `reconfigure`."""
+        return {name: state_array(values, self._framework) for name, values in self._buffers.items()}
+
+    @property
     def hides_state(self) -> bool:
         """Whether the weights only show what the devices hold, so that a value written into them would be lost."""
         return self._cells.hides_state
@@ -382,8 +387,10 @@ class Tile:
         """Replace per-device parameters, by name; the weights are then clipped to the bounds.
 
         Raises:
-            StateError: for a name that this device does not have.
+            StateError: for a name that this device does not have, or for anything but a dict.
         """
+        if not isinstance(parameters, dict):
+            raise StateError(f"hidden parameters are a dict of arrays by name, not {type(parameters).__name__}")
         known = self._cells.hidden_parameters()
         checked = {}
         for name, values in parameters.items():

@@ -73,6 +73,9 @@ class UpdateSpec:
 
     def __init__(self, dataclass: object) -> None: ...
 
+    def check_rate(self, rate: float, granularity: float) -> None:
+        """Raise unless trains are long enough for this learning rate."""
+
 def update(cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, drive: int = 0) -> tuple[int, int]:
     """Pulsed update in place; returns the numbers of up and down pulses."""
 
@@ -89,8 +92,10 @@ class AnalogProduct:
     def draw_constants(self, seed: int) -> None:
         """Fill the arrays of constants that are drawn once per tile."""
 
-    def __call__(self, input: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False) -> None:
-        """Write the product of every sample of `input` to `output`."""
+    def __call__(self, input: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None) -> None:
+        """
+        Write the product of every sample of `input` to `output`, with other weights of the same shape if given.
+        """
 
 def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float) -> None:
     """Subtract lr * d^T x from the weights, in place."""
@@ -116,6 +121,11 @@ class TransferBuffer:
 
     def __call__(self, read: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], steps: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], slice: int, gain: float, starts_phase: bool) -> bool:
         """Add a read and take whole steps; returns whether there are any."""
+
+def take_whole_steps(chi: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu')], threshold: float, most: float, first_row: int, n_rows: int) -> bool:
+    """
+    Take whole steps out of rows of chi, as numbers of pulses; returns whether there are any.
+    """
 
 def write(cells: Cells, seed: int, step: int) -> None:
     """Show every stored weight with fresh write noise."""

@@ -69,6 +69,16 @@ class BaseConductanceConverter(ABC):
     def decode(self, xp: Any, conductances: Array, parameters: ConversionParameters) -> Array:
         """Weights [...] of the conductances [K, ...]; no clipping."""
 
+    @property
+    def significances(self) -> tuple[float, ...]:
+        """What one microsiemens of each of the K devices counts, up to the sign and the common scale."""
+        return (1.0,) * self.n_devices
+
+    def decode_variance(self, xp: Any, variances: Array, parameters: ConversionParameters) -> Array:
+        """Variances [...] of weights whose K conductances have independent noise of `variances` [K, ...]."""
+        total = sum(f * f * variances[k, ...] for k, f in enumerate(self.significances))
+        return total / (parameters.scale_ratio * parameters.scale_ratio)
+
     def weight_range(self, xp: Any, weights: Array) -> tuple[Array, Array]:
         """(lowest, highest) weight to represent: minus and plus the largest magnitude in `weights`."""
         if 0 in weights.shape:

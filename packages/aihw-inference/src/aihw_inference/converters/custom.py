@@ -108,6 +108,11 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
             conductances.append(xp.reshape(left + (right - left) * fraction, weights.shape))
         return xp.stack(conductances)
 
+    @property
+    def significances(self) -> tuple[float, ...]:
+        """The factor of each pair, twice."""
+        return tuple(f for f in self.f_lst for _ in range(2))
+
     def decode(self, xp: Any, conductances: Array, parameters: ConversionParameters) -> Array:
         """Weighted sum of the differences of the pairs."""
         code = sum(f * (conductances[2 * p, ...] - conductances[2 * p + 1, ...]) for p, f in enumerate(self.f_lst))

@@ -10,12 +10,14 @@ from .pcm import PCMLikeNoiseModel
 from .power_law import PowerLawNoiseModel
 from .state_independent import StateIndependentNoiseModel
 from .wan2022 import ReRamWan2022NoiseModel
+from .weight_noise import PCMWeightNoiseModel
 
 __all__ = [
     "BaseNoiseModel",
     "CustomDriftPCMLikeNoiseModel",
     "HermesNoiseModel",
     "PCMLikeNoiseModel",
+    "PCMWeightNoiseModel",
     "PowerLawNoiseModel",
     "ReRamCMONoiseModel",
     "ReRamWan2022NoiseModel",

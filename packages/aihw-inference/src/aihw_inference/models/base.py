@@ -65,6 +65,19 @@ class BaseNoiseModel(ABC):
             xi: standard normals of this read.
         """
 
+    def read_parts(self, g_prog: Array, coefficients: Array, t: float) -> tuple[Array, Array]:
+        """(conductances at `t` without read noise, standard deviation of the noise of one read).
+
+        For noise that every matrix-vector product draws anew; arguments as `conductance_at`.
+
+        Raises:
+            ConfigError: the model does not tell the noise of a read from the spread of the devices.
+        """
+        raise ConfigError(
+            f"{type(self).__name__} does not tell the noise of a read from the spread of its devices; read it once for "
+            "all products, with conductance_at or weights_at."
+        )
+
     def program_conductance(self, g_target: Array, xi: Array) -> Array:
         """Programmed conductances: a Gaussian error, clipped at zero."""
         return rectify(g_target + self.programming_std(g_target) * xi)

@@ -90,14 +90,24 @@ class ReRamCMONoiseModel(BaseNoiseModel):
 
     def conductance_at(self, g_prog: Array, coefficients: Array, t: float, xi: Array) -> Array:
         """Relaxed conductances with read noise, within [g_min, g_max]."""
-        xp = array_namespace(g_prog)
-        low, high = self.g_converter.g_min, self.g_converter.g_max
+        g_relaxed, std = self._relaxed(g_prog, coefficients, t)
+        return self._within(g_relaxed + std * xi)
+
+    def read_parts(self, g_prog: Array, coefficients: Array, t: float) -> tuple[Array, Array]:
+        """Relaxed conductances within [g_min, g_max], and the standard deviation of a read."""
+        g_relaxed, std = self._relaxed(g_prog, coefficients, t)
+        return self._within(g_relaxed), std
+
+    def _relaxed(self, g_prog: Array, coefficients: Array, t: float) -> tuple[Array, Array]:
         if t == 0.0:
-            return xp.clip(g_prog, low, high)
+            return g_prog, g_prog * 0.0
         t = max(t, 1.0) if self.floor_time else t
         mean, std = self.relaxation(t)
         g_relaxed = g_prog + self.drift_scale * mean + coefficients * (self.drift_scale * std)
-        return xp.clip(g_relaxed + self.read_std(g_relaxed, t) * xi, low, high)
+        return g_relaxed, self.read_std(g_relaxed, t)
+
+    def _within(self, g: Array) -> Array:
+        return array_namespace(g).clip(g, self.g_converter.g_min, self.g_converter.g_max)
 
     def relaxation(self, t: float) -> tuple[float, float]:
         """(mean shift, standard deviation) in microsiemens at t > 0 s, before drift_scale."""

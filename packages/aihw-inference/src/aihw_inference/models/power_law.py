@@ -51,10 +51,15 @@ class PowerLawNoiseModel(BaseNoiseModel):
         factor = self.read_noise_scale * read_noise_factor(t + self.t_0, self.t_read)
         return g_drifted * self.relative_read_noise(g_prog) * factor
 
+    def read_parts(self, g_prog: Array, coefficients: Array, t: float) -> tuple[Array, Array]:
+        """Drifted conductances, and the standard deviation of a read."""
+        g_drifted = power_law(array_namespace(g_prog), g_prog, coefficients, t, self.t_0)
+        return g_drifted, self.read_std(g_prog, g_drifted, t)
+
     def conductance_at(self, g_prog: Array, coefficients: Array, t: float, xi: Array) -> Array:
         """Drifted conductances with read noise, clipped at zero."""
-        g_drifted = power_law(array_namespace(g_prog), g_prog, coefficients, t, self.t_0)
-        return rectify(g_drifted + self.read_std(g_prog, g_drifted, t) * xi)
+        g_drifted, std = self.read_parts(g_prog, coefficients, t)
+        return rectify(g_drifted + std * xi)
 
     def check(self) -> None:
         """Raises ConfigError when a parameter has an impossible value."""

@@ -7,7 +7,18 @@ configurations that name noise models.
 from __future__ import annotations
 
 import rpu_sim.config
-from aihw_torch.config.inference import InferenceRPUConfig, TorchInferenceRPUConfig, register_part
+from aihw_torch.config.inference import (
+    InferenceRPUConfig,
+    TorchInferenceRPUConfig,
+    TorchInferenceRPUConfigIRDropT,
+    register_part,
+)
 from rpu_sim.config import *  # noqa: F403
 
-__all__ = [*rpu_sim.config.__all__, "InferenceRPUConfig", "TorchInferenceRPUConfig", "register_part"]
+__all__ = [
+    *rpu_sim.config.__all__,
+    "InferenceRPUConfig",
+    "TorchInferenceRPUConfig",
+    "TorchInferenceRPUConfigIRDropT",
+    "register_part",
+]

@@ -11,6 +11,7 @@ from aihw_inference import BaseDriftCompensation, BaseNoiseModel, GlobalDriftCom
 from aihw_torch.errors import ConfigError
 from rpu_sim.config import (
     IOParameters,
+    IOParametersIRDropT,
     RPUConfigBase,
     WeightClipParameter,
     WeightModifierParameter,
@@ -37,6 +38,9 @@ class InferenceRPUConfig(RPUConfigBase):
     clip: WeightClipParameter = param(WeightClipParameter, "Bound of the weights, kept at every training forward.")
     remap: WeightRemapParameter = param(WeightRemapParameter, "How the mapping scales follow the weights.")
     modifier: WeightModifierParameter = param(WeightModifierParameter, "Noisy copy of the weights, one per forward.")
+    read_noise_per_mvm: bool = param(
+        False, "Draw the read noise of drifted weights in every product, at its outputs; otherwise once per drift."
+    )
     remap_every: int = param(1, "Training forwards from one remap to the next; 0 leaves it to remap_to_range().")
 
     def check(self) -> None:
@@ -54,6 +58,13 @@ class InferenceRPUConfig(RPUConfigBase):
 @dataclass
 class TorchInferenceRPUConfig(InferenceRPUConfig):
     """The same as `InferenceRPUConfig`, under the name for the tile that used to be written in torch."""
+
+
+@dataclass
+class TorchInferenceRPUConfigIRDropT(TorchInferenceRPUConfig):
+    """`InferenceRPUConfig` whose evaluation has the IR drop of pulses of different length; training reads without."""
+
+    forward: IOParameters = param(IOParametersIRDropT, "Signal chain of the forward product.")
 
 
 def arguments_of(part: Any) -> dict[str, Any]:
@@ -100,7 +111,7 @@ def _made(value: Any) -> Any:
     return from_dict(value) if isinstance(value, dict) and "class" in value else value
 
 
-for _config in (InferenceRPUConfig, TorchInferenceRPUConfig):
+for _config in (InferenceRPUConfig, TorchInferenceRPUConfig, TorchInferenceRPUConfigIRDropT):
     register_class(_config)
 for _part in (getattr(aihw_inference, name) for name in aihw_inference.__all__):
     if isinstance(_part, type) and issubclass(_part, _PARTS) and not inspect.isabstract(_part):

@@ -83,8 +83,8 @@ class ModelDevices:
     def advance(self, dt: float) -> None:
         """Let `dt` seconds pass, at least 0."""
         self._require_programmed()
-        if not 0.0 <= dt < math.inf:
-            raise ConfigError(f"time only advances: dt must be finite and at least 0 s, not {dt}")
+        if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0.0 <= dt < math.inf:
+            raise ConfigError(f"time only advances: dt must be finite and at least 0 s, not {dt!r}")
         self.time += dt
 
     def read(self) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import rpu_sim
 from aihw_inference import BaseDriftCompensation, BaseNoiseModel
+from aihw_inference.errors import TimeError
 from aihw_torch.errors import ConfigError
 from aihw_torch.inference.devices import ModelDevices
 from aihw_torch.inference.model import inference_tiles
@@ -110,24 +111,36 @@ def evaluate_over_time(
 
     Raises:
         ConfigError: no time or chip.
-        TimeError: a time that a noise model does not cover; StateError: no analog tile.
+        TimeError: a time that is no number of at least 0, or that a noise model does not cover.
+        StateError: no analog tile.
     """
-    if n_chips < 1 or len(times) == 0:
+    seconds = _seconds(times)
+    if isinstance(n_chips, bool) or not isinstance(n_chips, int) or n_chips < 1 or not seconds:
         raise ConfigError(
-            f"an evaluation over time needs at least one chip and one time, not {n_chips} and {len(times)}"
+            f"an evaluation over time needs at least one chip and one time, not {n_chips!r} and {len(seconds)}"
         )
     measure = accuracy if metric is None else metric
-    values = np.empty((n_chips, len(times)))
+    values = np.empty((n_chips, len(seconds)))
     with _as_before(model):
         model.eval()
         for chip in range(n_chips):
             devices = ModelDevices(model, noise_model, compensation, seed=rpu_sim.derive_seed(seed, "chip", chip))
             devices.program()
-            for number in np.argsort(times, kind="stable"):
-                devices.advance(float(times[number]) - devices.time)
+            for number in np.argsort(seconds, kind="stable"):
+                devices.advance(seconds[number] - devices.time)
                 with devices.loaded():
                     values[chip, number] = measure(model, loader)
-    return DriftTable(tuple(float(t) for t in times), values, name)
+    return DriftTable(seconds, values, name)
+
+
+def _seconds(times: Any) -> tuple[float, ...]:
+    try:
+        seconds = tuple(float(t) for t in times)
+    except (TypeError, ValueError):
+        raise TimeError(f"times must be seconds after programming, such as [1.0, 3600.0], not {times!r}") from None
+    if not all(0.0 <= t < math.inf for t in seconds):
+        raise TimeError(f"times are seconds after programming, finite and at least 0, not {list(seconds)}")
+    return seconds
 
 
 @contextmanager

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
 import rpu_sim
 from aihw_inference import BaseNoiseModel
+from aihw_inference.errors import TimeError
 from aihw_torch.errors import StateError
 from aihw_torch.inference.tile import InferenceTile
 from aihw_torch.nn.base import named_analog_tiles
@@ -50,9 +52,20 @@ def drift_analog_weights(model: nn.Module, t_inference: float = 0.0) -> None:
     """
     tiles = list(_evaluated(model))
     for _, tile in tiles:
-        tile.rpu_config.noise_model.check_time(t_inference)
+        _check_time(tile, t_inference)
     for _, tile in tiles:
         tile.drift_weights(t_inference)
+
+
+def _check_time(tile: InferenceTile, t_inference: Any) -> None:
+    try:
+        tile.rpu_config.noise_model.check_time(t_inference)
+    except TimeError as error:
+        if not hasattr(t_inference, "__len__") or isinstance(t_inference, str):
+            raise
+        raise TimeError(
+            f"{error} Drift to one time after another, or use evaluate_over_time(model, loader, times)."
+        ) from None
 
 
 def _evaluated(model: nn.Module) -> list[tuple[str, InferenceTile]]:

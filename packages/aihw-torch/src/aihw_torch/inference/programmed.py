@@ -12,7 +12,7 @@ import rpu_sim
 from aihw_inference import Philox, ProgrammedArray, program
 from aihw_inference.converters import ConversionParameters
 from aihw_torch.errors import StateError
-from aihw_torch.inference.product import Reading, product
+from aihw_torch.inference.reading import NoisyReading, Reading
 
 _ARRAYS = ("targets", "g_prog", "drift_coefficients", "scale_ratio", "w_low")
 
@@ -26,7 +26,7 @@ class ProgrammedTile:
     Args:
         devices: the programmed devices, targets in units of the array.
         rpu_config: the configuration of the tile.
-        reading: the forward chain of the tile in evaluation.
+        reading: how the tile is read in evaluation.
         version: of the tile's weight when it was programmed.
         number: of this programming among those of the tile.
 
@@ -42,7 +42,9 @@ class ProgrammedTile:
         self, devices: ProgrammedArray, rpu_config: Any, reading: Reading, *, version: int, number: int = 0
     ) -> None:
         self.devices, self.version, self.number = devices, version, number
-        self._compensation, self._reading = rpu_config.drift_compensation, reading
+        self._compensation = rpu_config.drift_compensation
+        self.reading: Reading = reading
+        self._per_mvm = rpu_config.read_noise_per_mvm
         self.weights: Tensor = devices.programmed_weights()
         self.alpha: Tensor | None = None
         self.baseline: Tensor | None = None
@@ -55,23 +57,43 @@ class ProgrammedTile:
     ) -> Self:
         """Program `target` [out, in] into new devices of `seed`."""
         devices = program(target, rpu_config.noise_model, rng=Philox(seed))
+        return cls.of_devices(devices, rpu_config, reading, version=version, number=number)
+
+    @classmethod
+    def of_devices(
+        cls, devices: ProgrammedArray, rpu_config: Any, reading: Reading, *, version: int, number: int
+    ) -> Self:
+        """Take devices that were just programmed; the compensation reads its baseline."""
         made = cls(devices, rpu_config, reading, version=version, number=number)
         if made._compensation is not None:
-            made.baseline = made._compensation.init_baseline(made._probe("baseline"), target)
+            made.baseline = made._compensation.init_baseline(made._probe("baseline"), devices.weights)
         return made
 
     def drift(self, t_inference: float) -> None:
         """Read the devices `t_inference` seconds after programming, and compensate; a bad time changes nothing."""
-        weights = self.devices.weights_at(t_inference, repeat=self.reads)
+        if self._per_mvm:
+            weights, variance = self.devices.read_parts_at(t_inference)
+            self._take_variance(variance)
+        else:
+            weights = self.devices.weights_at(t_inference, repeat=self.reads)
         self.weights, self.t_inference = weights, float(t_inference)
         self.reads += 1
         if self._compensation is not None and self.baseline is not None:
             self.alpha = self._compensation.alpha(self._probe("drift"), self.baseline, self.devices.weights)
 
+    def read_through(self, reading: Reading) -> None:
+        """Read through another chain from now on."""
+        now = self.reading
+        self.reading = NoisyReading(reading, now.variance) if isinstance(now, NoisyReading) else reading
+
+    def _take_variance(self, variance: Tensor) -> None:
+        plain = self.reading.plain if isinstance(self.reading, NoisyReading) else self.reading
+        self.reading = NoisyReading(plain, variance)
+
     def _probe(self, purpose: str) -> Callable[[Tensor], Tensor]:
         """The product of the converters and the present weights, with noise of its own."""
         seed = rpu_sim.derive_seed(self.devices.rng.seed, purpose)
-        return lambda x: product(x, self.weights, self._reading, seed, self.reads)
+        return lambda x: self.reading.product(x, self.weights, (seed, self.reads, 0))
 
     # ---- state
 
@@ -92,6 +114,8 @@ class ProgrammedTile:
             )
         )
         arrays["read"] = self.weights
+        if isinstance(self.reading, NoisyReading):
+            arrays["read_variance"] = self.reading.variance
         for name in ("alpha", "baseline"):
             if (values := getattr(self, name)) is not None:
                 arrays[name] = values
@@ -125,6 +149,8 @@ class ProgrammedTile:
             raise StateError(f"the state of programmed weights does not fit the noise model: {error}") from None
         made = cls(devices, rpu_config, reading, version=version, number=number)
         made.weights, made.reads = state["read"].clone(), reads
+        if "read_variance" in state:
+            made._take_variance(state["read_variance"].clone())
         made.alpha, made.baseline = state.get("alpha"), state.get("baseline")
         time = float(state["time"])
         made.t_inference = None if time != time else time

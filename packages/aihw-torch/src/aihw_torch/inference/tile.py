@@ -11,11 +11,14 @@ from torch import Tensor
 
 import rpu_sim
 from aihw_inference import BaseNoiseModel
-from aihw_torch import threads
+from aihw_torch import ops, threads
 from aihw_torch.config import InferenceRPUConfig, WeightClipType, WeightRemapType, register_part, to_dict
-from aihw_torch.errors import ConfigError, StateError
-from aihw_torch.inference import product as products
+from aihw_torch.errors import ConfigError, RpuError, ShapeError, StateError
+from aihw_torch.inference import compiled
+from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
+from aihw_torch.inference.reading import Reading, constants_of, in_training, modifies
+from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles.mapping import register_tile_class
 from aihw_torch.tiles.weight import WeightTile
 from rpu_sim.weight_ops import clip_weights, remap_weights
@@ -60,12 +63,16 @@ class InferenceTile(WeightTile):
             if part is not None:
                 register_part(type(part))
         self._clip_text, self._remap_text = json.dumps(to_dict(config.clip)), json.dumps(to_dict(config.remap))
+        self._clips = config.clip.type is not WeightClipType.NONE
         out_size, in_size = self.weight.shape
-        self._constants = products.constants_of(config.forward, (out_size, in_size), self.seed)
-        modifier = config.modifier if products.modifies(config.modifier) else None
-        self._read_in_training = products.Reading(config.forward, self._constants, modifier)
+        constants = constants_of(config.forward, config.mapping, (out_size, in_size), self.seed)
+        self._constants = constants
+        modifier = config.modifier if modifies(config.modifier) else None
         tested = modifier if modifier is not None and modifier.enable_during_test else None
-        self._read_in_test = products.Reading(config.forward, self._constants, tested)
+        self._read_in_training = Reading(in_training(config.forward), config.mapping, constants, modifier)
+        self._read_in_test = Reading(config.forward, config.mapping, constants, tested, evaluate=True)
+        if self.programmed is not None:
+            self.programmed.read_through(self._read_in_test)
 
     def reconfigure(self, **changes: Any) -> None:
         """Change fields of the configuration; constants of the converters are drawn again from the seed."""
@@ -74,42 +81,91 @@ class InferenceTile(WeightTile):
 
     # ---- forward
 
+    def forward(self, x: Tensor) -> Tensor:
+        """Return W x + bias as the tile computes it: [..., in] -> [..., out]."""
+        parameters = self._config.pre_post.input_range
+        by_parts = self._has_input_range and parameters.gradient == "legacy"
+        if torch.compiler.is_compiling() or self.exact or by_parts:
+            return super().forward(x)
+        # The short way: range, product, scales and bias are one node of the graph.
+        x, dtype = self._enter(x)
+        input_range = self.input_range
+        if input_range is not None and self.training and parameters.init_from_data > 0:
+            ranges.follow_data(input_range, self.input_range_update_idx, x, parameters)
+        if self.analog_bias:
+            x = torch.nn.functional.pad(x, (0, 1), value=1.0)
+        programmed = None if self.training else self.current_program()
+        # What was programmed is in units of the array, so that its scale comes later, and then the bias too.
+        mapping = None if programmed is None else self.mapping_scales
+        factors = [scale for scale in (mapping, self.out_scaling_alpha, self.output_factor()) if scale is not None]
+        y = self._read(x, programmed, input_range, None if factors else self.bias, self._count(x))
+        for scale in factors:
+            y = y * scale
+        return self._leave(y, dtype) if factors else y if y.dtype is dtype else y.to(dtype)
+
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return what the array computes times the mapping scale, [..., out] of x [..., in] in units of the DAC."""
         if torch.compiler.is_compiling():
             return self._compiled_product(x, step)
-        self.follow_weight(remap=self._remaps() and int(step) % self.rpu_config.remap_every == 0)
         programmed = None if self.training else self.current_program()
-        if programmed is None and not self.exact:
-            return self._read(x, self.weight.float(), self.mapping_scales, int(step))
-        weight = self.physical_weight() if programmed is None else programmed.weights
-        y = torch.nn.functional.linear(x, weight) if self.exact else self._read(x, weight, None, int(step))
+        if self.exact:
+            if x.shape[-1] != self.weight.shape[1]:
+                raise ShapeError(f"the {self.describe()} takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
+            self._follow_training(int(step))
+            y = torch.nn.functional.linear(x, self.physical_weight() if programmed is None else programmed.weights)
+        else:
+            y = self._read(x, programmed, None, None, int(step))
+            if programmed is None:
+                return y
         return y if self.mapping_scales is None else y * self.mapping_scales
 
-    def _read(self, x: Tensor, weight: Tensor, scale: Tensor | None, step: int) -> Tensor:
+    def _read(
+        self, x: Tensor, programmed: ProgrammedTile | None, input_range: Tensor | None, bias: Tensor | None, step: int
+    ) -> Tensor:
+        """Return product number `step`: of the trained weight with its mapping scale, or of what is programmed."""
         threads.follow_torch()
-        reading = self._read_in_training if self.training else self._read_in_test
-        y: Tensor = products.InferenceProduct.apply(  # type: ignore[no-untyped-call]
-            x, weight, scale, reading, self.seed, step, self.sample_offset(x)
-        )
+        self._follow_training(step)
+        if programmed is None:
+            weight, scale = self.weight.float(), self.mapping_scales
+            reading = self._read_in_training if self.training else self._read_in_test
+        else:
+            weight, scale, reading = programmed.weights, None, programmed.reading
+        parameters = self._config.pre_post.input_range
+        address = self.seed, step, self.sample_offset(x)
+        call = Call(reading, address, parameters.decay, parameters.input_min_percentage)
+        given = [t if t is None else t.float() for t in (input_range, bias)]
+        try:
+            y: Tensor = InferenceProduct.apply(x, weight, scale, *given, call)  # type: ignore[no-untyped-call]
+        except RpuError:
+            self.forward_step.fill_(step)  # the call did not happen
+            raise
         return y
+
+    def _follow_training(self, step: int) -> None:
+        """Clip and remap what the optimizer left, as far as the mode asks for it."""
+        self.follow_weight(remap=self._remaps() and step % self.rpu_config.remap_every == 0)
 
     def _compiled_product(self, x: Tensor, step: Tensor) -> Tensor:
         """The same for a compiler; the clip acts on what is read, the parameter follows at the next eager forward."""
         config, reading = self.rpu_config, self._read_in_training if self.training else self._read_in_test
+        if self.training and "forward_running_mean" in self._constants:
+            ops.refuse_running_mean(self.describe())
         if self.training:
             self.programmed = None  # the version of the weight, which else tells, is not seen by a compiler
         programmed = self.programmed
-        weight = self.physical_weight() if programmed is None else programmed.weights
+        if programmed is None:
+            weight = self.physical_weight()
+        else:
+            weight, reading = programmed.weights, programmed.reading
         old = scale = self.mapping_scales
         if programmed is None and config.clip.type is not WeightClipType.NONE:
-            weight = weight + (products.clipped(weight.detach(), self._clip_text) - weight).detach()
+            weight = weight + (compiled.clipped(weight.detach(), self._clip_text) - weight).detach()
         if old is not None and self._remaps():
-            scale = products.remapped_scales(weight.detach(), old, self._remap_text)
+            scale = compiled.remapped_scales(weight.detach(), old, self._remap_text)
             scale = torch.where(step % config.remap_every == 0, scale, old)
             weight = weight * (old / scale).view(-1, 1)
             self.mapping_scales = scale
-        y = products.compiled_product(x, weight, reading, self.seed_tensor, step, self.sample_offset(x))
+        y = compiled.compiled_product(x, weight, reading, self.seed_tensor, step, self.sample_offset(x))
         return y if scale is None else y * scale
 
     def output_factor(self) -> Tensor | None:
@@ -129,17 +185,26 @@ class InferenceTile(WeightTile):
         programmed = self.current_program()
         return self.physical_weight().detach() if programmed is None else programmed.weights
 
-    @torch.no_grad()
     def follow_weight(self, *, remap: bool = False) -> None:
         """Clip the weight if it has changed; with `remap`, let the mapping scales follow it."""
-        if not self._is_clipped():
-            self._write_physical(clip_weights(self.physical_weight(), self.rpu_config.clip))
-            self._clipped_at = self.weight._version
+        if self._clips and not self._is_clipped():
+            self._clip()
         if remap:
             self.remap_to_range()
 
+    @torch.no_grad()
+    def _clip(self) -> None:
+        physical = self.physical_weight()
+        clipped = clip_weights(physical, self.rpu_config.clip)
+        changed = clipped != physical
+        if changed.any():  # the others keep their bits, which a multiplication by the scale would not leave
+            scales = self.mapping_scales
+            logical = clipped if scales is None else clipped * scales.float().view(-1, 1)
+            self.weight.copy_(torch.where(changed, logical, self.weight))
+        self._clipped_at = self.weight._version
+
     def _is_clipped(self) -> bool:
-        return self.rpu_config.clip.type is WeightClipType.NONE or self.weight._version == self._clipped_at
+        return not self._clips or self.weight._version == self._clipped_at
 
     def _remaps(self) -> bool:
         """Whether forward passes in the present mode remap."""

@@ -8,14 +8,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from aihw_torch.experiments.data import digits
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
 from aihw_torch.tiles import AnalogTile
-
-N_TRAIN = 1400  # of the 1797 samples; the rest is the test set
 
 
 @dataclass
@@ -28,18 +27,6 @@ class Result:
     accuracies: list[float] = field(default_factory=list)
     seconds: float = 0.0
     pulses: int = 0
-
-
-def load_digits() -> tuple[Tensor, Tensor]:
-    """Return the 8 x 8 images as rows of 64 values in 0..1, and their labels."""
-    try:
-        from sklearn import datasets
-    except ImportError as error:
-        raise SystemExit(
-            "the digits come with scikit-learn; install it with pip install 'aihw-torch[examples]'"
-        ) from error
-    data = datasets.load_digits()
-    return torch.tensor(data.data / 16.0, dtype=torch.float32), torch.tensor(data.target)
 
 
 def build_network(config: Any, activation: type[nn.Module]) -> AnalogSequential:
@@ -61,8 +48,11 @@ def train(
 ) -> Result:
     """Train a network by stochastic gradient descent and test it after each epoch."""
     torch.manual_seed(seed)
-    images, labels = load_digits()
-    loader = DataLoader(TensorDataset(images[:N_TRAIN], labels[:N_TRAIN]), batch_size=batch, shuffle=True)
+    try:
+        training, test = digits(flat=True)
+    except ImportError as error:
+        raise SystemExit(str(error)) from error
+    loader = DataLoader(training, batch_size=batch, shuffle=True)
     model = build_network(config, activation)
     optimizer = AnalogSGD(model.parameters(), lr=lr)
     result = Result(name, config)
@@ -71,7 +61,7 @@ def train(
         start = time.perf_counter()
         result.losses.append(train_epoch(model, optimizer, loader))
         result.seconds += (time.perf_counter() - start) / epochs
-        result.accuracies.append(accuracy(model, images[N_TRAIN:], labels[N_TRAIN:]))
+        result.accuracies.append(accuracy(model, *test.tensors))
         bar.set_postfix(loss=f"{result.losses[-1]:.3f}", accuracy=f"{result.accuracies[-1]:.1%}")
     result.pulses = sum(sum(tile.pulse_counts) for tile in model.analog_tiles() if isinstance(tile, AnalogTile))
     return result
@@ -80,14 +70,15 @@ def train(
 def train_epoch(model: nn.Module, optimizer: AnalogSGD, loader: DataLoader[Any]) -> float:
     """Train one epoch; return the mean loss."""
     model.train()
-    total = 0.0
+    total, count = 0.0, 0
     for x, y in loader:
         optimizer.zero_grad()
         loss = nn.functional.cross_entropy(model(x), y)
         loss.backward()
         optimizer.step()
         total += loss.item() * len(x)
-    return total / N_TRAIN
+        count += len(x)
+    return total / count
 
 
 @torch.no_grad()

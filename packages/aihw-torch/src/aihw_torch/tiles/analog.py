@@ -74,6 +74,7 @@ class AnalogTile(TileModule):
         self._hides_state = self.tile.hides_state
         self._written = self.weight._version
         self._io, self._constants = ops.describe_periphery(self.tile)
+        self._averages = any("running_mean" in name for name in self.tile.converter_arrays)
         # Tensors, because a number that differs between tiles would make the compiler compile each of them.
         self._seed_tensor = torch.tensor(self.signed_seed)
         self._key_tensor = self.record.key
@@ -112,6 +113,8 @@ class AnalogTile(TileModule):
         """Return s W x: [..., in] -> [..., out]."""
         if not torch.compiler.is_compiling() and self._own_weight():
             return self._product(x, int(step), None)
+        if self.training and self._averages:
+            ops.refuse_running_mean(self.describe())
         y: Tensor = ops.mvm(
             x,
             self._parameters["weight"],

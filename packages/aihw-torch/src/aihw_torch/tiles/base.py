@@ -14,6 +14,7 @@ from aihw_torch import ops, replay, seeds
 from aihw_torch.config import RPUDataType, from_dict, to_dict
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
 from aihw_torch.tiles import input_range as ranges
+from aihw_torch.tiles.state import SOFTWARE_FORMAT
 
 _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RPUDataType.HALF: torch.float16}
 
@@ -466,7 +467,7 @@ def _rows(scales: Tensor) -> Tensor:
 
 def encode_config(rpu_config: Any) -> Tensor:
     """Return a configuration as JSON bytes (uint8)."""
-    text = json.dumps({"format": "aihw_torch.tile", "version": 1, "config": to_dict(rpu_config)}, sort_keys=True)
+    text = json.dumps({"format": SOFTWARE_FORMAT, "version": 1, "config": to_dict(rpu_config)}, sort_keys=True)
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
 
 
@@ -474,7 +475,7 @@ def decode_config(meta: Tensor) -> Any:
     """Return the configuration of JSON bytes."""
     try:
         stored = json.loads(bytes(meta.tolist()))
-        if stored["format"] != "aihw_torch.tile" or stored["version"] != 1:
+        if stored["format"] != SOFTWARE_FORMAT or stored["version"] != 1:
             raise ValueError
     except (ValueError, KeyError, TypeError):
         raise StateError("this is not the state of an analog tile, or it is of a newer version") from None

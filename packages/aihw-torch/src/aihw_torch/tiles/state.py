@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from torch import Tensor
 import rpu_sim
 from aihw_torch.errors import RpuError
 from rpu_sim.state import decode_meta
+
+SOFTWARE_FORMAT = "aihw_torch.tile"
 
 _replace_configs: ContextVar[bool | None] = ContextVar("replace_configs", default=None)
 
@@ -53,6 +56,12 @@ def load(
         missing, unexpected, errors: get the names and sentences that torch reports; with a missing name or an error
             the tile is unchanged.
     """
+    if is_software_state(state.get("meta")):
+        errors.append(
+            f"the state of {where} is that of a tile whose weight is trained in software, and this one is trained by "
+            "pulses; make the layer with the configuration it was saved with, or copy the weight with set_weights()"
+        )
+        return tile
     own = tile.state_dict()
     other_config = "meta" in state and not torch.equal(state["meta"], own["meta"])
     try:
@@ -75,6 +84,14 @@ def load(
     if other_config:
         warn_of_other_config(where)
     return tile
+
+
+def is_software_state(meta: Any) -> bool:
+    """Whether the encoded configuration of a state is that of a tile whose weight is trained in software."""
+    try:
+        return bool(json.loads(bytes(meta.tolist()))["format"] == SOFTWARE_FORMAT)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return False
 
 
 def warn_of_other_config(where: str) -> None:

@@ -103,6 +103,14 @@ class WeightTile(TileModule):
     ) -> None:
         own = {name: values for name, values in state_dict.items() if name.startswith(prefix)}
         extras = {name: own.pop(prefix + name, None) for name in ("step.forward", "seed", "meta")}
+        where = prefix.rstrip(".") or "the tile"
+        if (meta := extras["meta"]) is not None and not state.is_software_state(meta):
+            error_msgs.append(
+                f"the state of {where} is that of a tile that is trained by pulses, and the weight of this one is "
+                "trained in software; make the layer with the configuration it was saved with, or copy the weight with "
+                "set_weights()"
+            )
+            return
         missing_keys += [prefix + name for name, values in extras.items() if values is None]
         scales = own.get(prefix + "mapping_scales")
         if scales is None or scales.numel() in (1, self.out_size):
@@ -110,7 +118,7 @@ class WeightTile(TileModule):
         errors = len(error_msgs)
         super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         if len(error_msgs) == errors:
-            self._take(extras, prefix.rstrip(".") or "the tile")
+            self._take(extras, where)
 
     def _take(self, given: Mapping[str, Tensor | None], where: str) -> None:
         if (step := given["step.forward"]) is not None:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from aihw_torch.config import IOParameters, NoiseManagementType, PulseType
 from aihw_torch.nn.base import named_analog_tiles
 from aihw_torch.tiles import AnalogTile, TileModule
+from aihw_torch.utils.nonidealities import at_bounds, of_chain, of_update, of_weights
 from rpu_sim.periphery import io_of
 
 # Fewer expected pulses per step on every device of a tile: it takes tens of steps for anything to move.
@@ -35,7 +36,8 @@ class ChainReport:
         noise_in_lsb: standard deviation of the output noise over the step of the ADC, infinite without steps.
         outputs_saturated: fraction of outputs whose exact value is beyond the bound of the ADC (before bound
             management repeats the sample).
-        active: the non-idealities that made a difference.
+        active: the non-idealities that made a difference, those of the weights included (a modifier, a clip,
+            programming errors, drift).
         idle: those that are configured and did not.
     """
 
@@ -62,12 +64,16 @@ class UpdateReport:
         mean_pulses, max_pulses: expected pulses of one step on a device, mean and largest over the devices.
         beyond_trains: fraction of devices that would need more pulses than trains of `desired_bl` slots for all samples
             have.
+        saturated: fraction of devices at a bound.
+        active: what makes the update other than the learning rate times the gradient.
     """
 
     granularity: float
     mean_pulses: float
     max_pulses: float
     beyond_trains: float
+    saturated: float = 0.0
+    active: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -94,7 +100,8 @@ class Explanation:
                 u = report.update
                 lines.append(
                     f"  update    {u.mean_pulses:.3g} pulses per device and step (at most {u.max_pulses:.3g}), "
-                    f"one pulse is {u.granularity:.3g}; {100 * u.beyond_trains:.1f} % beyond the trains"
+                    f"one pulse is {u.granularity:.3g}; {100 * u.beyond_trains:.1f} % beyond the trains, "
+                    f"{100 * u.saturated:.1f} % at a bound; active: {', '.join(u.active) or 'nothing'}"
                 )
         return "\n".join(lines)
 
@@ -103,7 +110,7 @@ def _text(chain: ChainReport) -> str:
     if not chain.calls:
         return "not used"
     if chain.perfect:
-        return f"exact, {chain.samples} samples"
+        return f"exact, {chain.samples} samples" + (f"; active: {', '.join(chain.active)}" if chain.active else "")
     parts = [f"{chain.samples} samples, full scale {chain.scale:.3g}, DAC step {chain.input_lsb:.3g}"]
     parts.append(f"ADC +-{chain.output_full_scale:.3g} in steps of {chain.output_lsb:.3g}")
     parts.append(f"noise {chain.noise_in_lsb:.3g} LSB, {100 * chain.outputs_saturated:.2f} % saturated")
@@ -160,6 +167,7 @@ class _Watch:
             x, clipped = _scaled_inputs(self.tile, inputs[0].detach().float())
             weight = self.tile._read_physical()
             _add(self.forward, _io(self.tile.rpu_config, "forward"), x, weight, clipped)
+            self.forward.active += [what for what in of_weights(self.tile) if what not in self.forward.active]
         if output.requires_grad:
             output.register_hook(self._after_backward)
 
@@ -215,12 +223,9 @@ def _add(report: ChainReport, io: IOParameters, x: Tensor, weight: Tensor, clipp
     present = {
         "input clipping": (bound < float("inf") or clipped > 0.0, report.inputs_clipped > 0.0),
         "input quantisation": (inp_step > 0.0, True),
-        "input noise": (io.inp_noise > 0.0, True),
-        "output noise": (io.out_noise > 0.0, True),
         "output quantisation": (out_step > 0.0, True),
         "output saturation": (out_bound < float("inf"), report.outputs_saturated > 0.0),
-        "weight read noise": (io.w_noise > 0.0, True),
-        "IR drop": (io.ir_drop > 0.0, True),
+        **dict.fromkeys(of_chain(io), (True, True)),
     }
     report.active = [name for name, (configured, fired) in present.items() if configured and fired]
     report.idle = [name for name, (configured, fired) in present.items() if configured and not fired]
@@ -256,7 +261,8 @@ def _expected_pulses(tile: AnalogTile, lr: float) -> UpdateReport | None:
         change = change / tile.mapping_scales.view(-1, 1)
     pulses = change / step
     available = update.desired_bl * len(x)
-    return UpdateReport(step, pulses.mean().item(), pulses.max().item(), (pulses > available).float().mean().item())
+    beyond = (pulses > available).float().mean().item()
+    return UpdateReport(step, pulses.mean().item(), pulses.max().item(), beyond, at_bounds(tile), of_update(tile))
 
 
 def _warn_of_few(name: str, report: UpdateReport | None) -> None:

@@ -127,14 +127,16 @@ def require(ok: bool, owner: ConfigBase, rule: str) -> None:
         raise ConfigError(f"{type(owner).__name__}: {rule}")
 
 
-def walk(config: ConfigBase) -> Iterator[ConfigBase]:
-    """``config`` and every configuration nested in it."""
+def walk(config: ConfigBase, inside: tuple[ConfigBase, ...] = ()) -> Iterator[ConfigBase]:
+    """``config`` and every configuration nested in it; raises `ConfigError` for one that holds itself."""
+    if any(config is outer for outer in inside):
+        raise ConfigError(f"this {type(config).__name__} holds itself; give it devices of its own")
     yield config
     for name in field_types(type(config)):
         value = getattr(config, name)
         for part in value if isinstance(value, (list, tuple)) else (value,):
             if isinstance(part, ConfigBase):
-                yield from walk(part)
+                yield from walk(part, (*inside, config))
 
 
 def changed_fields(config: ConfigBase, cls: type[ConfigBase] | None = None) -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from .base import ConfigBase, param, require
+from .base import ConfigBase, param, require, walk
 from .devices import PulsedDevice
 from .enums import VectorUnitCellUpdatePolicy
 from .io import IOParameters
@@ -32,6 +32,11 @@ class UnitCell(ConfigBase):
     unit_cell_devices: list[ConfigBase] = param(list, "The devices or cells at each crosspoint.")
     construction_seed: int = param(0, "Seed of the draw of all devices; 0 takes the seed of the tile.")
 
+    def check(self) -> None:
+        for _ in walk(self):  # raises for a cell that holds itself, which could not be checked
+            pass
+        super().check()
+
 
 @dataclass
 class VectorUnitCell(UnitCell):
@@ -41,7 +46,7 @@ class VectorUnitCell(UnitCell):
         VectorUnitCellUpdatePolicy.ALL, "Which devices an update pulses; chosen once per call of the update."
     )
     first_update_idx: int = param(0, "Index of the device that is pulsed first.")
-    gamma_vec: list[float] = param(list, "Factor of each device in the weight; empty: ``1 / n`` each.")
+    gamma_vec: tuple[float, ...] = param((), "Factor of each device in the weight; empty: ``1 / n`` each.")
 
     def check(self) -> None:
         super().check()
@@ -53,10 +58,6 @@ class VectorUnitCell(UnitCell):
         require(0 <= self.first_update_idx < n, self, f"first_update_idx must lie in 0..{n - 1}")
 
 
-def _difference() -> list[float]:
-    return [1.0, -1.0]
-
-
 @dataclass
 class ReferenceUnitCell(VectorUnitCell):
     """A device that is trained, minus a reference device that is not."""
@@ -64,10 +65,10 @@ class ReferenceUnitCell(VectorUnitCell):
     update_policy: VectorUnitCellUpdatePolicy = param(
         VectorUnitCellUpdatePolicy.SINGLE_FIXED, "Which device an update pulses."
     )
-    gamma_vec: list[float] = param(_difference, "Factors of the device and of the reference.")
+    gamma_vec: tuple[float, ...] = param((1.0, -1.0), "Factors of the device and of the reference.")
 
     def check(self) -> None:
-        ConfigBase.check(self)
+        UnitCell.check(self)
         _check_devices(self, self.unit_cell_devices, 1)
         require(len(self.gamma_vec) == 2 and any(self.gamma_vec), self, "gamma_vec must hold 2 factors")
         require(all(abs(v) < math.inf for v in self.gamma_vec), self, "gamma_vec must hold finite factors")
@@ -110,10 +111,10 @@ class TransferCompound(UnitCell):
     """
 
     gamma: float = param(0.0, "Factor of the fast array in the weight; array j of n has ``gamma ** (n - 1 - j)``.")
-    gamma_vec: list[float] = param(list, "Factors of all arrays, instead of ``gamma``.")
+    gamma_vec: tuple[float, ...] = param((), "Factors of all arrays, instead of ``gamma``.")
     transfer_every: float = param(1.0, "Period of the transfer of one slice; 0 is never.")
     no_self_transfer: bool = param(True, "Kept for existing scripts: the last array never transfers.")
-    transfer_every_vec: list[float] = param(list, "Periods of all arrays, instead of ``transfer_every``.")
+    transfer_every_vec: tuple[float, ...] = param((), "Periods of all arrays, instead of ``transfer_every``.")
     units_in_mbatch: bool = param(True, "Periods count update calls instead of samples.")
     n_reads_per_transfer: int = param(1, "Slices read per transfer.")
     transfer_columns: bool = param(True, "A slice is a column; False: a row.")
@@ -121,7 +122,7 @@ class TransferCompound(UnitCell):
     random_selection: bool = param(False, "Start each transfer at a random slice.")
     fast_lr: float = param(1.0, "Learning rate of the fast array; 0 takes that of the tile.")
     transfer_lr: float = param(1.0, "Learning rate of a transfer.")
-    transfer_lr_vec: list[float] = param(list, "Learning rates of the transfers out of each array.")
+    transfer_lr_vec: tuple[float, ...] = param((), "Learning rates of the transfers out of each array.")
     scale_transfer_lr: bool = param(True, "Multiply learning rates of transfers by that of the tile.")
     scale_fast_lr: bool = param(True, "Multiply ``fast_lr`` by the learning rate of the tile.")
     transfer_forward: IOParameters = param(IOParameters, "Signal chain of the read of a slice.")
@@ -134,7 +135,7 @@ class TransferCompound(UnitCell):
         for name in ("gamma_vec", "transfer_every_vec", "transfer_lr_vec"):
             require(len(getattr(self, name)) in (0, n), self, f"{name} must be empty or hold {n} values")
         require(not self.gamma_vec or self.gamma_vec[-1] != 0.0, self, "the last value of gamma_vec must not be 0")
-        periods = self.transfer_every_vec or [self.transfer_every]
+        periods = self.transfer_every_vec or (self.transfer_every,)
         self._check_periods(periods)
         require(self.n_reads_per_transfer >= 1, self, "n_reads_per_transfer must be at least 1")
         require(0.0 <= self.with_reset_prob <= 1.0, self, "with_reset_prob must lie in 0..1")
@@ -146,7 +147,7 @@ class TransferCompound(UnitCell):
     def _n_devices(self) -> tuple[int, float]:
         return 2, math.inf
 
-    def _check_periods(self, periods: list[float]) -> None:
+    def _check_periods(self, periods: tuple[float, ...]) -> None:
         require(all(0.0 <= p < math.inf for p in periods), self, "transfer_every must be finite and not negative")
         rounds_to_0 = not self.units_in_mbatch and any(0.0 < p < 0.5 for p in periods)
         require(not rounds_to_0, self, "a period in samples is a whole number; set transfer_every to 0 or at least 0.5")
@@ -210,7 +211,7 @@ class ChoppedTransferCompound(TransferCompound):
     def _n_devices(self) -> tuple[int, float]:
         return 2, 2
 
-    def _check_periods(self, periods: list[float]) -> None:
+    def _check_periods(self, periods: tuple[float, ...]) -> None:
         if len(periods) == 1 and periods[0] < 0.0:  # the automatic period
             require(not self.units_in_mbatch, self, "an automatic period counts samples; set units_in_mbatch to False")
         else:

@@ -104,6 +104,9 @@ class PulsedDevice(ConfigBase):
     dw_min: float = param(0.001, "Mean step of one pulse at weight 0.", unit="weight")
     dw_min_dtod: float = param(0.3, "Relative device-to-device spread of the step.")
     dw_min_dtod_log_normal: bool = param(False, "Draw the spread of the step from a log-normal law.")
+    dw_min_dtod_mean_preserving: bool = param(
+        False, "``dw_min`` is the mean of log-normal steps; False: their median, which is smaller."
+    )
     dw_min_std: float = param(0.3, "Relative cycle-to-cycle spread of one step.")
     enforce_consistency: bool = param(True, "Keep steps positive and bounds in order.")
     lifetime: float = param(0.0, "Distance to ``reset`` shrinks by ``1 - 1/lifetime`` a call; 0: off.", unit="calls")

@@ -35,8 +35,8 @@ class WeightModifierParameter(ConfigBase):
     rel_to_actual_wmax: bool = param(True, "Take A from the matrix instead of ``assumed_wmax``.")
     assumed_wmax: float = param(1.0, "A when it is not taken from the matrix.", unit="weight")
     copy_last_column: bool = param(False, "Leave the last column (an analog bias) as it is, and out of A.")
-    coeffs: list[float] = param(
-        list,
+    coeffs: tuple[float, ...] = param(
+        (),
         "Polynomial of the noise in |w| / A, constant first: relative to A for POLY, in uS for PROG_NOISE; "
         "empty takes the measured polynomial of phase-change memory.",
     )

@@ -55,7 +55,8 @@ def populate(p: PulsedDevice, rows: int, columns: int, key: int) -> dict[str, Fl
     b_max = f32(p.w_max) * (f32(1) + f32(p.w_max_dtod) * draw.normal(MAX_BOUND))
     b_min = f32(p.w_min) * (f32(1) + f32(p.w_min_dtod) * draw.normal(MIN_BOUND))
     spread = f32(p.dw_min_dtod) * draw.normal(GAIN)
-    gain = exp(spread) if p.dw_min_dtod_log_normal else f32(1) + spread
+    excess = f32(0.5) * (f32(p.dw_min_dtod) * f32(p.dw_min_dtod)) if p.dw_min_dtod_mean_preserving else f32(0)
+    gain = exp(spread - excess) if p.dw_min_dtod_log_normal else f32(1) + spread
     r = f32(p.up_down_dtod) * draw.normal(ASYMMETRY)
     s_up = f32(p.dw_min) * ((f32(min(p.up_down, 0.0)) + gain) + r)
     s_dn = f32(p.dw_min) * ((f32(0.0 - max(p.up_down, 0.0)) + gain) - r)

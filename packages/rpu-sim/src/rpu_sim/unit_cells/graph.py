@@ -19,8 +19,9 @@ from ..config import (
     VectorUnitCell,
     VectorUnitCellUpdatePolicy,
 )
+from ..config.base import LARGEST
 from ..device_array import STEP_MASK, Drive, PulseRule, Trains
-from ..errors import ConfigError, NonFiniteError, StateError
+from ..errors import ConfigError, NonFiniteError, RpuError, StateError
 from ..seeds import derive_seed
 from ..streams import Stream
 from . import held
@@ -70,6 +71,7 @@ class CellGraph:
         children: The arrays, or graphs of arrays.
         factors: Their factors in the weight.
         edges: What moves weight between them during an update.
+        granularity: Weight change that counts as one pulse of an update.
     """
 
     def __init__(
@@ -94,6 +96,9 @@ class CellGraph:
 
     def _set_cell(self, cell: UnitCell, update: UpdateParameters) -> None:
         self.cell, self._update = cell, update
+        self.granularity = self._nominal_step()
+        self._schedules: dict[int, list[tuple[TransferEdge | RefreshEdge, int]]] = {}
+        self._checked: tuple[PulseRule, float, float] | None = None
         self.held: Arrays = {"counters": np.zeros(2, np.int64)}
         if isinstance(cell, ChoppedTransferCompound) and cell.auto_scale:
             self.held["maxima"] = np.zeros(2, np.float32)
@@ -133,21 +138,28 @@ class CellGraph:
         shares = not any(factors_of(device)[:-1]) and factors_of(device)[-1] == 1.0
         if not all(same) or shares != self._is_last:
             raise ConfigError("reconfigure keeps the arrays of a cell; make a new Tile for other devices or factors")
-        for child, own in zip(self.children, devices, strict=True):
-            child.reconfigure(own)
-        self.factors = factors_of(device)
-        previous, edges = self.held, self.edges
-        self._set_cell(device, self._update)
-        held.keep(self.held, previous)
+        previous = self.cell, self.held, self.edges
+        try:
+            self._take(device, self.held, self.edges)
+        except RpuError:
+            self._take(*previous)
+            raise
+
+    def _take(self, cell: UnitCell, before: Arrays, edges: list[TransferEdge | RefreshEdge]) -> None:
+        """Take a cell with the devices of the present one and with what was held before."""
+        for child, device in zip(self.children, devices_of(cell), strict=True):
+            child.reconfigure(device)
+        self.factors = factors_of(cell)
+        self._set_cell(cell, self._update)
+        held.keep(self.held, before)
         self.set_seed(self.seed)
-        for edge, before in zip(self.edges, edges, strict=False):
+        for edge, earlier in zip(self.edges, edges, strict=False):
             edge.draw()
-            held.keep(edge.held, before.held)
+            held.keep(edge.held, earlier.held)
+            edge.resume()
         self._read_out()
 
-    @property
-    def granularity(self) -> float:
-        """Weight change that counts as one pulse of an update."""
+    def _nominal_step(self) -> float:
         if isinstance(self.cell, VectorUnitCell) and not isinstance(self.cell, ReferenceUnitCell):
             return sum(child.granularity for child in self.children) / len(self.children)
         return self.children[0].granularity
@@ -176,10 +188,10 @@ class CellGraph:
         rates: Float32 | None = None,
     ) -> None:
         """Pulse the arrays that take the gradient, and transfer between arrays when it is time; see `DeviceArray`."""
-        if len(x) > 1:  # a sample is checked by the first array it reaches, before it changes anything
-            state.check_samples(x, "x")
-            state.check_samples(d, "d")
         g = self.granularity if granularity is None else granularity
+        if self._checked != (rule, lr, g):
+            self.check_rate(rule, lr, g)
+            self._checked = (rule, lr, g)
         if isinstance(self.cell, VectorUnitCell):
             chosen, following = self._chosen()
             for child in chosen:
@@ -188,16 +200,34 @@ class CellGraph:
         elif isinstance(self.cell, OneSidedUnitCell):
             self._update_between_events(rule, x, d, lr, lr, trains, g, rates)
         else:
-            fast, scale = self._fast_rates(lr, x, d)
-            if isinstance(self.cell, ChoppedTransferCompound):
-                edge = self.edges[0]
-                assert isinstance(edge, TransferEdge)
-                x, d = edge.chop(x, d)
-            if scale is not None and rates is not None:
-                scale = scale * rates
-            self._update_between_events(rule, x, d, lr, fast, trains, g, rates if scale is None else scale)
+            self._update_fast(rule, x, d, lr, trains, g, rates)
         self.steps["update"] += 1
         self._read_out()
+
+    def check_rate(self, rule: PulseRule, lr: float, granularity: float | None = None) -> None:
+        """Raise `ConfigError` if a learning rate asks more of any array than its pulses can give; see `DeviceArray`."""
+        g = self.granularity if granularity is None else granularity
+        if isinstance(self.cell, TransferCompound):
+            self.children[0].check_rate(rule, self._fast_rate(rule, lr), g)
+            for edge in self.edges:
+                edge.check_rate(lr)
+        else:
+            for child in self.children:
+                child.check_rate(rule, lr, g)
+
+    def _update_fast(
+        self, rule: PulseRule, x: Float32, d: Float32, lr: float, trains: Trains, g: float, rates: Float32 | None
+    ) -> None:
+        """The update of a compound: pulses of its fast array, and transfers."""
+        cell, edge = self.cell, self.edges[0]
+        assert isinstance(edge, TransferEdge)
+        fast = self._fast_rate(rule, lr)
+        if isinstance(cell, ChoppedTransferCompound):
+            if cell.auto_scale and cell.fast_lr > 0.0 and len(x):
+                scale = self._sample_rates(cell, rule, fast, g, x, d)
+                rates = scale if rates is None else scale * rates
+            x, d = edge.chop(x, d)
+        self._update_between_events(rule, x, d, lr, fast, trains, g, rates)
 
     def _chosen(self) -> tuple[list[Cells], int]:
         """The arrays that this call of the update pulses, and the current index after it."""
@@ -214,26 +244,33 @@ class CellGraph:
             current = following = min(int(draw[0, 0] * n), n - 1)
         return [self.children[current]], following
 
-    def _fast_rates(self, lr: float, x: Float32, d: Float32) -> tuple[float, Float32 | None]:
-        """Learning rate of the fast array, and factors on it for each sample where it follows the size of x and d."""
+    def _fast_rate(self, rule: PulseRule, lr: float) -> float:
+        """Learning rate of the fast array, before it follows the size of x and d."""
         cell = self.cell
         assert isinstance(cell, TransferCompound)
         if cell.fast_lr == 0.0:
-            return lr, None
+            return lr
         rate = cell.fast_lr * (lr if cell.scale_fast_lr else math.copysign(1.0, lr))
-        if not (isinstance(cell, ChoppedTransferCompound) and cell.auto_scale):
-            return rate, None
-        rate *= self._update.desired_bl * self.granularity
+        if isinstance(cell, ChoppedTransferCompound) and cell.auto_scale:
+            rate *= rule.parameters.desired_bl * self.granularity
+        return rate
+
+    def _sample_rates(
+        self, cell: ChoppedTransferCompound, rule: PulseRule, fast: float, g: float, x: Float32, d: Float32
+    ) -> Float32:
+        """Factors on the learning rate of the fast array for each sample, by the running maxima of x and d."""
+        x_values, d_values = np.abs(x).max(1).tolist(), np.abs(d).max(1).tolist()
+        if not math.isfinite(sum(x_values) + sum(d_values)):
+            raise NonFiniteError("x or d contains NaN or infinity; the weights were left unchanged")
         decay = (1.0 - cell.auto_momentum) / len(x)
         x_max, d_max = (float(m) for m in self.held["maxima"])
         scale = []
-        for x_new, d_new in zip(np.abs(x).max(1).tolist(), np.abs(d).max(1).tolist(), strict=True):
+        for x_new, d_new in zip(x_values, d_values, strict=True):
             x_max, d_max = follow(x_max, x_new, decay), follow(d_max, d_new, decay)
-            scale.append(1.0 / (x_max * d_max) if x_max > 0.0 and d_max > 0.0 else 1.0)
-        if not math.isfinite(x_max + d_max):
-            raise NonFiniteError("x or d contains NaN or infinity; the weights were left unchanged")
+            scale.append(min(1.0 / (x_max * d_max), LARGEST) if x_max > 0.0 and d_max > 0.0 else 1.0)
+        self.children[0].check_rate(rule, fast * max(scale), g)
         self.held["maxima"][...] = x_max, d_max
-        return rate, np.array(scale, np.float32)
+        return np.array(scale, np.float32)
 
     def _update_between_events(
         self,
@@ -247,21 +284,34 @@ class CellGraph:
         rates: Float32 | None,
     ) -> None:
         batch, start = len(x), 0
-        periods = [(edge, period) for edge in self.edges if (period := edge.period(batch)) > 0]
-        samples = int(self._counters[_SAMPLES])
+        events, samples = self._events(batch), int(self._counters[_SAMPLES])
         while start < batch:
-            stop = min([batch, *(start + period - samples % period for _, period in periods)])
-            part = slice(start, stop)
-            at = Trains(trains.key, trains.step, trains.first_sample + start)
-            part_rates = None if rates is None else rates[part]
-            self._pulse(rule, x[part], d[part], fast, at, granularity, part_rates)
+            stop = batch
+            for _, period in events:
+                stop = min(stop, start + period - samples % period)
+            if stop - start == batch:
+                self._pulse(rule, x, d, fast, trains, granularity, rates)
+            else:
+                if start == 0:  # later pulses would find what is not finite too late
+                    state.check_samples(x, "x")
+                    state.check_samples(d, "d")
+                at = Trains(trains.key, trains.step, trains.first_sample + start)
+                part_rates = None if rates is None else rates[start:stop]
+                self._pulse(rule, x[start:stop], d[start:stop], fast, at, granularity, part_rates)
             samples += stop - start
-            last_rate = fast if rates is None else fast * float(rates[stop - 1])
-            for edge, period in periods:
+            for edge, period in events:
                 if samples % period == 0:
-                    edge.transfer(lr, last_rate, period, x[stop:], d[stop:])
+                    last_rate = fast if rates is None else fast * float(rates[stop - 1])
+                    edge.transfer(lr, last_rate, period, x, d, stop)
             start = stop
         self._counters[_SAMPLES] = samples
+
+    def _events(self, batch: int) -> list[tuple[TransferEdge | RefreshEdge, int]]:
+        """The edges that transfer and their periods in samples, for update calls of ``batch`` samples."""
+        if batch not in self._schedules:
+            periods = [(edge, edge.period(batch)) for edge in self.edges]
+            self._schedules[batch] = [(edge, period) for edge, period in periods if period > 0]
+        return self._schedules[batch]
 
     def _pulse(
         self,
@@ -300,14 +350,14 @@ class CellGraph:
         if self._is_last:
             return
         edge = self.edges[0] if self.edges else None
-        for k, (child, factor) in enumerate(zip(self.children, self.factors, strict=True)):
-            part = np.float32(factor) * child.weight
-            if k == 0 and isinstance(edge, TransferEdge) and edge.chopped:
-                part *= edge.signs()
-            if k == 0:
-                self.weight[...] = part
+        np.multiply(self.children[0].weight, np.float32(self.factors[0]), out=self.weight)
+        if isinstance(edge, TransferEdge) and edge.chopped:
+            self.weight *= edge.signs()
+        for child, factor in zip(self.children[1:], self.factors[1:], strict=True):
+            if abs(factor) == 1.0:  # saves a pass over the array
+                (np.add if factor > 0.0 else np.subtract)(self.weight, child.weight, out=self.weight)
             else:
-                self.weight += part
+                self.weight += np.float32(factor) * child.weight
 
     # -- weights and devices -----------------------------------------------------------------------------------------
 
@@ -461,6 +511,8 @@ class CellGraph:
             child.restore(arrays, f"{prefix}sub.{k}.")
         for part, own in self._parts():
             held.restore(own, arrays, prefix + part)
+        for edge in self.edges:
+            edge.resume()
         self._read_out()
 
 

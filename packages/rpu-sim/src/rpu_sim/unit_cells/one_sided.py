@@ -12,7 +12,6 @@ from ..config import OneSidedUnitCell, PulsedDevice
 from ..device_array import STEP_MASK, DeviceArray, PulseRule, Trains
 from ..errors import ConfigError
 from ..seeds import derive_seed
-from . import held
 from .protocol import Arrays, Cells
 
 _MOST_SLOTS = 8192
@@ -69,7 +68,13 @@ class RefreshEdge:
     def set_hidden_parameters(self, parameters: Arrays) -> None:
         """Nothing to set."""
 
-    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32) -> None:
+    def resume(self) -> None:
+        """Nothing follows from what is held."""
+
+    def check_rate(self, lr: float) -> None:
+        """A refresh makes its trains long enough."""
+
+    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32, done: int) -> None:
         """Read both arrays, reset the pairs that need it, and write their differences back."""
         step = int(self.held["counters"][0])
         self.held["counters"][0] += 1
@@ -101,10 +106,6 @@ class RefreshEdge:
         parameters.desired_bl = min(max(parameters.desired_bl, needed), _MOST_SLOTS)
         x, d = self._inputs[columns], np.ascontiguousarray(values.T[columns])
         array.update(PulseRule(parameters), x, d, -1.0, Trains(self._keys[side], step, 0))
-
-    def keep(self, previous: RefreshEdge) -> None:
-        """Continue where another edge stopped."""
-        held.keep(self.held, previous.held)
 
 
 def sorted_shares(a: Float32, b: Float32) -> tuple[Float32, Float32]:

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import _core, state
 from ..arrays import Float32
@@ -42,6 +43,7 @@ class RankUpdateCells:
         self.weight, self.steps, self._update = weight, steps, update
         self.child: Cells = make_cells(device.device, update, weight, 0, {"update": 0, "lifecycle": 0})
         self.held: Arrays = {"chi": np.zeros(weight.shape, np.float32), "counters": np.zeros(3, np.int64)}
+        self._counts = np.zeros(weight.shape, np.int32)
         self._set_compound(device)
         self.set_seed(seed)
 
@@ -54,7 +56,7 @@ class RankUpdateCells:
         most = MOST_PULSES / max(abs(self._pulses_per_step), 1.0)
         if most < 2.0:
             raise ConfigError("a step of chi would be thousands of pulses; lower granularity or transfer_lr")
-        self._most_steps = np.float32(math.floor(most) - 1)  # in one transfer; what is beyond stays in chi
+        self._most_steps = math.floor(most) - 1  # in one transfer; what is beyond stays in chi
 
     def set_seed(self, seed: int) -> None:
         """Take the keys of another seed."""
@@ -88,6 +90,9 @@ class RankUpdateCells:
         """Up and down pulses of the devices."""
         return self.child.pulses
 
+    def check_rate(self, rule: PulseRule, lr: float, granularity: float | None = None) -> None:
+        """Any learning rate will do: no trains are made from it."""
+
     # -- update ------------------------------------------------------------------------------------------------------
 
     def update(
@@ -102,22 +107,23 @@ class RankUpdateCells:
         rates: Float32 | None = None,
     ) -> None:
         """Add the gradient of a batch to chi; after every ``transfer_every``-th batch write whole steps."""
-        state.check_samples(x, "x")
-        state.check_samples(d, "d")
         compound, counters = self.compound, self.held["counters"]
         if len(x):
-            x = self._rounded(x, compound.n_x_bins, compound.stoc_round_x, Stream.RANK_ROUND_X, trains)
-            d = self._rounded(d, compound.n_d_bins, compound.stoc_round_d, Stream.RANK_ROUND_D, trains)
+            if compound.n_x_bins > 0:
+                x = self._rounded(x, "x", compound.n_x_bins, compound.stoc_round_x, Stream.RANK_ROUND_X, trains)
+            if compound.n_d_bins > 0:
+                d = self._rounded(d, "d", compound.n_d_bins, compound.stoc_round_d, Stream.RANK_ROUND_D, trains)
             _core.rank_update(self.held["chi"], x, d if rates is None else d * rates[:, None], -lr)
             counters[_CALLS] += 1
             if compound.transfer_every > 0 and counters[_CALLS] % compound.transfer_every == 0:
                 self._transfer()
         self.steps["update"] += 1
 
-    def _rounded(self, values: Float32, bins: int, stochastic: bool, stream: Stream, trains: Trains) -> Float32:
+    def _rounded(
+        self, values: Float32, name: str, bins: int, stochastic: bool, stream: Stream, trains: Trains
+    ) -> Float32:
         """Each sample on a grid of ``bins`` levels over its own range."""
-        if bins == 0:
-            return values
+        state.check_samples(values, name)
         half = np.float32(bins // 2)
         width = np.abs(values).max(axis=1, keepdims=True) / half
         width[width == 0.0] = 1.0
@@ -136,16 +142,11 @@ class RankUpdateCells:
         n_rows = min(n_rows, self.weight.shape[0])
         if n_rows == 0:
             return
-        counters, chi = self.held["counters"], self.held["chi"]
-        rows = (self._first_row(n_rows) + np.arange(n_rows)) % self.weight.shape[0]
-        steps = np.zeros_like(chi)
-        steps[rows] = np.clip(np.trunc(chi[rows] / np.float32(self.threshold)), -self._most_steps, self._most_steps)
-        if not steps.any():
-            counters[_ROW], counters[_TRANSFERS] = (rows[-1] + 1) % len(chi), counters[_TRANSFERS] + 1
-            return
-        chi -= steps * np.float32(self.threshold)
-        self.child.fire(self._pulses(steps))
-        counters[_ROW], counters[_TRANSFERS] = (rows[-1] + 1) % len(chi), counters[_TRANSFERS] + 1
+        counters, first = self.held["counters"], self._first_row(n_rows)
+        chi, counts = self.held["chi"], self._counts
+        if _core.take_whole_steps(chi, counts, self.threshold, self._most_steps, first, n_rows):
+            self.child.fire(self._pulses(counts))
+        counters[_ROW], counters[_TRANSFERS] = (first + n_rows) % len(chi), counters[_TRANSFERS] + 1
 
     def _first_row(self, n_rows: int) -> int:
         counters = self.held["counters"]
@@ -156,18 +157,19 @@ class RankUpdateCells:
         first = int(draw[0, 0] * len(self.weight))
         return min(first, len(self.weight) - 1)
 
-    def _pulses(self, steps: Float32) -> Any:
-        """Numbers of pulses for whole steps; positive chi lowers the weight.
+    def _pulses(self, steps: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Numbers of pulses for whole steps.
 
         A step that is no whole number of pulses is rounded stochastically, so that its mean is right.
         """
         per_step = self._pulses_per_step
         if per_step == 1.0:
-            return -steps.astype(np.int32)
-        draw = np.empty_like(steps)
+            return steps
+        draw = np.empty(steps.shape, np.float32)
         at = int(self.held["counters"][_TRANSFERS]) & STEP_MASK
         _core.uniform(draw, 0.0, 1.0, self.key, int(Stream.RANK_ROUND_X), at)
-        return -np.floor(steps * np.float32(per_step) + draw).astype(np.int32)
+        lowered: NDArray[np.float32] = np.floor(steps * np.float32(-per_step) + draw)
+        return -lowered.astype(np.int32)
 
     def fire(self, counts: Any) -> None:
         """Fire given numbers of pulses."""

@@ -24,11 +24,11 @@ from ..config import (
     TransferCompound,
     UpdateParameters,
 )
+from ..config.base import LARGEST
 from ..device_array import STEP_MASK, PulseRule, Trains
 from ..errors import ConfigError
 from ..seeds import derive_seed
 from ..streams import Stream
-from . import held
 from .protocol import Arrays, Cells
 
 _SLICE, _SWEEP, _CALL = range(3)  # the counters
@@ -47,16 +47,17 @@ class TransferEdge:
         self.columns = config.transfer_columns
         self.n_slices, self.length = (in_size, out_size) if self.columns else (out_size, in_size)
         self.n_reads = min(config.n_reads_per_transfer, self.n_slices)
-        self.rate = (config.transfer_lr_vec or [config.transfer_lr] * (index + 1))[index]
+        self.rate = config.transfer_lr_vec[index] if config.transfer_lr_vec else config.transfer_lr
         both = gains[index] > 0.0 and gains[index + 1] > 0.0
         buffered = isinstance(config, (BufferedTransferCompound, ChoppedTransferCompound))
         self.rate *= gains[index] / gains[index + 1] if both and buffered else 1.0
         self.chopped = isinstance(config, ChoppedTransferCompound)
         self.dynamic = isinstance(config, DynamicTransferCompound)
-        self._periods: dict[int, int] = {}
+        self.period(1)  # an impossible one is refused here, not in the middle of an update
         self._make_state(buffered)
         self._make_product()
         self._make_write()
+        self.resume()
 
     def _make_state(self, buffered: bool) -> None:
         matrix = (self.n_slices, self.length)
@@ -83,7 +84,7 @@ class TransferEdge:
         self._product = periphery.product(io, direction, self.source.weight, self.held)
         self._one_hot = np.zeros((1, self.n_slices), np.float32)
         self._read = np.zeros((1, self.length), np.float32)
-        self._draw = np.zeros((1, max(1, self.length)), np.float32)
+        self._draws = {n: np.zeros((1, n), np.float32) for n in (1, self.length)}
 
     def _make_write(self) -> None:
         config = self.config
@@ -140,11 +141,6 @@ class TransferEdge:
 
     def period(self, batch: int) -> int:
         """Samples between two transfers, 0 for never, when an update call has ``batch`` samples."""
-        if batch not in self._periods:
-            self._periods[batch] = self._period(batch)
-        return self._periods[batch]
-
-    def _period(self, batch: int) -> int:
         config = self.config
         if config.transfer_every_vec:
             every = config.transfer_every_vec[self.index]
@@ -166,10 +162,18 @@ class TransferEdge:
 
     # -- choppers ----------------------------------------------------------------------------------------------------
 
+    def resume(self) -> None:
+        """Take notice of arrays that were written from outside."""
+        if self.chopped:
+            assert isinstance(self.config, ChoppedTransferCompound)
+            self._chops_across = self.config.out_chop_prob > 0.0 or bool((self.held["out_chopper"] < 0.0).any())
+
     def chop(self, x: Float32, d: Float32) -> tuple[Float32, Float32]:
-        """Copies of x and d with the present signs of their lines."""
+        """x and d with the present signs of their lines; copies where signs may still change."""
         along, across = self.held["in_chopper"], self.held["out_chopper"]
-        return (x * along, d * across) if self.columns else (x * across, d * along)
+        if self.columns:
+            return x * along, d * across if self._chops_across else d
+        return x * across if self._chops_across else x, d * along
 
     def signs(self) -> Float32:
         """The sign with which each cell of the source holds its weight, [out, in]."""
@@ -178,13 +182,13 @@ class TransferEdge:
         return signs
 
     def _uniform(self, stream: Stream, n: int) -> Float32:
-        draw = self._draw[:, :n]
-        _core.uniform(draw, 0.0, 1.0, self.key, int(stream), int(self._counters[_CALL]) & STEP_MASK)
+        draw = self._draws[n]
+        _core.uniform(draw, 0.0, 1.0, self.key, stream, int(self._counters[_CALL]) & STEP_MASK)
         numbers: Float32 = draw[0]
         return numbers
 
-    def _switch(self, at: int, x: Float32, d: Float32) -> None:
-        """Switch signs after a read, also in the samples that are still to come."""
+    def _switch(self, at: int, x: Float32, d: Float32, done: int) -> None:
+        """Switch signs after a read, also in the samples from ``done`` on, which are still to come."""
         config, sweep = self.config, int(self._counters[_SWEEP])
         assert isinstance(config, ChoppedTransferCompound)
         along, across = (x, d) if self.columns else (d, x)
@@ -194,51 +198,69 @@ class TransferEdge:
             switches = config.in_chop_prob > 0.0 and self._uniform(Stream.IN_CHOPPER, 1)[0] < config.in_chop_prob
         if switches:
             self.held["in_chopper"][at] *= -1.0
-            along[:, at] *= -1.0
+            along[done:, at] *= -1.0
             if self.dynamic:
                 self.held["switched"][at] = 1
         if at == self.n_slices - 1:
             if config.out_chop_prob > 0.0:
                 flips = np.where(self._uniform(Stream.OUT_CHOPPER, self.length) < config.out_chop_prob, -1.0, 1.0)
                 self.held["out_chopper"][...] *= flips
-                across *= flips.astype(np.float32)
+                across[done:] *= flips.astype(np.float32)
             self._counters[_SWEEP] = sweep + 1
 
     # -- transfer ----------------------------------------------------------------------------------------------------
 
-    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32) -> None:
+    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32, done: int) -> None:
         """Read and write the next slices.
 
         Args:
             lr: Learning rate of the tile.
             fast_rate: Learning rate of the fast array at the last sample.
             period: Samples between two transfers.
-            x: Inputs of this call that are still to come; choppers change their signs.
+            x: Inputs of this call; choppers change the signs of those that are still to come.
             d: Likewise.
+            done: Samples that are not still to come.
         """
-        rate = self.rate * (abs(lr) if self.config.scale_transfer_lr else 1.0)
+        rate = self._rate(lr)
         if rate == 0.0:
             return
-        start = int(self._counters[_SLICE])
+        counters, start = self._counters, int(self._counters[_SLICE])
         if self.config.random_selection:
             start = min(int(self._uniform(Stream.TRANSFER_SLICE, 1)[0] * self.n_slices), self.n_slices - 1)
-        for at in ((start + i) % self.n_slices for i in range(self.n_reads)):
-            self._read_slice(at)
-            if self.config.with_reset_prob > 0.0 and self.threshold == 0.0:
-                self.source.reset(at, 1, self.config.with_reset_prob)
-            if self.threshold == 0.0:
-                self._write(at, self._unprotected(rate), self._rule, -rate)
-            else:
-                self._take_steps(at, abs(rate), fast_rate, period)
+        for i in range(self.n_reads):
+            at = (start + i) % self.n_slices
+            self._one_hot[0, at] = 1.0
+            try:
+                self._transfer_slice(at, rate, fast_rate, period)
+            finally:
+                self._one_hot[0, at] = 0.0
             if self.chopped:
-                self._switch(at, x, d)
-            self._counters[_CALL] += 1
-        self._counters[_SLICE] = (start + self.n_reads) % self.n_slices
+                self._switch(at, x, d, done)
+            counters[_CALL] += 1
+        counters[_SLICE] = (start + self.n_reads) % self.n_slices
 
-    def _read_slice(self, at: int) -> None:
-        self._one_hot[0, at] = 1.0
-        self._product(self._one_hot, self._read, self.key, int(self._counters[_CALL]) & STEP_MASK, 0)
-        self._one_hot[0, at] = 0.0
+    def _rate(self, lr: float) -> float:
+        return self.rate * abs(lr) if self.config.scale_transfer_lr else self.rate
+
+    def check_rate(self, lr: float) -> None:
+        """Raise `ConfigError` if a write asks more of the target than its pulses can give; see `DeviceArray`."""
+        rate = self._rate(lr)
+        if rate != 0.0 and self.threshold == 0.0:
+            self.target.check_rate(self._rule, rate)
+        elif rate != 0.0:
+            self.target.check_rate(self._step_rule, self._step_rate)
+
+    def _transfer_slice(self, at: int, rate: float, fast_rate: float, period: int) -> None:
+        call = int(self._counters[_CALL])
+        self._product(self._one_hot, self._read, self.key, call & STEP_MASK, 0)
+        if self.threshold > 0.0:
+            if self._take_steps(at, abs(rate), fast_rate, period):
+                steps = self._steps if self._step_share == 1.0 else self._steps * np.float32(self._step_share)
+                self._write(steps, self._step_rule, -self._step_rate, call)
+            return
+        if self.config.with_reset_prob > 0.0:
+            self.source.reset(at, 1, self.config.with_reset_prob)
+        self._write(self._unprotected(rate), self._rule, -rate, call)
 
     def _unprotected(self, rate: float) -> Float32:
         """What was read; of a row without the part that no train can carry.
@@ -251,13 +273,12 @@ class TransferEdge:
         cut: Float32 = np.clip(self._read, -most, most, dtype=np.float32)
         return cut
 
-    def _write(self, at: int, values: Float32, rule: PulseRule, rate: float) -> None:
-        self._one_hot[0, at] = 1.0
+    def _write(self, values: Float32, rule: PulseRule, rate: float, call: int) -> None:
         x, d = (self._one_hot, values) if self.columns else (values, self._one_hot)
-        self.target.update(rule, x, d, rate, Trains(self.key, int(self._counters[_CALL]), 0))
-        self._one_hot[0, at] = 0.0
+        self.target.update(rule, x, d, rate, Trains(self.key, call, 0))
 
-    def _take_steps(self, at: int, rate: float, fast_rate: float, period: int) -> None:
+    def _take_steps(self, at: int, rate: float, fast_rate: float, period: int) -> bool:
+        """Put what was read into the buffer; whether there are steps to write."""
         gain, starts_phase, writes = rate, False, True
         if self.chopped:
             gain = self._gain(rate, fast_rate, period) * float(self.held["in_chopper"][at])
@@ -266,8 +287,7 @@ class TransferEdge:
             self.held["switched"][at] = 0
             # Until every line has seen a whole phase its zero is not known, and steps are dropped.
             writes = int(self._counters[_SWEEP]) > self.phase
-        if self._buffer(self._read, self._steps, at, gain, starts_phase) and writes:
-            self._write(at, self._steps * np.float32(self._step_share), self._step_rule, -self._step_rate)
+        return self._buffer(self._read, self._steps, at, gain, starts_phase) and writes
 
     def _gain(self, rate: float, fast_rate: float, period: int) -> float:
         """What a read adds to the buffer, in steps per weight."""
@@ -281,7 +301,7 @@ class TransferEdge:
             step *= abs(fast_rate) * self.target.granularity / fast
         if isinstance(config, DynamicTransferCompound) and config.experimental_correct_accumulation:
             step *= min(int(self._counters[_SWEEP]) % self.phase + 1, 1.0 / fast)
-        return rate / step
+        return rate / step if step * LARGEST > rate else LARGEST
 
     # -- state -------------------------------------------------------------------------------------------------------
 
@@ -307,10 +327,6 @@ class TransferEdge:
 
     def _oriented(self, values: Float32) -> Float32:
         return values.T if self.columns else values
-
-    def keep(self, previous: TransferEdge) -> None:
-        """Continue where another edge stopped."""
-        held.keep(self.held, previous.held)
 
 
 def round_half_away(value: float) -> int:

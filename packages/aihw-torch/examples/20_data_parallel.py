@@ -1,4 +1,4 @@
-"""Train a network with pulsed layers on several processes: `torchrun --nproc-per-node=2 data_parallel.py`.
+"""Train a network with pulsed layers on several processes: `torchrun --nproc-per-node=2 20_data_parallel.py`.
 
 The processes share each batch. They exchange the inputs and gradients of the pulsed layers and fire the same pulses, so
 the result is that of one process on the whole batch; the digital layers follow `DistributedDataParallel`.

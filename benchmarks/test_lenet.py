@@ -1,0 +1,94 @@
+"""A training step of a LeNet: digital, by pulses, with Tiki-Taka, and hardware-aware."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks.cases import LEARNING_RATE
+from benchmarks.conftest import SideBySide
+from benchmarks.interleave import Local
+
+config = pytest.importorskip("aihw_torch.config", reason="measures the layers of aihw-torch")
+aihw_nn = pytest.importorskip("aihw_torch.nn", reason="measures the layers of aihw-torch")
+aihw_optim = pytest.importorskip("aihw_torch.optim", reason="measures the layers of aihw-torch")
+
+BATCHES = (8, 64)
+
+
+def lenet() -> nn.Sequential:
+    """For 28 x 28 images."""
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 5),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(16, 32, 5),
+        nn.Tanh(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(512, 128),
+        nn.Tanh(),
+        nn.Linear(128, 10),
+    )
+
+
+def pulsed(device: str) -> Any:
+    return config.SingleRPUConfig(device=getattr(config, device)())
+
+
+def tiki_taka() -> Any:
+    devices = [config.SoftBoundsDevice(), config.SoftBoundsDevice()]
+    return config.UnitCellRPUConfig(device=config.TransferCompound(unit_cell_devices=devices, transfer_every=2))
+
+
+def hardware_aware() -> Any:
+    """7-bit DAC, 9-bit ADC, output noise, learned input ranges, scales per output, clip and weight noise."""
+    rpu = config.InferenceRPUConfig()
+    rpu.mapping.weight_scaling_omega, rpu.mapping.weight_scaling_columnwise = 1.0, True
+    rpu.pre_post.input_range.enable, rpu.pre_post.input_range.init_from_data = True, 1
+    rpu.forward.noise_management = config.NoiseManagementType.NONE
+    rpu.forward.bound_management = config.BoundManagementType.NONE
+    rpu.clip.type, rpu.clip.sigma = config.WeightClipType.LAYER_GAUSSIAN, 2.5
+    rpu.modifier.type, rpu.modifier.std_dev = config.WeightModifierType.ADD_NORMAL, 0.1
+    return rpu
+
+
+KINDS: dict[str, tuple[Callable[[], Any], str]] = {
+    "ConstantStepDevice": (lambda: pulsed("ConstantStepDevice"), "<= 3x the time"),
+    "SoftBoundsDevice": (lambda: pulsed("SoftBoundsDevice"), "<= 3x the time"),
+    "Tiki-Taka": (tiki_taka, ""),
+    "hardware-aware": (hardware_aware, "<= 1.5x the time"),
+}
+
+
+def step(model: nn.Module, batch: int) -> Local:
+    """Stochastic gradient descent on one batch; the learning rate is so small that nothing saturates meanwhile."""
+    torch.manual_seed(0)
+    x, y = torch.rand(batch, 1, 28, 28), torch.randint(10, (batch,))
+    optimizer = aihw_optim.AnalogSGD(model.parameters(), lr=0.1 * LEARNING_RATE)
+    for _ in range(3):  # beyond the batches that set input ranges
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.zero_grad()
+
+    def run() -> None:
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    return Local(run)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("batch", BATCHES)
+def test_training_step(batch: int, kind: str, side_by_side: SideBySide) -> None:
+    make, target = KINDS[kind]
+    torch.manual_seed(1)
+    digital = lenet()
+    analog = aihw_nn.convert_to_analog(copy.deepcopy(digital), make())
+    case = f"LeNet training step b{batch}, {kind}"
+    side_by_side("layers", case, step(analog, batch), "torch", step(digital, batch), target)
