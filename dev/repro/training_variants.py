@@ -7,6 +7,8 @@ rate of the fast array nor that of SGD.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,27 +18,31 @@ import rpu_sim
 
 
 class Variant(NamedTuple):
-    """An algorithm at one offset, with other values of some fields of its cell."""
+    """An algorithm at one offset, with other values of some fields of its cell and of its devices."""
 
     algorithm: str
     offset: float
     label: str
-    fields: dict[str, Any]
+    fields: Mapping[str, Any] = MappingProxyType({})
+    device_fields: Mapping[str, float] = MappingProxyType({})
     learning_rate: float = 0.1
 
 
 VARIANTS = [
     *(
         Variant(algorithm, offset, f"fast_lr {rate:g}", {"fast_lr": rate})
-        for algorithm, offset in (("TTv2", 0.0), ("TTv2", 0.5), ("c-TTv2", 0.1), ("c-TTv2", 0.5), ("AGAD", 0.5))
-        for rate in (1.0, 0.5, 0.2, 0.1)
+        for algorithm, offset in (("TTv2", 0.0), ("c-TTv2", 0.1), ("c-TTv2", 0.5), ("AGAD", 0.5))
+        for rate in (1.0, 0.5, 0.2, 0.15, 0.1)
     ),
     Variant("c-TTv2", 0.5, "signs switch every 10 reads", {"in_chop_random": False}),
     Variant("c-TTv2", 0.5, "signs switch with probability 0.02", {"in_chop_prob": 0.02}),
     Variant("c-TTv2", 0.5, "signs switch with probability 0.5", {"in_chop_prob": 0.5}),
     Variant("c-TTv2", 0.5, "a read after every sample", {"transfer_every": 1.0}),
     Variant("AGAD", 0.5, "signs switch at random", {"in_chop_random": True}),
-    *(Variant("SGD", 0.0, f"learning rate {rate:g}", {}, rate) for rate in (0.01, 0.1, 0.3, 1.0, 3.0)),
+    *(Variant("SGD", 0.0, f"learning rate {rate:g}", learning_rate=rate) for rate in (0.01, 0.1, 0.3, 1.0, 3.0)),
+    Variant("SGD", 0.0, "10 states", device_fields={"dw_min": 0.2}),
+    Variant("SGD", 0.0, "step asymmetry 0.3", device_fields={"up_down_dtod": 0.3}),
+    Variant("SGD", 0.0, "cycle noise 1", device_fields={"dw_min_std": 1.0}),
 ]
 
 
@@ -52,6 +58,9 @@ def main() -> None:
         config = configuration(variant.algorithm, variant.offset)
         for name, value in variant.fields.items():
             setattr(config.device, name, value)
+        for device in getattr(config.device, "unit_cell_devices", [config.device]):
+            for name, value in variant.device_fields.items():
+                setattr(device, name, value)
         errors = [weight_error(config, seed, options.samples, variant.learning_rate) for seed in range(options.seeds)]
         error = f"{np.mean(errors):.1f} ± {spread(errors):.1f}"
         print(f"{variant.algorithm:10} {variant.offset:6.1f} {error:>14}  {variant.label}", flush=True)

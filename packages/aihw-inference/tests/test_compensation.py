@@ -71,18 +71,21 @@ def test_equal_weights_need_the_inverse_of_the_mean_drift(backend: Backend):
         )
 
 
-@pytest.mark.parametrize("estimator", ["mean_abs", "rms", "least_squares"])
+@pytest.mark.parametrize("estimator", ["mean_abs", "rms", "least_squares", "median"])
 def test_many_chips_at_once(backend: Backend, estimator: str):
     """The chips' alphas are those of single chips; per-column alphas belong to the rows of the weights."""
     weights = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
     state = program(backend.array(weights), PCMLikeNoiseModel(), rng=1, n_chips=3)
     programmed, drifted = backend.numpy(state.programmed_weights()), backend.numpy(state.weights_at(1e5))
+    small = (np.abs(programmed) < 1e-4) | (np.abs(drifted) < 1e-4)
+    ratio = np.where(small, np.nan, programmed / np.where(small, 1.0, drifted))
     for cls, axes in ((ai.GlobalDriftCompensation, (1, 2)), (ai.PerColumnDriftCompensation, (2,))):
         read = read_compensated(state, 1e5, cls(estimator))
         expected = {
             "mean_abs": np.abs(programmed).mean(axes) / np.abs(drifted).mean(axes),
             "rms": np.sqrt((programmed**2).mean(axes) / (drifted**2).mean(axes)),
             "least_squares": (programmed * drifted).mean(axes) / (drifted**2).mean(axes),
+            "median": np.nanmedian(ratio, axes),
         }[estimator]
         np.testing.assert_allclose(backend.numpy(read.alpha), expected, rtol=1e-5)
         shape = expected.shape + (1,) * (3 - expected.ndim)
@@ -129,6 +132,39 @@ def test_noise_floor_is_removed():
     assert np.std(alphas["least_squares 4"]) < np.std(alphas["least_squares 1"])
 
 
+def test_a_median_is_not_moved_by_broken_devices():
+    """Weights halved by drift, 10 % of them stuck, and a row of zeros: the median says 2, the mean does not."""
+    weights = np.random.default_rng(0).normal(size=(11, 30))
+    weights[3] = 0.0
+    drifted = 0.5 * weights
+    drifted[:, :3] = 5.0
+    alpha = {}
+    for estimator in ("median", "mean_abs"):
+        compensation = ai.GlobalDriftCompensation(estimator)
+        baseline = compensation.init_baseline(ideal_forward(weights), weights)
+        alpha[estimator] = float(compensation.alpha(ideal_forward(drifted), baseline, weights))
+    assert alpha["median"] == pytest.approx(2.0, rel=1e-12)
+    assert alpha["mean_abs"] < 1.5
+    columns = ai.PerColumnDriftCompensation("median")
+    baseline = columns.init_baseline(ideal_forward(weights), weights)
+    found = columns.alpha(ideal_forward(drifted), baseline, weights)
+    np.testing.assert_allclose(np.delete(found, 3), 2.0)
+    assert found[3] == 1.0
+
+
+def test_random_probes(backend: Backend):
+    """Signs, the same on every library and each time; two of them find the drift of equal factors exactly."""
+    weights = np.random.default_rng(0).normal(size=(6, 40)).astype(np.float32)
+    compensation = ai.GlobalDriftCompensation("least_squares", n_reads=2, n_random_probes=2)
+    probe = compensation.get_readout_tensor(40, like=backend.array(weights))
+    assert set(np.unique(backend.numpy(probe))) == {-1.0, 1.0}
+    assert np.array_equal(backend.numpy(probe), compensation.get_readout_tensor(40, like=weights))
+    assert tuple(probe.shape) == (4, 40)
+    held = backend.array(weights)
+    baseline = compensation.init_baseline(ideal_forward(held), held)
+    assert float(compensation.alpha(ideal_forward(held * 0.5), baseline, held)) == pytest.approx(2.0, rel=1e-6)
+
+
 def test_readouts_have_a_floor():
     compensation = ai.GlobalDriftCompensation()
     assert float(compensation.readout(np.zeros((4, 3)))) == 1e-4
@@ -168,8 +204,8 @@ def test_a_compensation_of_ones_own():
 
 def test_bad_arguments():
     with pytest.raises(ConfigError, match="estimator"):
-        ai.GlobalDriftCompensation("median")
-    for bad in ({"out_noise": -1.0}, {"n_reads": 0}):
+        ai.GlobalDriftCompensation("mode")
+    for bad in ({"out_noise": -1.0}, {"n_reads": 0}, {"n_random_probes": -1}):
         with pytest.raises(ConfigError, match="n_reads"):
             ai.GlobalDriftCompensation(**bad)
     with pytest.raises(ShapeError, match="n_reads=2"):

@@ -1,4 +1,4 @@
-"""Three pulse generators: stochastic trains, deterministic trains, and none but the device.
+"""Pulse generators: stochastic trains, deterministic ones, and deterministic ones of a coarse resolution.
 
 With `DETERMINISTIC_IMPLICIT` the number of coincidences is the product of two rounded numbers, so a small gradient
 below the resolution never moves a weight; `STOCHASTIC_COMPRESSED` moves it sometimes.

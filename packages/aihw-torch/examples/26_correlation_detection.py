@@ -1,8 +1,9 @@
 """Which inputs are correlated? Learning algorithms sum up tiny, noisy gradients, and the trace shows how.
 
 Half of the inputs share a common fluctuation with the error signal, the others do not. Each update is small and mostly
-noise; an algorithm has found the correlated inputs when their weights stand out. Devices have a reference that misses
-their symmetry point by `--offset`, which plain pulses take for a signal and AGAD does not.
+noise; an algorithm has found the correlated inputs when their weights stand out and the others stay at zero. Devices
+have a reference that misses their symmetry point by `--offset`: plain pulses also move the weights of the other inputs
+there, AGAD does not.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Input ranges of a network that was trained without: three strategies of calibration, and none.
 
-The digital network is converted with converters of few bits; without ranges the inputs of each layer fill the DAC badly
-or are clipped by it. `calibrate` returns how the signals use the converters.
+The digital network is converted with converters of 6 bits and a range that is far too large, so that the inputs of each
+layer use a few levels of the DAC only. `calibrate` sets ranges and returns how the signals then use the converters.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     )
     config = InferenceRPUConfig(forward=forward)
     config.mapping.weight_scaling_omega, config.mapping.weight_scaling_columnwise = 1.0, True
-    config.pre_post.input_range.enable, config.pre_post.input_range.init_value = True, 10.0
+    config.pre_post.input_range.enable, config.pre_post.input_range.init_value = True, 50.0
     analog = convert_to_analog(digital, config).eval()
     data = DataLoader(training, batch_size=100)
     found = {"digital": accuracy(digital.eval(), [test.tensors]), "not calibrated": accuracy(analog, [test.tensors])}

@@ -54,9 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> DriftTable:
         digital = resnet((1, 1), options.width)
         digital.load_state_dict(torch.load(checkpoint, weights_only=True))
     model = convert_to_analog(digital, StandardHWATrainingPreset()).eval()
-    print(format_ranges(calibrate(model, DataLoader(textures(200, seed=0), 100))), "\n")
+    few = max(50, options.samples // 5)  # images to calibrate and to test with
+    print(format_ranges(calibrate(model, DataLoader(textures(few, seed=0), 100))), "\n")
     times = [1.0, 86400.0, 31536000.0]
-    table = evaluate_over_time(model, [textures(200, seed=1).tensors], times, options.chips, seed=options.seed)
+    table = evaluate_over_time(model, [textures(few, seed=1).tensors], times, options.chips, seed=options.seed)
     print(table)
     return table
 

@@ -1,6 +1,6 @@
 """How a weight becomes conductances: one device, one pair, several pairs, curves of one's own.
 
-More devices per weight average errors out; with a significance below one, the second pair corrects the first. The error
+More devices per weight average errors out, and curves may use any part of the range of the devices. The error
 is that of the weights an hour after programming, with the mean drift compensated.
 """
 

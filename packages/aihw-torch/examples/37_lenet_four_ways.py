@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train in all ways, print a table, and return the accuracies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--size", type=int, default=28, help="height and width of the images")
+    parser.add_argument("--size", type=int, default=16, help="height and width of the images")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
 

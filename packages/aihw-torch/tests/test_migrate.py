@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 import pytest
+import torch
 
 pytest.importorskip("libcst", reason="rewriting scripts needs the extra 'migrate'")
 
@@ -34,6 +35,10 @@ CASES = {
         ")  # done\n",
         "# tiles\nfrom aihw_torch.tiles import (  # both\n    AnalogTile,  # pulsed\n)\n"
         "from aihw_torch.inference import (\n    InferenceTile,  # not\n)  # done\n",
+    ),
+    "lines in parentheses": (
+        "from aihwkit.inference import (PCMLikeNoiseModel,\n                               program_analog_weights)\n",
+        "from aihw_inference import (PCMLikeNoiseModel)\nfrom aihw_torch.inference import (program_analog_weights)\n",
     ),
     "alias of a module": (
         "import aihwkit.nn as layers\nlayers.AnalogLinear(2, 3)\n",
@@ -86,6 +91,71 @@ def test_scripts(case):
     assert result.unresolved == []
     assert rewrite(after).code == after  # nothing is left to do
     exec(compile(after.replace("from .aihwkit", "from torch"), case, "exec"), {})
+
+
+SCRIPT = """
+import torch
+from torch.nn.functional import mse_loss
+
+from aihwkit.nn import AnalogLinear, AnalogLSTMCell, AnalogRNN, AnalogSequential
+from aihwkit.nn.conversion import convert_to_analog
+from aihwkit.optim import AnalogSGD
+from aihwkit.simulator.configs import InferenceRPUConfig, UnitCellRPUConfig
+from aihwkit.simulator.configs.devices import SoftBoundsDevice, TransferCompound
+from aihwkit.simulator.configs.utils import WeightClipType, WeightModifierType, WeightNoiseType
+from aihwkit.simulator.presets import TikiTakaReRamSBPreset
+from aihwkit.simulator.rpu_base import cuda
+from aihwkit.inference import GlobalDriftCompensation, PCMLikeNoiseModel, SinglePairConductanceConverter
+import aihwkit.simulator.parameters as pars
+
+x, y = torch.rand(2, 4), torch.rand(2, 2)
+if cuda.is_compiled():
+    x, y = x.cuda(), y.cuda()
+hwa = InferenceRPUConfig()
+hwa.forward.out_res = -1.0
+hwa.forward.w_noise_type, hwa.forward.w_noise = WeightNoiseType.ADDITIVE_CONSTANT, 0.02
+hwa.forward.bound_management = pars.BoundManagementType.NONE
+hwa.clip.type, hwa.clip.fixed_value = WeightClipType.FIXED_VALUE, 1.0
+hwa.modifier.type, hwa.modifier.std_dev = WeightModifierType.MULT_NORMAL, 0.1
+hwa.noise_model, hwa.drift_compensation = PCMLikeNoiseModel(g_max=25.0), GlobalDriftCompensation()
+devices = [SoftBoundsDevice(w_min=-0.3, w_max=0.3), SoftBoundsDevice(w_min=-0.6, w_max=0.6)]
+compound = TransferCompound(unit_cell_devices=devices, units_in_mbatch=True, transfer_every=2, fast_lr=0.1)
+losses = []
+for config in (hwa, UnitCellRPUConfig(device=compound)):
+    model = AnalogSequential(AnalogLinear(4, 2, bias=True, rpu_config=config))
+    opt = AnalogSGD(model.parameters(), lr=0.1)
+    opt.regroup_param_groups(model)
+    for _ in range(30):
+        opt.zero_grad()
+        loss = mse_loss(model(x), y)
+        loss.backward()
+        opt.step()
+        losses.append(loss.item())
+    if config is hwa:
+        model.eval()
+        for t in (0.0, 1000.0):
+            model.drift_analog_weights(t)
+        alpha = next(model.analog_tiles()).alpha
+digital = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
+net = convert_to_analog(digital, TikiTakaReRamSBPreset())
+out, _ = AnalogRNN(AnalogLSTMCell, 3, 5, bias=True, num_layers=2)(torch.rand(4, 2, 3))
+SinglePairConductanceConverter().convert_to_conductances(net[0].get_weights()[0])
+"""
+
+
+def test_a_usual_script_trains_after_rewriting():
+    """Hardware-aware training and drift, Tiki-Taka, conversion, recurrent layers."""
+    torch.manual_seed(3)
+    result = rewrite(SCRIPT)
+    assert result.unresolved == []
+    assert "aihwkit" not in result.code
+    names = {}
+    exec(compile(result.code, "script", "exec"), names)
+    losses = names["losses"]
+    assert losses[29] < 0.5 * losses[0]
+    assert losses[59] < 0.5 * losses[30]
+    assert names["alpha"] > 1.0
+    assert names["out"].shape == (4, 2, 5)
 
 
 def test_what_cannot_be_rewritten_is_reported_with_its_line():

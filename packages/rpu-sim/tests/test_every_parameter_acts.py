@@ -39,7 +39,7 @@ IDEAL: dict[str, Any] = {"diffusion": 0.01, "lifetime": 10.0}
 TABLE: dict[str, Any] = {"step_up": [[0.5, 1.5], [0.1, 0.4]], "step_down": [[-0.4, 0.0], [-1.5, -0.5]]}
 
 DEVICES = [
-    c.ConstantStepDevice(**BASE),
+    c.ConstantStepDevice(dw_min_dtod_log_normal=True, **BASE),
     c.LinearStepDevice(
         gamma_up=0.3, gamma_down=0.3, gamma_up_dtod=0.4, gamma_down_dtod=0.4, **REVERSED, **NOISE, **BASE
     ),

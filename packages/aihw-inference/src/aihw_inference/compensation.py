@@ -17,12 +17,13 @@ from array_api_compat import array_namespace, device
 from .arrays import at_least
 from .errors import ConfigError, ShapeError
 from .programming import ProgrammedArray
+from .rng import Draw, Philox
 
 Array = Any
 
 FLOOR = 1e-4  # smallest readout, in units of the output of a full-range weight; keeps alpha finite
 
-ESTIMATORS = ("mean_abs", "rms", "least_squares")
+ESTIMATORS = ("mean_abs", "rms", "least_squares", "median")
 
 
 class BaseDriftCompensation(ABC):
@@ -61,35 +62,46 @@ class GlobalDriftCompensation(BaseDriftCompensation):
     Attributes:
         estimator: "mean_abs" compares means of |y|. They have a noise floor: where the weights are not much larger
             than the output noise, alpha is too small. "rms" compares root mean squares and "least_squares" takes
-            sum(y_0 y_t) / sum(y_t^2); both remove the noise floor that `out_noise` states.
+            sum(y_0 y_t) / sum(y_t^2); both remove the noise floor that `out_noise` states. "median" takes the median
+            of y_0 / y_t, which a few broken devices do not move.
         out_noise: standard deviation of the noise of one output; used by "rms" and "least_squares".
         n_reads: the probe is read so many times and the outputs averaged.
+        n_random_probes: 0 probes with all one-hot inputs, n with n random vectors of 1 and -1, the same each time:
+            fewer products, and outputs further above their noise.
 
     Raises:
-        ConfigError: an unknown estimator, a negative noise or fewer than one read.
+        ConfigError: an unknown estimator, a negative noise, fewer than one read or than no random probe.
     """
 
     estimator: str = "mean_abs"
     out_noise: float = 0.0
     n_reads: int = 1
+    n_random_probes: int = 0
 
     _axes: ClassVar[tuple[int, ...]] = (-2, -1)
 
     def __post_init__(self) -> None:
         if self.estimator not in ESTIMATORS:
             raise ConfigError(f"estimator must be one of {', '.join(ESTIMATORS)}, got {self.estimator!r}.")
-        if not 0.0 <= self.out_noise < float("inf") or self.n_reads < 1:
-            raise ConfigError(f"out_noise must be >= 0 and n_reads >= 1, got {self.out_noise} and {self.n_reads}.")
+        if not 0.0 <= self.out_noise < float("inf") or self.n_reads < 1 or self.n_random_probes < 0:
+            given = f"{self.out_noise}, {self.n_reads} and {self.n_random_probes}"
+            raise ConfigError(f"out_noise must be >= 0, n_reads >= 1 and n_random_probes >= 0, got {given}.")
 
     def get_readout_tensor(self, in_size: int, *, like: Array) -> Array:
-        """All one-hot inputs, `n_reads` times: [n_reads * in_size, in_size]."""
+        """The probe, all one-hot inputs or random signs, `n_reads` times: [n_reads * n_probes, in_size]."""
         xp = array_namespace(like)
-        return xp.concat([super().get_readout_tensor(in_size, like=like)] * self.n_reads)
+        if self.n_random_probes == 0:
+            probe = super().get_readout_tensor(in_size, like=like)
+        else:
+            shape = xp.zeros((self.n_random_probes, in_size), dtype=like.dtype, device=device(like))
+            normals = Philox(0).normal_like(shape, Draw("probe"))
+            probe = xp.where(normals < 0.0, shape - 1.0, shape + 1.0)
+        return xp.concat([probe] * self.n_reads)
 
     def readout(self, out_tensor: Array) -> Array:
-        """Mean of |y| or root mean square over probes (and outputs); the outputs themselves for "least_squares"."""
+        """Mean of |y| or root mean square over probes (and outputs); else the outputs themselves."""
         xp, y = array_namespace(out_tensor), self._averaged(out_tensor)
-        if self.estimator == "least_squares":
+        if self.estimator in ("least_squares", "median"):
             return y
         if self.estimator == "mean_abs":
             return at_least(xp.mean(xp.abs(y), axis=self._axes), FLOOR)
@@ -97,14 +109,31 @@ class GlobalDriftCompensation(BaseDriftCompensation):
 
     def apply(self, forward_output: Array, ref_value: Array) -> Array:
         """alpha: shape of the leading axes, and [..., out] per column."""
-        if self.estimator != "least_squares":
+        if self.estimator not in ("least_squares", "median"):
             return super().apply(forward_output, ref_value)
         xp, y = array_namespace(forward_output), self._averaged(forward_output)
         if tuple(y.shape[-2:]) != tuple(ref_value.shape[-2:]):
             raise ShapeError(
                 f"The baseline of shape {tuple(ref_value.shape)} does not fit the outputs {tuple(y.shape)}."
             )
+        if self.estimator == "median":
+            return self._median_ratio(ref_value, y)
         return xp.mean(ref_value * y, axis=self._axes) / self._mean_square(y)
+
+    def _median_ratio(self, y_0: Array, y: Array) -> Array:
+        """Median of y_0 / y over probes (and outputs), without those that are nearly 0; 1 where all are."""
+        xp = array_namespace(y)
+        counts = (xp.abs(y) >= FLOOR) & (xp.abs(y_0) >= FLOOR)
+        ratio = xp.where(counts, y_0 / xp.where(counts, y, xp.ones_like(y)), xp.full_like(y, float("inf")))
+        if len(self._axes) == 2:
+            flat = (*ratio.shape[:-2], ratio.shape[-2] * ratio.shape[-1], 1)
+            ratio, counts = xp.reshape(ratio, flat), xp.reshape(counts, flat)
+        ordered, n = xp.sort(ratio, axis=-2), xp.sum(xp.astype(counts, y.dtype), axis=-2, keepdims=True)
+        place = xp.reshape(xp.arange(ratio.shape[-2], dtype=y.dtype, device=device(y)), (-1, 1))
+        middle = (xp.floor((n - 1.0) * 0.5) == place, xp.floor(n * 0.5) == place)
+        median = sum(xp.sum(xp.where(at, ordered, xp.zeros_like(ordered)), axis=-2) for at in middle) * 0.5
+        median = xp.where(n[..., 0, :] > 0.0, median, xp.ones_like(median))
+        return median[..., 0] if len(self._axes) == 2 else median
 
     def _averaged(self, y: Array) -> Array:
         """Probe outputs [..., in, out], averaged over the reads."""

@@ -20,6 +20,11 @@ def isa_levels() -> list[str]:
     return _core.isa_levels()
 
 
+def is_compiled() -> bool:
+    """Whether tiles can be moved to NVIDIA GPUs, as scripts ask before they call ``.cuda()``: not in this version."""
+    return False
+
+
 def set_isa(name: str) -> None:
     """Use another level, for example to reproduce a timing; the environment variable RPU_ISA does the same.
 
@@ -46,11 +51,6 @@ def set_num_threads(n: int) -> None:
     if number < 1:
         raise ConfigError(f"the number of threads must be at least 1, not {number}")
     _core.set_num_threads(min(number, 1 << 16))
-
-
-def is_compiled() -> bool:
-    """Whether tiles can be on an NVIDIA GPU; those of this version keep their state on the CPU."""
-    return False
 
 
 def offload(device: str) -> None:

@@ -59,12 +59,11 @@ class InferenceProduct(torch.autograd.Function):
             u = x.clamp(-r, r).div_(r) if ctx.clipped else x / r
         copy = reading.copy(weight if scale is None else weight / scale.view(-1, 1), x.numel() // x.shape[-1], address)
         z = reading.product(u, copy, address)
-        bound = reading.bound
-        held = None
-        if bound is not None and _largest(z) >= (bound := bound * (1.0 - 1e-6)):
-            held = z.abs() >= bound
-        keeps_z = ctx.needs_input_grad[3]
-        ctx.save_for_backward(u, copy, scale, held, z if keeps_z else None)
+        ctx.bound = None if reading.bound is None else reading.bound * (1.0 - 1e-6)
+        if ctx.bound is not None and _largest(z) < ctx.bound:
+            ctx.bound = None  # no output is held
+        keeps_z = ctx.needs_input_grad[3] or ctx.bound is not None
+        ctx.save_for_backward(u, copy, scale, z if keeps_z else None)
         ctx.r, ctx.call = r, call
         factor = scale if input_range is None else r if scale is None else scale * r
         y = z if factor is None else z * factor if keeps_z else z.mul_(factor)
@@ -86,11 +85,13 @@ def _largest(x: Tensor) -> float:
 
 
 def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-    u, copy, scale, held, z = ctx.saved_tensors
+    u, copy, scale, z = ctx.saved_tensors
     for_x, for_weight, _, for_range, for_bias, _ = ctx.needs_input_grad
     rows, inputs = d.reshape(-1, d.shape[-1]), u.reshape(-1, u.shape[-1])
     db = rows.sum(0) if for_bias else None
-    passed = rows if held is None else rows.masked_fill(held.view(rows.shape), 0.0)
+    passed = rows
+    if ctx.bound is not None:  # an output that is held passes nothing
+        passed = torch.ops.aten.hardtanh_backward(rows, z.view(rows.shape), -ctx.bound, ctx.bound)
     at_end = inputs.trunc() if ctx.clipped and for_range else None  # 1 or -1 where inputs are clipped, else 0
     dx = dr = None
     if for_x or (for_range and copy.ndim == 3):

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import libcst as cst
 import torch
 from libcst.metadata import MetadataWrapper, PositionProvider, QualifiedNameProvider
 
 from aihw_torch.migrate import names
-
-ROOT = "aihwkit"
+from aihw_torch.migrate.syntax import (
+    ROOT,
+    dotted,
+    from_statement,
+    import_of,
+    is_below_root,
+    joined,
+    local_name,
+    module_below,
+    renamed,
+    root_of,
+    text_of,
+)
 
 
 @dataclass(frozen=True, order=True)
@@ -89,14 +99,14 @@ class _Plan(cst.CSTVisitor):
     # ---- imports
 
     def visit_ImportFrom(self, node: cst.ImportFrom) -> bool:
-        module = _from_module(node)
+        module = module_below(node)
         if module is None:
             return False
         if isinstance(node.names, cst.ImportStar):
             self._remark(node, f"name what you import from {ROOT}.{module}, a star cannot be rewritten")
             return False
         for alias in node.names:
-            name = _text(alias.name)
+            name = text_of(alias.name)
             path = f"{module}.{name}" if module else name
             fate = names.lookup(module, name)
             if fate is None and names.is_module(path):
@@ -107,7 +117,7 @@ class _Plan(cst.CSTVisitor):
 
     def visit_Import(self, node: cst.Import) -> bool:
         for alias in node.names:
-            path = _text(alias.name)
+            path = text_of(alias.name)
             if path == ROOT or path.startswith(f"{ROOT}."):
                 parts = path.split(".")
                 self.modules.update(".".join(parts[: n + 1]) for n in range(len(parts)))
@@ -153,7 +163,7 @@ class _Plan(cst.CSTVisitor):
 
     def _path(self, node: cst.CSTNode) -> str | None:
         """Return the path of what a name or an attribute refers to, if it comes from a module of aihwkit."""
-        root = _root(node) if isinstance(node, cst.Attribute) else node
+        root = root_of(node) if isinstance(node, cst.Attribute) else node
         bases = {found.name for found in self.get_metadata(QualifiedNameProvider, root, set())}
         if not any(base in self.modules for base in bases):
             return None
@@ -162,7 +172,7 @@ class _Plan(cst.CSTVisitor):
 
     def _imported(self, node: cst.BaseExpression) -> str:
         """Return the path that the first name of an expression stands for."""
-        return next(iter(self.get_metadata(QualifiedNameProvider, _root(node)))).name
+        return next(iter(self.get_metadata(QualifiedNameProvider, root_of(node)))).name
 
     def _is_module(self, path: str) -> bool:
         """Whether a path is a module: a known one, or what is written like one below it and is no known name."""
@@ -198,10 +208,10 @@ class _Rewriter(cst.CSTTransformer):
         if original_node not in self._plan.replaced:
             return updated_node
         imported, fate = self._plan.replaced[original_node]
-        root = _root(original_node)
+        root = root_of(original_node)
         if root.value != ROOT and fate.module == self._primary(imported):  # an alias, which stays one
             return cst.Attribute(root, cst.Name(fate.own_name))
-        return _dotted(fate.target or "")
+        return dotted(fate.target or "")
 
     def _primary(self, module: str) -> str | None:
         """Return the module here that an alias of a module of aihwkit stands for afterwards."""
@@ -219,7 +229,7 @@ class _Rewriter(cst.CSTTransformer):
         if made == list(updated_node.body):
             return updated_node
         if len(updated_node.body) > 1:
-            return updated_node.with_changes(body=_joined(made))
+            return updated_node.with_changes(body=joined(made))
         first, *others = made
         lines = [updated_node.with_changes(body=[first])]
         lines += [cst.SimpleStatementLine([statement]) for statement in others]
@@ -229,7 +239,7 @@ class _Rewriter(cst.CSTTransformer):
         return cst.FlattenSentinel(lines)
 
     def _statements(self, statement: cst.BaseSmallStatement) -> Sequence[cst.BaseSmallStatement]:
-        if isinstance(statement, cst.ImportFrom) and _from_module(statement) is not None:
+        if isinstance(statement, cst.ImportFrom) and module_below(statement) is not None:
             return self._from_statements(statement)
         if isinstance(statement, cst.Import):
             return self._import_statements(statement)
@@ -237,40 +247,40 @@ class _Rewriter(cst.CSTTransformer):
 
     def _from_statements(self, node: cst.ImportFrom) -> Sequence[cst.BaseSmallStatement]:
         """Return one statement for each module here, and the rest of the old one."""
-        module = _from_module(node)
+        module = module_below(node)
         if module is None or isinstance(node.names, cst.ImportStar):
             return [node]
         parts: dict[str, list[cst.ImportAlias]] = {}
         extra: list[cst.BaseSmallStatement] = []
         for alias in node.names:
-            name = _text(alias.name)
+            name = text_of(alias.name)
             path = f"{module}.{name}" if module else name
             fate = names.lookup(module, name)
             if fate is not None and fate.target:
-                parts.setdefault(fate.module, []).append(_renamed(alias, fate.own_name))
+                parts.setdefault(fate.module, []).append(renamed(alias, fate.own_name))
             elif fate is None and names.is_module(path):
-                local = _local(alias)
+                local = local_name(alias)
                 extra += self._module_imports(f"{ROOT}.{path}", local)
             else:
                 parts.setdefault(f"{ROOT}.{module}" if module else ROOT, []).append(alias)
         made: list[cst.BaseSmallStatement] = []
         for target, aliases in parts.items():
-            made.append(_from_statement(node, target, aliases, alone=len(parts) + len(extra) == 1, first=not made))
+            made.append(from_statement(node, target, aliases, alone=len(parts) + len(extra) == 1, first=not made))
         return [*made, *extra]
 
     def _import_statements(self, node: cst.Import) -> Sequence[cst.BaseSmallStatement]:
-        kept = [alias for alias in node.names if not _is_ours(alias)]
+        kept = [alias for alias in node.names if not is_below_root(alias)]
         if len(kept) == len(node.names):
             return [node]
         made: list[cst.BaseSmallStatement] = []
         if kept:
             made.append(node.with_changes(names=[*kept[:-1], kept[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)]))
         for alias in node.names:
-            if not _is_ours(alias):
+            if not is_below_root(alias):
                 continue
-            path = _text(alias.name)
+            path = text_of(alias.name)
             if alias.asname is not None:
-                made += self._module_imports(path, _local(alias))
+                made += self._module_imports(path, local_name(alias))
             else:
                 made += self._dotted_imports(path, alias)
         return made
@@ -283,10 +293,10 @@ class _Rewriter(cst.CSTTransformer):
         if primary is not None:
             package, _, last = primary.rpartition(".")
             if package and last == local:
-                made.append(cst.ImportFrom(_dotted(package), [cst.ImportAlias(cst.Name(last))]))
+                made.append(cst.ImportFrom(dotted(package), [cst.ImportAlias(cst.Name(last))]))
             else:
-                made.append(_import(primary, local))
-        return made + [_import(target) for target in used if target != primary]
+                made.append(import_of(primary, local))
+        return made + [import_of(target) for target in used if target != primary]
 
     def _dotted_imports(self, path: str, alias: cst.ImportAlias) -> list[cst.BaseSmallStatement]:
         """Return the imports of the modules here that full paths below one of aihwkit became."""
@@ -297,7 +307,7 @@ class _Rewriter(cst.CSTTransformer):
         # Paths through other import statements are imported by those; what this one alone brings is imported here.
         others = [target for target in used if target not in wanted and self._only_through(below, target)]
         targets = list(dict.fromkeys([*wanted, *others])) or ([own] if own else [])
-        return [_import(target) for target in targets] if targets else [cst.Import([alias])]
+        return [import_of(target) for target in targets] if targets else [cst.Import([alias])]
 
     def _only_through(self, below: str, target: str) -> bool:
         """Whether some name of a module of aihwkit, or below it, lives in `target`."""
@@ -308,97 +318,3 @@ class _Rewriter(cst.CSTTransformer):
             for fate in group.fates.values()
             if fate.target
         )
-
-
-# ---- syntax
-
-
-def _text(node: cst.BaseExpression) -> str:
-    """Return a dotted name as text."""
-    return (
-        f"{_text(node.value)}.{node.attr.value}"
-        if isinstance(node, cst.Attribute)
-        else cst.ensure_type(node, cst.Name).value
-    )
-
-
-def _root(node: cst.BaseExpression) -> Any:
-    """Return the first part of a dotted expression, a name wherever the plan has found a module in it."""
-    while isinstance(node, cst.Attribute):
-        node = node.value
-    return node
-
-
-def _dotted(path: str) -> cst.Attribute | cst.Name:
-    first, *others = path.split(".")
-    made: cst.Attribute | cst.Name = cst.Name(first)
-    for name in others:
-        made = cst.Attribute(made, cst.Name(name))
-    return made
-
-
-def _from_module(node: cst.ImportFrom) -> str | None:
-    """Return the module below aihwkit of a from-import, "" for aihwkit itself, None for other packages."""
-    if node.module is None or node.relative:
-        return None
-    path = _text(node.module)
-    return path[len(ROOT) + 1 :] if path == ROOT or path.startswith(f"{ROOT}.") else None
-
-
-def _is_ours(alias: cst.ImportAlias) -> bool:
-    return _text(alias.name).partition(".")[0] == ROOT
-
-
-def _local(alias: cst.ImportAlias) -> str:
-    """Return the name that an import binds."""
-    return _text(alias.name) if alias.asname is None else cst.ensure_type(alias.asname.name, cst.Name).value
-
-
-def _renamed(alias: cst.ImportAlias, name: str) -> cst.ImportAlias:
-    """Return an import of another name that binds the same one."""
-    old = _text(alias.name)
-    if old == name:
-        return alias
-    local = cst.AsName(cst.Name(_local(alias)))
-    return alias.with_changes(name=cst.Name(name), asname=None if _local(alias) == name else local)
-
-
-def _import(module: str, local: str | None = None) -> cst.Import:
-    asname = None if local is None or local == module else cst.AsName(cst.Name(local))
-    return cst.Import([cst.ImportAlias(_dotted(module), asname=asname)])
-
-
-def _from_statement(
-    node: cst.ImportFrom, target: str, aliases: list[cst.ImportAlias], *, alone: bool, first: bool
-) -> cst.ImportFrom:
-    """Return a from-import of some names of another one; comments inside of parentheses stay with their names."""
-    changed = node.with_changes(module=_dotted(target), names=aliases)
-    if alone:
-        return changed
-    comma = aliases[-1].comma
-    after = comma.whitespace_after if isinstance(comma, cst.Comma) else None
-    if node.rpar is not None and isinstance(after, cst.ParenthesizedWhitespace):  # a line, perhaps with a comment, ends
-        comma = cst.Comma(whitespace_after=after.with_changes(last_line=cst.SimpleWhitespace("")))
-        rpar = node.rpar.with_changes(whitespace_before=cst.SimpleWhitespace(""))
-        changed = changed.with_changes(names=[*aliases[:-1], aliases[-1].with_changes(comma=comma)], rpar=rpar)
-    else:
-        changed = changed.with_changes(names=[*aliases[:-1], aliases[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)])
-    if node.lpar is None or first:
-        return changed
-    return changed.with_changes(lpar=_without_comment(node.lpar))
-
-
-def _without_comment(lpar: cst.LeftParen) -> cst.LeftParen:
-    """Return an opening parenthesis without what is said behind it, which stays with the first statement."""
-    space = lpar.whitespace_after
-    if not isinstance(space, cst.ParenthesizedWhitespace):
-        return lpar
-    line = space.first_line.with_changes(comment=None, whitespace=cst.SimpleWhitespace(""))
-    return lpar.with_changes(whitespace_after=space.with_changes(first_line=line, empty_lines=[]))
-
-
-def _joined(statements: Iterable[cst.BaseSmallStatement]) -> list[cst.BaseSmallStatement]:
-    """Return statements of one line, separated by semicolons."""
-    made = [statement.with_changes(semicolon=cst.MaybeSentinel.DEFAULT) for statement in statements]
-    semicolon = cst.Semicolon(whitespace_after=cst.SimpleWhitespace(" "))
-    return [statement.with_changes(semicolon=semicolon) for statement in made[:-1]] + made[-1:]

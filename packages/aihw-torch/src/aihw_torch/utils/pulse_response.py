@@ -16,11 +16,11 @@ from aihw_torch.config import (
     SingleRPUConfig,
     UnitCell,
     UnitCellRPUConfig,
-    UpdateParameters,
 )
 from aihw_torch.errors import ConfigError, DeviceError
 from aihw_torch.tiles import AnalogTile
 from aihw_torch.utils.pyplot import plt
+from aihw_torch.utils.single_pulses import one_pulse_update
 from rpu_sim.config.base import ConfigBase, walk
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def get_tile_for_plotting(
     if use_cuda:
         raise DeviceError("analog tiles have no CUDA kernels in this version; use use_cuda=False")
     config = rpu_config.mutable_copy()
-    config.update = UpdateParameters(desired_bl=1, update_bl_management=False, update_management=False)
+    config.update = one_pulse_update()
     if noise_free:
         for device in walk(config.device):
             for name in ("dw_min_std", "write_noise_std", "dw_min_std_add", "dw_min_std_slope"):

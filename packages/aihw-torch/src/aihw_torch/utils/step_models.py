@@ -20,6 +20,7 @@ from aihw_torch.config import (
     SoftBoundsDevice,
 )
 from aihw_torch.errors import ConfigError
+from aihw_torch.utils.single_pulses import silence
 
 Float64 = NDArray[np.float64]
 
@@ -66,9 +67,7 @@ class StepModel:
     def device(self, values: Float64) -> PulsedDevice:
         """Return the device of some values, without any spread."""
         device = copy.deepcopy(self.template)
-        for name in vars(device):
-            if name.endswith(("_dtod", "_std")):
-                setattr(device, name, 0.0)
+        silence(device)
         for name, value in self.fields(self.by_name(values)).items():
             setattr(device, name, value)
         return device

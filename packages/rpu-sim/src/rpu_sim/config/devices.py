@@ -134,6 +134,8 @@ class PulsedDevice(ConfigBase):
         require(0.0 < self.dw_min < math.inf, self, "dw_min must be positive and finite")
         require(0.0 <= self.corrupt_devices_prob <= 1.0, self, "corrupt_devices_prob must lie in 0..1")
         require(abs(self.up_down) < math.inf, self, "up_down must be finite")
+        log_normal = self.dw_min_dtod_log_normal or not self.dw_min_dtod_mean_preserving
+        require(log_normal, self, "dw_min_dtod_mean_preserving needs dw_min_dtod_log_normal=True")
         _check_lifetime(self, self.lifetime)
         spreads = [n for n in vars(self) if n.endswith(("_dtod", "_std"))]
         for name in [*spreads, "diffusion", "corrupt_devices_range"]:
