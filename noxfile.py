@@ -93,10 +93,11 @@ def new_environment(session: nox.Session, folder: Path, *requirements: str) -> s
     return python
 
 
-def build_native(session: nox.Session, tree: Path, folder: Path, objects: Path) -> None:
+def build_native(session: nox.Session, tree: Path, folder: Path, objects: Path, *defines: str) -> None:
     """Build the wheel of a tree's rpu-sim; CMake's files stay in `objects`, so that a rebuild is incremental."""
     package = str(tree / "packages" / "rpu-sim")
-    session.run(*PIP_WHEEL, "-w", str(folder), "-C", f"build-dir={objects}", package)
+    options = [word for define in defines for word in ("-C", f"cmake.define.{define}")]
+    session.run(*PIP_WHEEL, "-w", str(folder), "-C", f"build-dir={objects}", *options, package)
 
 
 @nox.session
@@ -106,7 +107,8 @@ def build(session: nox.Session) -> None:
     WHEELHOUSE.mkdir(parents=True, exist_ok=True)
     for old in WHEELHOUSE.glob("*.whl"):
         old.unlink()
-    build_native(session, ROOT, WHEELHOUSE, ROOT / ".nox" / "native")
+    # The tests also run the CUDA kernels, on the host.
+    build_native(session, ROOT, WHEELHOUSE, ROOT / ".nox" / "native", "RPU_EMULATED_CUDA=ON")
     session.run(*PIP_WHEEL, "-w", str(WHEELHOUSE), *(f"packages/{name}" for name in PACKAGES if name != "rpu-sim"))
 
 
@@ -236,7 +238,7 @@ def sanitize(session: nox.Session) -> None:
         "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     }
     # The kernels are written once, so three pack widths (1, 8 and 16, or 4) find what all levels would.
-    defines = ("RPU_SANITIZE=ON", "RPU_ONLY_LEVELS=scalar;v3;v4x;aarch64")
+    defines = ("RPU_SANITIZE=ON", "RPU_EMULATED_CUDA=ON", "RPU_ONLY_LEVELS=scalar;v3;v4x;aarch64")
     options = [word for define in defines for word in ("-C", f"cmake.define.{define}")]
     options += ["-C", f"build-dir={ROOT / '.nox' / 'native-sanitize'}"]
     install_options = ("--no-build-isolation", "--no-deps", "--force-reinstall")
@@ -284,6 +286,42 @@ def wheels_platform(session: nox.Session) -> None:
     """Build the release wheel of rpu-sim for this platform into wheelhouse/ and test it on every CPython."""
     install(session, "cibuildwheel")
     session.run("python", "-m", "cibuildwheel", "packages/rpu-sim", "--config-file", "dev/cibuildwheel.toml")
+
+
+def cuda_compiler(session: nox.Session, *, local: bool) -> list[str]:
+    """Return the options that choose nvcc: that of this machine, or NVIDIA's from PyPI, which is installed."""
+    if local:
+        return []
+    install(session, *group("cuda"))
+    find = "import importlib.util as u; print(*u.find_spec('nvidia').submodule_search_locations)"
+    folder = session.run("python", "-c", find, silent=True)
+    return ["-C", f"cmake.define.RPU_NVCC={Path(str(folder).strip()) / 'cu13' / 'bin' / 'nvcc'}"]
+
+
+@nox.session
+def wheels_cuda(session: nox.Session) -> None:
+    """Build the CUDA plugin and audit it; `-- [local] [cu12] [90 ...]`: nvcc of this machine, name, architectures."""
+    local, generation = "local" in session.posargs, "cu12" if "cu12" in session.posargs else "cu13"
+    architectures = ";".join(word for word in session.posargs if word.isdigit())
+    install(session, *group("release"), "scikit-build-core", "cmake", "ninja")
+    tmp = Path(session.create_tmp()).resolve()
+    package = tmp / "cuda"
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(ROOT / "packages" / "rpu-sim" / "cuda", package, ignore=shutil.ignore_patterns("build"))
+    project = package / "pyproject.toml"
+    project.write_text(project.read_text().replace("rpu-sim-cu13", f"rpu-sim-{generation}"))
+    objects = tmp / f"plugin-{generation}"
+    options = ["-C", f"build-dir={objects}", "-C", f"cmake.define.RPU_PACKAGE={ROOT / 'packages' / 'rpu-sim'}"]
+    options += cuda_compiler(session, local=local)
+    if architectures:
+        options += ["-C", f"cmake.define.RPU_CUDA_ARCHITECTURES={architectures}"]
+    DIST.mkdir(exist_ok=True)
+    for old in DIST.glob("rpu_sim_cu1*.whl"):
+        old.unlink()
+    session.run(*PIP_WHEEL, "-w", str(DIST), *options, str(package))
+    session.run("cmake", "--build", str(objects), "--target", "ptx")
+    session.run("python", "dev/check_ptx.py", str(objects / "ptx"))
+    audit_files(session, *map(str, DIST.glob("rpu_sim_cu1*.whl")))
 
 
 @nox.session

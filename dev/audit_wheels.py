@@ -8,17 +8,37 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.utils import parse_wheel_filename
 
-NATIVE = {"rpu-sim"}
-SIZE_BUDGET = {"rpu-sim": 4_000_000}
+
+@dataclass(frozen=True)
+class Native:
+    """What is expected of a wheel with one compiled library."""
+
+    module: str
+    tag: tuple[str, str]  # interpreter and ABI
+    visible: re.Pattern[str]  # symbols that the library may export
+    size_budget: int
+
+    @property
+    def is_extension(self) -> bool:
+        """Whether Python itself loads the library."""
+        return self.tag[1] == "abi3"
+
+
+_PLUGIN = Native("rpu_sim_cuda", ("py3", "none"), re.compile("rpu_plugin"), 16_000_000)
+NATIVE = {
+    "rpu-sim": Native("rpu_sim", ("cp311", "abi3"), re.compile(r"PyInit_\w+"), 4_000_000),
+    "rpu-sim-cu13": _PLUGIN,
+    "rpu-sim-cu12": _PLUGIN,
+}
 DEFAULT_SIZE_BUDGET = 500_000
 # What every Linux with Python has (manylinux's list, less what a numeric extension never needs).
-LIBRARIES = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libstdc++.so.6", "libgcc_s.so.1"}
+LIBRARIES = {"libc.so.6", "libm.so.6", "libpthread.so.0", "libdl.so.2", "librt.so.1", "libstdc++.so.6", "libgcc_s.so.1"}
 LIBRARY_PREFIXES = ("ld-linux",)
-VISIBLE = re.compile(r"PyInit_\w+")
 
 
 def tool(*command: str) -> list[str]:
@@ -44,24 +64,27 @@ def content_problems(name: str, module: str, names: list[str]) -> Iterator[str]:
         yield f"{len(native)} compiled files ({', '.join(native)}) where {int(name in NATIVE)} belong."
 
 
-def library_problems(library: Path) -> Iterator[str]:
-    """Yield the exported symbols and needed libraries of an extension module that should not be there."""
+def library_problems(library: Path, visible: re.Pattern[str]) -> Iterator[str]:
+    """Yield the exported symbols and needed libraries of a compiled library that should not be there."""
     exported = {line.split()[-1] for line in tool("nm", "-D", "--defined-only", str(library))}
-    for symbol in sorted(symbol for symbol in exported if not VISIBLE.fullmatch(symbol)):
-        yield f"{library.name} exports {symbol}: only the entry point may be visible (cmake/exports.map)."
+    for symbol in sorted(symbol for symbol in exported if not visible.fullmatch(symbol)):
+        yield f"{library.name} exports {symbol}: only the entry point may be visible (exports.map)."
     needed = [line.split()[-1] for line in tool("objdump", "-p", str(library)) if line.split()[:1] == ["NEEDED"]]
     for name in needed:
         if name not in LIBRARIES and not name.startswith(LIBRARY_PREFIXES):
             yield f"{library.name} needs {name}, which not every machine has: link it statically or drop it."
 
 
-def native_problems(wheel: Path, names: list[str]) -> Iterator[str]:
+def native_problems(wheel: Path, names: list[str], native: Native) -> Iterator[str]:
     """Yield the problems of the compiled files of a wheel."""
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
         for file in names:
             if file.endswith(".so") and archive.read(file)[:4] == b"\x7fELF":
-                yield from library_problems(Path(archive.extract(file, folder)))
-    if subprocess.run([sys.executable, "-m", "abi3audit", "--strict", "--summary", str(wheel)]).returncode:
+                yield from library_problems(Path(archive.extract(file, folder)), native.visible)
+    if (
+        native.is_extension
+        and subprocess.run([sys.executable, "-m", "abi3audit", "--strict", "--summary", str(wheel)]).returncode
+    ):
         yield "abi3audit found symbols outside the stable ABI: see above."
 
 
@@ -70,15 +93,16 @@ def audit(wheel: Path) -> list[str]:
     name, _, _, tags = parse_wheel_filename(wheel.name)
     with zipfile.ZipFile(wheel) as archive:
         names = [file for file in archive.namelist() if not file.endswith("/")]
-    problems = list(content_problems(name, name.replace("-", "_"), names))
-    want = ("cp311", "abi3") if name in NATIVE else ("py3", "none")
+    native = NATIVE.get(name)
+    problems = list(content_problems(name, native.module if native else name.replace("-", "_"), names))
+    want = native.tag if native else ("py3", "none")
     if any((tag.interpreter, tag.abi) != want or (tag.platform == "any") == (name in NATIVE) for tag in tags):
         problems.append(f"its tags are {', '.join(map(str, tags))} where {'-'.join(want)}-... is wanted.")
-    budget = SIZE_BUDGET.get(name, DEFAULT_SIZE_BUDGET)
+    budget = native.size_budget if native else DEFAULT_SIZE_BUDGET
     if wheel.stat().st_size > budget:
         problems.append(f"it has {wheel.stat().st_size} bytes, more than its budget of {budget}.")
-    if name in NATIVE:
-        problems += native_problems(wheel, names)
+    if native:
+        problems += native_problems(wheel, names, native)
     return [f"{wheel.name}: {problem}" for problem in problems]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tomllib
 from collections.abc import Iterator
 
 from packaging.requirements import Requirement
@@ -38,11 +39,29 @@ def pin_problems(everything: dict[str, Package]) -> Iterator[str]:
                 yield f"constraints.txt pins {requirement.name}=={pin}, but {package.name} needs {requirement}."
 
 
+def plugin_problems(core: Package) -> Iterator[str]:
+    """Yield where the CUDA plugin and rpu-sim do not name exactly each other."""
+    folder = core.folder / "cuda"
+    plugin = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    if plugin["version"] != core.version:
+        yield f"{plugin['name']} is of version {plugin['version']}, rpu-sim of {core.version}: make them equal."
+    extra = core.project["optional-dependencies"]["cu13"]
+    pins = {
+        f"{plugin['name']} needs": (plugin["dependencies"], f"rpu-sim=={core.version}"),
+        "the extra cu13 of rpu-sim is": (extra, f"{plugin['name']}=={core.version}"),
+    }
+    for what, (found, wanted) in pins.items():
+        if found != [wanted]:
+            yield f"{what} {found}: write ['{wanted}']."
+    if (folder / "LICENSE").read_bytes() != (ROOT / "LICENSE").read_bytes():
+        yield f"{plugin['name']}: LICENSE differs from the one at the root: copy it."
+
+
 def main() -> int:
     """Print every problem; return 1 if there is one."""
     everything = packages()
     problems = [problem for package in everything.values() for problem in problems_of(package, everything)]
-    problems += pin_problems(everything)
+    problems += [*pin_problems(everything), *plugin_problems(everything["rpu-sim"])]
     print("\n".join(problems) or f"versions: {', '.join(f'{p.name} {p.version}' for p in everything.values())}")
     return 1 if problems else 0
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import audit_wheels
 import check_files
 import check_isa_objects
+import check_ptx
 import check_versions
 import pytest
 
@@ -65,13 +66,67 @@ def test_a_wrong_range_of_another_package_is_found(range_of_core: str, tmp_path:
     assert any("rpu-sim" in problem for problem in check_versions.problems_of(torch, everything))
 
 
-def test_the_entry_point_may_be_visible() -> None:
-    assert audit_wheels.VISIBLE.fullmatch("PyInit__core")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('version = "0.1.0"', 'version = "0.1.1"'),
+        ("rpu-sim==0.1.0", "rpu-sim>=0.1.0"),
+        ("rpu-sim==0.1.0", "rpu-sim==0.2.0"),
+    ],
+)
+def test_a_plugin_that_does_not_name_its_release_is_found(old: str, new: str, tmp_path: Path) -> None:
+    core = package_info.packages()["rpu-sim"]
+    assert not list(check_versions.plugin_problems(core))
+    plugin = changed(package_info.Package(core.folder / "cuda"), old, new, tmp_path)
+    (tmp_path / "core").mkdir()
+    shutil.copy(core.folder / "pyproject.toml", tmp_path / "core")
+    plugin.folder.rename(tmp_path / "core" / "cuda")
+    assert len(list(check_versions.plugin_problems(package_info.Package(tmp_path / "core")))) == 1
 
 
+@pytest.mark.parametrize(("name", "entry"), [("rpu-sim", "PyInit__core"), ("rpu-sim-cu13", "rpu_plugin")])
+def test_the_entry_point_may_be_visible(name: str, entry: str) -> None:
+    assert audit_wheels.NATIVE[name].visible.fullmatch(entry)
+
+
+@pytest.mark.parametrize("name", audit_wheels.NATIVE)
 @pytest.mark.parametrize("symbol", ["_ZN3rpu6updateEv", "kernel", "_ZNSt6vectorIfSaIfEE14_M_fill_assignEmRKf"])
-def test_other_symbols_may_not_be_visible(symbol: str) -> None:
-    assert not audit_wheels.VISIBLE.fullmatch(symbol)
+def test_other_symbols_may_not_be_visible(name: str, symbol: str) -> None:
+    assert not audit_wheels.NATIVE[name].visible.fullmatch(symbol)
+
+
+SOUND = """
+.visible .entry quad_kernel_Diffuse(
+  mul.rn.f32 %f1, %f2, %f3;
+  div.rn.f32 %f4, %f1, %f2;
+  sqrt.rn.f32 %f5, %f4;
+  mad.lo.s32 %r1, %r2, %r3, %r4;
+.visible .entry block_kernel_Product(
+  fma.rn.f32 %f1, %f2, %f3, %f4;
+"""
+
+
+def test_sound_kernels_have_no_problem() -> None:
+    assert not check_ptx.problems(SOUND)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        "fma.rn.f32",
+        "fma.rn.f64",
+        "mul.f32",
+        "add.f32",
+        "div.approx.f32",
+        "div.full.f32",
+        "ex2.approx.ftz.f32",
+        "mul.rn.ftz.f32",
+    ],
+)
+def test_other_arithmetic_is_found(operation: str) -> None:
+    found = check_ptx.problems(SOUND.replace("mul.rn.f32", operation))
+    assert len(found) == 1
+    assert found[0].startswith("quad_kernel_Diffuse has 1 x")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="looks at ELF and Mach-O objects, which Windows compilers do not write")

@@ -1,10 +1,11 @@
-"""Every exactness test runs on each instruction-set level of the machine and with several thread counts."""
+"""Every exactness test runs on each back end of the machine and with several thread counts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from exact import EMULATED, GPU, computing_on
 from hypothesis import HealthCheck, settings
 
 from rpu_sim import backends, get_num_threads, set_num_threads
@@ -17,13 +18,11 @@ settings.register_profile("fuzz", max_examples=5000, print_blob=True, **_COMMON)
 settings.load_profile("tests")
 
 
-@pytest.fixture(params=backends.isa_levels())
+@pytest.fixture(params=[*backends.isa_levels(), *EMULATED, *GPU])
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Runs the test on one instruction-set level."""
-    before = backends.isa()
-    backends.set_isa(request.param)
-    yield request.param
-    backends.set_isa(before)
+    """Runs the test on each instruction-set level, on CUDA kernels that the host emulates, and on a GPU."""
+    with computing_on(request.param):
+        yield request.param
 
 
 @pytest.fixture(params=THREADS)

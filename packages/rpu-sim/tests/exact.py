@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import numpy as np
 
+from rpu_sim import _core, backends, cuda
 from rpu_sim import config as c
 
-LANES = {"scalar": 1, "v2": 4, "v3": 8, "v4": 16, "v4x": 16, "aarch64": 4}
+LANES = {"scalar": 1, "v2": 4, "v3": 8, "v4": 16, "v4x": 16, "aarch64": 4, "emulated-cuda": 1, "cuda": 1}
+
+# The plugin that runs the CUDA kernels on the host, if the build has it (cmake/emulated.cmake).
+PLUGIN = Path(_core.__file__).with_name("_emulated_cuda.so")
+EMULATED = ("emulated-cuda",) if PLUGIN.exists() else ()
+GPU = () if cuda.state().problem else ("cuda",)
+
+
+@contextmanager
+def computing_on(back_end: str) -> Iterator[None]:
+    """Let the core compute on an instruction-set level, on the emulated CUDA kernels, or on a GPU."""
+    before = backends.isa()
+    try:
+        if back_end in EMULATED:
+            _core.offload(str(PLUGIN))
+        elif back_end in GPU:
+            backends.offload(back_end)
+        else:
+            backends.set_isa(back_end)
+        yield
+    finally:
+        backends.offload("cpu")
+        backends.set_isa(before)
 
 
 def shapes(isa: str) -> list[tuple[int, int]]:

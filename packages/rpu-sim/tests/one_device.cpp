@@ -6,6 +6,7 @@
 
 #include "cpu/dispatch.hpp"
 #include "cpu/thread_pool.hpp"
+#include "ops/accelerator.hpp"
 #include "ops/cells.hpp"
 #include "ops/update.hpp"
 
@@ -31,6 +32,10 @@ const Kernels& kernels() {
   }();
   return table;
 }
+
+// In place of ops/accelerator.cpp: no plugins.
+const Accelerator* accelerator() { return nullptr; }
+void run_on(const Accelerator&, Operation, const void*) {}
 
 // In place of cpu/thread_pool.cpp: no threads.
 void run_tasks(int64_t n_tasks, int64_t, TaskFunction task, void* context) {

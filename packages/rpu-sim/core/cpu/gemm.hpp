@@ -14,8 +14,6 @@
 RPU_BEGIN
 
 constexpr int kBlock = 64;        // columns of a block of C
-constexpr int kChains = 16;       // chains of a chunk ...
-constexpr int kWorthChains = 64;  // ... of at least so many inputs
 constexpr int kSmallRows = 8;     // up to this many rows of A do not repay a copy of B
 constexpr int kDotRows = 32;      // up to this many, a B that is stored along k is read so
 

@@ -1,9 +1,7 @@
 // The pulsed update: trains of bit words, coincidence counts, and the pulses of every cell. Compiled once per level.
-#include <type_traits>
-
-#include "../kernels.hpp"
+#include "../bodies/trains.hpp"
 #include "devices.gen.hpp"
-#include "../physics/pulse_train.hpp"
+#include "loops.hpp"
 #include "pulses.hpp"
 
 RPU_BEGIN
@@ -11,90 +9,25 @@ RPU_BEGIN
 // -- trains ---------------------------------------------------------------------------------------------------------
 
 /// Adds `bits` (up to 32 slots) of a pack of lines at bit `offset` of their trains.
-RPU_FN void deposit(uint32_t* words, int64_t line_stride, int64_t line, int64_t offset, int n_bits, U bits) {
-  uint32_t* word = words + (offset >> 5) * line_stride + line;
-  const int shift = static_cast<int>(offset & 31);
-  store(word, load(word) | (bits << shift));
-  if (shift + n_bits > 32) store(word + line_stride, load(word + line_stride) | (bits >> (32 - shift)));
-}
-
-RPU_FN uint32_t low_bits(int n) { return n >= 32 ? ~0u : (1u << n) - 1u; }
-
-void train_of_sample(const TrainArgs& args, Key key, int64_t sample, const Quad& quad) {
-  const int length = args.length[sample];
-  const int64_t lines = args.values.cols;
-  const uint32_t global = args.first_sample + static_cast<uint32_t>(sample);
-  const float* row = args.values.data + sample * args.values.stride;
-
-  F rounding[4] = {};
-  if (args.resolution > 0.0f && args.stochastic_rounding) {
-    quad.uniforms(global, args.step, args.rounding_stream, 0, key, rounding);
-    for (F& u : rounding) u = u - 0.5f;
+struct Deposit {
+  RPU_FN void operator()(uint32_t* words, int64_t line_stride, int64_t line, int64_t offset, int n_bits, U bits) const {
+    uint32_t* word = words + (offset >> 5) * line_stride + line;
+    const int shift = static_cast<int>(offset & 31);
+    store(word, load(word) | (bits << shift));
+    if (shift + n_bits > 32) store(word + line_stride, load(word + line_stride) | (bits >> (32 - shift)));
   }
-  I threshold[4];
-  U negative[4];
-  for (int k = 0; k < 4; ++k) {
-    const F v = load(row + quad.column(k), lines - quad.column(k));
-    threshold[k] = firing_threshold(pulse_probability(v, args.scale[sample], args.resolution, rounding[k]));
-    negative[k] = as_u(as_i(f_to_bits(v)) >> 31);
-  }
-
-  for (int done = 0; done < length; done += 32) {
-    const int n = length - done < 32 ? length - done : 32;
-    U fired[4] = {};
-    U words[4];
-    if (length <= kDirectSlots) {
-      for (int slot = 0; slot < n; ++slot) {
-        quad.words(global, args.step, args.stream, static_cast<uint32_t>(slot), key, words);
-        for (int k = 0; k < 4; ++k) fired[k] |= fires(words[k], threshold[k]) << slot;
-      }
-    } else {
-      SlicedSlots slots[4] = {SlicedSlots(threshold[0]), SlicedSlots(threshold[1]), SlicedSlots(threshold[2]),
-                              SlicedSlots(threshold[3])};
-      for (int bit = 23; bit >= 0; --bit) {
-        const U open = slots[0].undecided | slots[1].undecided | slots[2].undecided | slots[3].undecided;
-        if (!any(open != 0u)) break;
-        quad.words(global, args.step, args.stream, static_cast<uint32_t>(done / 32 * 24 + 23 - bit), key, words);
-        for (int k = 0; k < 4; ++k) slots[k].compare(words[k], bit);
-      }
-      for (int k = 0; k < 4; ++k) fired[k] = slots[k].fired & low_bits(n);
-    }
-    for (int k = 0; k < 4; ++k) {
-      if (quad.column(k) >= lines) break;
-      const int64_t at = args.offset[sample] + done;
-      deposit(args.fired, args.line_stride, quad.column(k), at, n, fired[k]);
-      deposit(args.negative, args.line_stride, quad.column(k), at, n, negative[k] & low_bits(n));
-    }
-  }
-}
+};
 
 void trains(const TrainArgs& args, Range line_groups) {
   const Key key = make_key(args.seed);
   for (int64_t g = line_groups.begin; g < line_groups.end; ++g)
     for_each_quad_of_group(g, args.values.cols, [&](const Quad& quad) {
       for (int64_t sample = 0; sample < args.values.rows; ++sample)
-        if (args.length[sample] > 0) train_of_sample(args, key, sample, quad);
+        if (args.length[sample] > 0) train_of_sample(args, key, sample, quad, Deposit{});
     });
 }
 
-void line_values(const LineValueArgs& args, Range samples) {
-  const Key key = make_key(args.seed);
-  for (int64_t sample = samples.begin; sample < samples.end; ++sample)
-    for_each_quad(0, args.values.cols, [&](const Quad& quad) {
-      F rounding[4] = {};
-      if (args.resolution > 0.0f && args.stochastic_rounding) {
-        quad.uniforms(args.first_sample + static_cast<uint32_t>(sample), args.step, args.rounding_stream, 0, key, rounding);
-        for (F& u : rounding) u = u - 0.5f;
-      }
-      for (int k = 0; k < 4; ++k) {
-        const int64_t n = args.values.cols - quad.column(k);
-        const F v = load(args.values.data + sample * args.values.stride + quad.column(k), n);
-        F p = pulse_probability(v, args.scale[sample], args.resolution, rounding[k]);
-        if (args.length != nullptr) p = rint_(p * static_cast<float>(args.length[sample]));
-        store(args.out + sample * args.line_stride + quad.column(k), copysign_(p, v), n);
-      }
-    });
-}
+void line_values(const LineValueArgs& args, Range samples) { over_samples(LineValues(args), args.values.cols, samples); }
 
 void row_abs_max(const ConstMatrix& values, Range samples, float* largest) {
   for (int64_t sample = samples.begin; sample < samples.end; ++sample) {
@@ -111,10 +44,6 @@ void row_abs_max(const ConstMatrix& values, Range samples, float* largest) {
 }
 
 // -- cells ----------------------------------------------------------------------------------------------------------
-
-/// Whether a device knows mean and variance of a pulse also where the law of the weight is not Gaussian.
-template <class Device, class = void> struct HasMoments : std::false_type {};
-template <class Device> struct HasMoments<Device, std::void_t<decltype(Device::kMoments)>> : std::true_type {};
 
 /// The update of a range of rows, one row after the other.
 template <class Device, class Source> struct RowUpdate {
@@ -153,10 +82,7 @@ template <class Device, class Source> struct RowUpdate {
     return totals;
   }
 
-  RPU_FN bool merges() const {
-    if constexpr (Device::kStateIndependent) return true;
-    else return device.gaussian() || (HasMoments<Device>::value && args.noise == params::CycleNoiseType::PER_UPDATE);
-  }
+  RPU_FN bool merges() const { return merges_pulses(device, args.noise); }
 
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad) {
     F xi[4] = {};

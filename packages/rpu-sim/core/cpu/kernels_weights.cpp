@@ -1,48 +1,21 @@
 // Loops over a weight matrix: modified copies, clipping, remapping. Compiled once per instruction-set level.
-#include "../kernels.hpp"
-#include "../physics/weight_modifier.hpp"
+#include "../bodies/weights.hpp"
 
 RPU_BEGIN
 
 template <class Modifier> void modify_rows(const ModifyArgs& args, Range rows) {
   const Modifier modifier(args);
   const Key key = make_key(args.seed);
-  const float pdrop = args.parameters->pdrop;
   const int64_t cols = args.source.cols;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    const float* source = args.source.data + row * args.source.stride;
-    float* out = args.out.data + row * args.out.stride;
-    for_each_quad(row, cols, [&](const Quad& quad) {
-      const ModifierDraws draw{quad, key, args.step, args.sample};
-      F w[4];
-      for (int k = 0; k < 4; ++k) w[k] = load(source + quad.column(k), cols - quad.column(k));
-      modifier(draw, w);
-      if (pdrop > 0.0f) {
-        F u[4];
-        draw.uniforms(kModifierDrop, u);
-        for (int k = 0; k < 4; ++k) w[k] = select(u[k] < pdrop, broadcast(0.0f), w[k]);
-      }
-      for (int k = 0; k < 4; ++k) store(out + quad.column(k), w[k], cols - quad.column(k));
-    });
-    if (args.parameters->copy_last_column && cols > 0) out[cols - 1] = source[cols - 1];
+    for_each_quad(row, cols, [&](const Quad& quad) { modify_quad(args, modifier, key, row, quad); });
+    if (args.parameters->copy_last_column && cols > 0)
+      args.out.data[row * args.out.stride + cols - 1] = args.source.data[row * args.source.stride + cols - 1];
   }
 }
 
 void modify(const ModifyArgs& args, Range rows) {
-  using Type = params::WeightModifierType;
-  switch (args.parameters->type) {
-    case Type::NONE:
-    case Type::COPY:
-    case Type::DROP_CONNECT: return modify_rows<Copy>(args, rows);
-    case Type::DISCRETIZE: return modify_rows<Discretize>(args, rows);
-    case Type::MULT_NORMAL: return modify_rows<MultNormal>(args, rows);
-    case Type::ADD_NORMAL: return modify_rows<AddNormal>(args, rows);
-    case Type::DISCRETIZE_ADD_NORMAL: return modify_rows<DiscretizeAddNormal>(args, rows);
-    case Type::DOREFA: return modify_rows<DoReFa>(args, rows);
-    case Type::POLY: return modify_rows<Poly>(args, rows);
-    case Type::PCM_NOISE: return modify_rows<PcmNoise>(args, rows);
-    case Type::PROG_NOISE: return modify_rows<ProgNoise>(args, rows);
-  }
+  for_modifier(args.parameters->type, [&](auto tag) { modify_rows<typename decltype(tag)::Modifier>(args, rows); });
 }
 
 void clip_rows(const ConstMatrix& source, const Matrix& out, float bound, Range rows) {
@@ -59,7 +32,7 @@ void rescale(const RescaleArgs& args, Range rows) {
     float* out = args.out.data + row * args.out.stride;
     const double numerator = args.numerator[row], denominator = args.denominator[row];
     for (int64_t col = 0; col < args.source.cols; ++col)
-      out[col] = static_cast<float>(source[col] * numerator / denominator);
+      out[col] = rescaled(source[col], numerator, denominator);
   }
 }
 

@@ -1,5 +1,6 @@
 // What the pulses of a batch do to packs of cells: one by one in order, or merged where that is exact.
 #pragma once
+#include "../bodies/merged.hpp"
 #include "sign_queue.hpp"
 
 RPU_BEGIN
@@ -102,44 +103,15 @@ template <class Device> class LateCells {
   int n_ = 0;
 };
 
-/// Six standard deviations: a path that stays this far from the bounds is treated as unbounded (error below 1e-8).
-constexpr float kBoundMargin = 6.0f;
-
-/// State-independent steps: n up and m down pulses of the whole batch are one Gaussian step, exactly, unless a bound is
-/// near. `near_bound` tells which cells need their pulses one by one.
-template <class Device>
-RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, U up, U down, F xi, M& near_bound) {
-  const F n_up = to_f(as_i(up)), n_dn = to_f(as_i(down));
-  const F rise = c.s_up * n_up, fall = c.s_dn * n_dn;
-  const F spread = device.sigma * sqrt_(c.s_up * rise + c.s_dn * fall);
-  const F margin = kBoundMargin * spread, zero{};
-  const F highest = w + (max_(rise, zero) - min_(fall, zero));  // a step may be negative
-  const F lowest = w + (min_(rise, zero) - max_(fall, zero));
-  near_bound = ((highest + margin) > c.b_max) | ((lowest - margin) < c.b_min);
-  return w + ((rise - fall) + spread * xi);
-}
-
-/// Affine steps with additive noise: the weight stays Gaussian, so mean and variance are propagated in the order of the
-/// pulses and one normal is drawn at the end. CycleNoiseType::PER_UPDATE does so wherever there are moments.
 template <class Device>
 RPU_FN F merged_moments(const Device& device, F w, const typename Device::Cell& c, const SignQueue& queue, F xi,
                         M& near_bound) {
-  F mean = w, variance{}, high = w, low = w, widest{};
+  MergedMoments moments(w);
   const int most = queue.most();
   const I count = as_i(queue.count);
-  for (int p = 0; p < most; ++p) {
-    F m = mean, v = variance;
-    device.moments(m, v, (queue.words[p >> 5] & (1u << (p & 31))) != 0u, c);
-    const M active = count > p;
-    mean = select(active, m, mean);
-    variance = select(active, v, variance);
-    high = max_(high, mean);
-    low = min_(low, mean);
-    widest = max_(widest, variance);
-  }
-  const F margin = kBoundMargin * sqrt_(widest);
-  near_bound = ((high + margin) > c.b_max) | ((low - margin) < c.b_min);
-  return mean + sqrt_(variance) * xi;
+  for (int p = 0; p < most; ++p)
+    moments.pulse(device, c, (queue.words[p >> 5] & (1u << (p & 31))) != 0u, count > p);
+  return moments.moved(c, xi, near_bound);
 }
 
 RPU_END

@@ -1,7 +1,7 @@
 // The pulses of cells as one queue of signs per lane, oldest first: however the pulses of the cells are spread over the
 // slots of a batch, pulse p of every lane is then processed at the same time.
 #pragma once
-#include "coincidences.hpp"
+#include "../bodies/coincidences.hpp"
 
 RPU_BEGIN
 

@@ -1,6 +1,7 @@
 #include "array_passes.hpp"
 
 #include "../cpu/dispatch.hpp"
+#include "../physics/array_constants.hpp"
 #include "batches.hpp"
 #include "time_slices.hpp"
 
@@ -41,10 +42,7 @@ ConstMatrix negative_weights(const Mvm& call) {
 
 const float* places(int64_t inputs) {
   float* out = workspace().place.sized(inputs);
-  for (int64_t j = 0; j < inputs; ++j) {
-    const double near = 1.0 - static_cast<double>(j) / static_cast<double>(inputs);
-    out[j] = static_cast<float>(1.0 - near * near);
-  }
+  for (int64_t j = 0; j < inputs; ++j) out[j] = distance_factor(j, inputs);
   return out;
 }
 
@@ -55,9 +53,7 @@ float calibrated_gain(const Mvm& call) {
   double sum = 0.0;
   if (call.constants.nonlinearity != nullptr)
     for (int64_t i = 0; i < call.output.cols; ++i) sum += static_cast<double>(call.constants.nonlinearity[i]);
-  const double mean = sum / static_cast<double>(call.output.cols);
-  const double root = 1.0 + (mean + static_cast<double>(array.r_series)) * static_cast<double>(array.slope_calibration);
-  return static_cast<float>(root * root);
+  return calibrated_gain(array, sum / static_cast<double>(call.output.cols));
 }
 
 }  // namespace

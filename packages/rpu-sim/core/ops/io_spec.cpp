@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "../physics/resolution.hpp"
+
 namespace rpu {
 namespace {
 
@@ -13,20 +15,10 @@ using params::NoiseManagementType;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
-/// Steps of the full range. A fraction in float32 stands for the whole number of steps that it is closest to, so that 1/126
-/// means the same as 126.
-double steps_of(float resolution) {
-  const double steps = resolution > 1.0f ? resolution : 1.0 / resolution, whole = std::rint(steps);
-  return std::fabs(steps - whole) <= 6e-8 * steps ? whole : steps;
-}
-
 }  // namespace
 
 Converter make_converter(float resolution, float bound, bool stochastic_rounding) {
-  if (!(bound > 0.0f) || std::isinf(bound)) return {0.0f, 0.0f, kInfinity, false};
-  if (!(resolution > 0.0f)) return {0.0f, 0.0f, bound, false};
-  const double steps = steps_of(resolution), range = 2.0 * bound;
-  return {static_cast<float>(range / steps), static_cast<float>(steps / range), bound, stochastic_rounding};
+  return converter_of(steps_of(resolution), bound, stochastic_rounding);
 }
 
 namespace {

@@ -4,8 +4,7 @@
 
 namespace rpu {
 
-/// A resolution is a fraction of the full range 2 * bound; above 1 it is a number of steps; 0 or less is off, and so is
-/// any resolution of an infinite range.
+/// See physics/resolution.hpp.
 Converter make_converter(float resolution, float bound, bool stochastic_rounding);
 
 IoSpec make_io_spec(const params::IOParameters& parameters, bool backward);

@@ -10,6 +10,7 @@
 #include "../errors.hpp"
 #include "../physics/bound_management.hpp"
 #include "../physics/noise_management.hpp"
+#include "accelerator.hpp"
 #include "array_passes.hpp"
 #include "batches.hpp"
 
@@ -250,6 +251,9 @@ void add_product(const RankUpdateArgs& args) {
 void mvm(const Mvm& call) {
   const int64_t batch = call.input.rows;
   if (batch == 0) return;
+  if (runs_elsewhere(Operation::mvm, MvmCall{&call.io, call.weights, call.input, call.output, call.constants, call.running_mean,
+                                             call.freeze_mean, call.seed, call.step, call.first_sample}))
+    return;
   const FloatEnvironment pinned;
   Workspace& w = workspace();
   const char* name = call.io.backward ? "d" : "x";
@@ -265,7 +269,7 @@ void mvm(const Mvm& call) {
 
 void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float lr) {
   const int64_t batch = x.rows;
-  if (batch == 0) return;
+  if (batch == 0 || runs_elsewhere(Operation::rank_update, RankUpdateCall{weights, x, d, lr})) return;
   const FloatEnvironment pinned;
   Workspace& w = workspace();
   finite_abs_max(x, "x", kUnchanged, w.abs_max.sized(batch));
@@ -282,8 +286,10 @@ void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix&
 }
 
 void draw_constants(const IoSpec& io, const MvmConstants& out, int64_t rows, int64_t cols, uint64_t seed) {
+  const ConstantsArgs args{&io, out, io.backward ? cols : rows, rows, cols, seed};
+  if (runs_elsewhere(Operation::constants, args)) return;
   const FloatEnvironment pinned;
-  kernels().mvm.constants({&io, out, io.backward ? cols : rows, rows, cols, seed});
+  kernels().mvm.constants(args);
 }
 
 }  // namespace rpu

@@ -4,12 +4,12 @@
 
 #include "../cpu/dispatch.hpp"
 #include "../physics/ladder.hpp"
+#include "../physics/slices.hpp"
 #include "batches.hpp"
 
 namespace rpu {
 namespace {
 
-constexpr double kReadStep = 0.2, kIdleVoltage = 0.4;  // V
 constexpr int64_t kOutputsPerTask = 16;
 
 struct Workspace {
@@ -28,12 +28,11 @@ float largest_magnitude(const ConstMatrix& w) {
   return *std::max_element(of_row, of_row + w.rows);
 }
 
-/// Segment of every input, for outputs whose ADC is at either end. Inputs are in the middle of the physical array.
+/// Segment of every input, for outputs whose ADC is at either end.
 void place_inputs(int64_t inputs, const TimeSlices& slices, int64_t per_segment, int32_t* even, int32_t* odd) {
-  const int64_t physical = per_segment * slices.segments, before = (physical - inputs) / 2;
   for (int64_t j = 0; j < inputs; ++j) {
-    even[j] = static_cast<int32_t>((before + j) / per_segment);
-    odd[j] = static_cast<int32_t>((physical - 1 - before - j) / per_segment);
+    even[j] = segment_of_input(slices, per_segment, inputs, j, false);
+    odd[j] = segment_of_input(slices, per_segment, inputs, j, true);
   }
 }
 
@@ -54,16 +53,14 @@ struct Columns {
     std::fill(segments, segments + (last - first) * n, 0.0);
     for_each_run(first, last, [&](int64_t i, Range inputs_of_segment, int32_t s) {
       const float* w = call.weights.data + i * out_step;
-      const double scale = kappa, off = 2.0 * static_cast<double>(slices.g_min);
       double sum = segments[(i - first) * n + s];
       for (int64_t j = inputs_of_segment.begin; j < inputs_of_segment.end; ++j)
-        sum += scale * std::fabs(static_cast<double>(w[j * in_step])) + off;
+        sum += pair_conductance(slices, kappa, w[j * in_step]);
       segments[(i - first) * n + s] = sum;
     });
-    const double offset = kIdleVoltage - static_cast<double>(slices.v_read);
     for (int64_t i = first; i < last; ++i) {
       const double r = ladder_factors(segments + (i - first) * n, n, wire);
-      idle[i] = static_cast<float>(offset / (r * kReadStep * kappa));
+      idle[i] = idle_result(slices, kappa, r);
     }
     for_each_run(first, last, [&](int64_t i, Range inputs_of_segment, int32_t s) {
       const double a = segments[(i - first) * n + s];
@@ -90,10 +87,7 @@ struct Columns {
   /// M2, M1 and M0 of physics/pulse_read_noise.hpp.
   void set_noise(int64_t i, int64_t j, double a) const {
     const int64_t here = i * out_step + j * in_step, size = call.weights.rows * call.weights.cols;
-    const double g = kappa * std::fabs(static_cast<double>(call.weights.data[here]));
-    noise[here] = static_cast<float>(a * g * (a * g));
-    noise[here + size] = static_cast<float>(2.0 * (a * a) * g);
-    noise[here + 2 * size] = static_cast<float>(g > 0.0 ? a * a : 0.0);
+    set_noise_weights(kappa, a, call.weights.data[here], noise + here, size);
   }
 };
 
@@ -105,8 +99,7 @@ SlicedArray slice_array(const Mvm& call) {
   const int64_t inputs = call.input.cols, outputs = call.output.cols;
   Workspace& buffers = workspace();
   const float largest = largest_magnitude(w);
-  const double range = static_cast<double>(slices.g_max) - static_cast<double>(slices.g_min);
-  const double kappa = range / (largest > 0.0f ? static_cast<double>(largest) : 1.0);
+  const double kappa = conductance_scale(slices, largest);
   const int64_t per_segment = divided(std::max<int64_t>(slices.physical_inputs, inputs), slices.segments);
   int32_t* even = buffers.segment_of[0].sized(inputs);
   int32_t* odd = buffers.segment_of[1].sized(inputs);
@@ -118,10 +111,8 @@ SlicedArray slice_array(const Mvm& call) {
   parallel_for(divided(outputs, kOutputsPerTask), 4 * w.rows * w.cols, [&](int64_t task) {
     columns.run(task * kOutputsPerTask, std::min(outputs, (task + 1) * kOutputsPerTask));
   });
-  const double unit = static_cast<double>(slices.charge_unit) / (kReadStep * kappa);
-  return {{columns.weights, w.rows, w.cols, w.cols}, columns.idle,
-          static_cast<float>(unit * static_cast<double>(call.io.dac.step)), columns.noise,
-          static_cast<float>(static_cast<double>(slices.read_noise) / kappa)};
+  return {{columns.weights, w.rows, w.cols, w.cols}, columns.idle, charge_step(slices, kappa, call.io.dac.step),
+          columns.noise, pulse_noise_scale(slices, kappa)};
 }
 
 }  // namespace rpu

@@ -8,13 +8,12 @@
 #include "../cpu/dispatch.hpp"
 #include "../cpu/thread_pool.hpp"
 #include "../errors.hpp"
-#include "../physics/pulse_management.hpp"
+#include "accelerator.hpp"
 #include "row_blocks.hpp"
+#include "train_chunks.hpp"
 
 namespace rpu {
 namespace {
-
-constexpr int64_t kLineGroup = 64;
 
 float rate_of(const PulsedUpdate& u, int64_t sample) {
   return u.rates == nullptr ? std::fabs(u.lr) : std::fabs(u.lr) * u.rates[sample];
@@ -24,15 +23,6 @@ float highest_rate(const PulsedUpdate& u) {
   float highest = u.rates == nullptr ? std::fabs(u.lr) : 0.0f;
   for (int64_t b = 0; u.rates != nullptr && b < u.x.rows; ++b) highest = std::max(highest, rate_of(u, b));
   return highest;
-}
-
-int64_t padded(int64_t lines) { return (lines + kLineGroup - 1) / kLineGroup * kLineGroup; }
-
-/// Samples per chunk: a function of shapes and parameters only, so that results do not depend on the data.
-int64_t samples_per_chunk(const PulsedUpdate& u) {
-  const int64_t lines = padded(u.x.cols) + padded(u.d.cols);
-  const int64_t slots = std::min(kMaxChunkSlots, (int64_t{1} << 27) / lines);
-  return std::max<int64_t>(1, slots / longest_train(u.parameters, highest_rate(u), u.granularity));
 }
 
 std::vector<float> largest_values(const Batch& values, const char* name) {
@@ -140,26 +130,18 @@ void compute_line_values(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix 
   pulses.x_value = x_out, pulses.d_value = d_out;
   const bool counted = pulses.kind == params::PulseType::MEAN_COUNT;
   const int32_t* length = counted ? chunk.length.data() : nullptr;
-  const bool implicit = pulses.kind == params::PulseType::DETERMINISTIC_IMPLICIT;
-  const bool mean_of_rounding = pulses.kind == params::PulseType::MEAN_FIELD && u.parameters.sto_round;
-  const float res = mean_of_rounding ? 0.0f : u.parameters.res;  // the mean of stochastic rounding is no rounding
-  const float x_res = implicit ? u.parameters.x_res_implicit : res;
-  const float d_res = implicit ? u.parameters.d_res_implicit : res;
+  const LineResolutions resolution = line_resolutions(u.parameters);
   const auto side = [&](ConstMatrix v, const std::vector<float>& scale, float* out, int64_t stride, float res, Stream s) {
     const LineValueArgs args{v, scale.data(), length, out, stride, res, u.parameters.sto_round, u.train_seed, u.train_step,
                              first_sample, s};
     kernels().update.line_values(args, {0, chunk.samples});
   };
-  side(x, chunk.x_scale, x_out, pulses.x_stride, x_res, Stream::X_ROUND);
-  side(d, chunk.d_scale, d_out, pulses.d_stride, d_res, Stream::D_ROUND);
+  side(x, chunk.x_scale, x_out, pulses.x_stride, resolution.x, Stream::X_ROUND);
+  side(d, chunk.d_scale, d_out, pulses.d_stride, resolution.d, Stream::D_ROUND);
 }
 
 bool fires_pulses(const params::UpdateParameters& p) {
   return p.pulse_type != params::PulseType::MEAN_FIELD && p.pulse_type != params::PulseType::NONE_WITH_DEVICE;
-}
-
-bool is_stochastic(params::PulseType type) {
-  return type == params::PulseType::STOCHASTIC || type == params::PulseType::STOCHASTIC_COMPRESSED;
 }
 
 /// Whether any of the 64 columns of a group gets pulses.
@@ -217,6 +199,37 @@ void update_exactly(const PulsedUpdate& u, ConstMatrix x, ConstMatrix d, int64_t
                [&](int64_t i) { kernels().update.bounded_rank_update(args, blocks[i]); });
 }
 
+/// An update, or the firing of given pulses, that runs elsewhere.
+PulseTotals update_on(const Accelerator& where, const PulsedUpdate& u, const int32_t* given, int32_t most_given) {
+  Workspace& w = workspace();
+  int64_t fired[2] = {0, 0};
+  UpdateCall call{};
+  call.device = u.device;
+  call.device_params = u.device_params;
+  call.weights = u.weights;
+  call.cells = u.cells;
+  call.counts = u.counts;
+  call.visible = u.visible;
+  call.write_noise = u.write_noise;
+  call.parameters = u.parameters;
+  if (given == nullptr) call.x = u.x.part({0, u.x.rows}, w.x), call.d = u.d.part({0, u.d.rows}, w.d);
+  call.given = given;
+  call.most_given = most_given;
+  call.drive = u.drive;
+  call.lr = u.lr;
+  call.rates = u.rates;
+  call.highest_rate = highest_rate(u);
+  call.granularity = u.granularity;
+  call.seed = u.seed;
+  call.step = u.step;
+  call.train_seed = u.train_seed;
+  call.train_step = u.train_step;
+  call.first_sample = u.first_sample;
+  call.fired = u.fired != nullptr ? u.fired : fired;
+  run_on(where, Operation::update, &call);
+  return {fired[0], fired[1]};
+}
+
 }  // namespace
 
 void check_rate(const params::UpdateParameters& p, float rate, float granularity) {
@@ -231,8 +244,9 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
   if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
   const bool fires = fires_pulses(u.parameters);
   check_rate(u.parameters, highest_rate(u), u.granularity);
+  if (const Accelerator* where = accelerator()) return update_on(*where, u, nullptr, 0);
   const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
-  const int64_t per_chunk = samples_per_chunk(u);
+  const int64_t per_chunk = samples_per_chunk(u.parameters, highest_rate(u), u.granularity, u.x.cols, u.d.cols);
   uint32_t index = 0;
   for (int64_t first = 0; first < u.x.rows; first += per_chunk, ++index) {
     const int64_t n = std::min(per_chunk, u.x.rows - first);
@@ -270,6 +284,7 @@ PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts) {
                                        " pulses at once; lower the learning rate");
   most = std::max(most, -least);
   if (most == 0) return {0, 0};
+  if (const Accelerator* where = accelerator()) return update_on(*where, u, counts, most);
   Coincidences pulses{};
   pulses.n_words = (most + 31) / 32;
   pulses.counts = counts;

@@ -23,6 +23,7 @@ struct PulsedUpdate {
   uint32_t step;
   uint64_t train_seed;                  // of the trains: arrays on the same lines share them
   uint32_t train_step, first_sample;
+  int64_t* fired;                       // where another device counts the pulses, [2]; null: they are returned
 };
 
 /// Throws unless trains are long enough for this learning rate, whatever x and d.

@@ -7,6 +7,8 @@
 #include "../cpu/float_environment.hpp"
 #include "../cpu/thread_pool.hpp"
 #include "../errors.hpp"
+#include "../physics/remap.hpp"
+#include "accelerator.hpp"
 #include "io_spec.hpp"
 #include "row_blocks.hpp"
 
@@ -100,6 +102,7 @@ void modify_weights(const ModifierSpec& spec, const ConstMatrix& source, float* 
   const params::WeightModifierParameter& p = spec.parameters;
   ModifyArgs args{&p, spec.noise.data(), static_cast<int>(spec.noise.size()), spec.log_time, spec.read_noise,
                   0.0f, {}, source, {out, source.rows, source.cols, source.cols}, seed, step, first_sample};
+  if (runs_elsewhere(Operation::modify, ModifyCall{args, copies})) return;
   args.a_max = source.cols > 0 ? reference_weight(p, source) : 1.0f;
   args.grid = make_converter(p.res, p.type == WeightModifierType::DOREFA ? p.dorefa_clip : args.a_max, p.sto_round);
   const auto kernel = kernels().weights.modify;
@@ -110,6 +113,7 @@ void modify_weights(const ModifierSpec& spec, const ConstMatrix& source, float* 
 }
 
 void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& source, const Matrix& out) {
+  if (runs_elsewhere(Operation::clip_weights, ClipWeightsCall{clip, source, out})) return;
   const FloatEnvironment pinned;
   const float bound = clip_bound(clip, source);
   if (bound == 0.0f) return copy(source, out.data);
@@ -118,6 +122,7 @@ void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& so
 }
 
 void remap_weights(const params::WeightRemapParameter& remap, const ConstMatrix& source, const Matrix& out, float* scales) {
+  if (runs_elsewhere(Operation::remap_weights, RemapWeightsCall{remap, source, out, scales})) return;
   const FloatEnvironment pinned;
   std::vector<float> maxima = row_maxima(source);
   if (remap.type == WeightRemapType::NONE) return copy(source, out.data);
@@ -128,18 +133,11 @@ void remap_weights(const params::WeightRemapParameter& remap, const ConstMatrix&
     const float smallest = *std::min_element(scales, scales + n);
     if (smallest > 0.0f) limit = remap.max_scale_range * std::max(smallest, remap.max_scale_ref);
   }
-  std::vector<double> numerator(n, 1.0), denominator(n, 1.0);
+  std::vector<double> numerator(n), denominator(n);
   for (size_t i = 0; i < n; ++i) {
-    if (!(maxima[i] > 0.0f)) continue;
-    const double old = scales[i];
-    numerator[i] = remap.remapped_wmax;
-    denominator[i] = maxima[i];
-    scales[i] = static_cast<float>(old * denominator[i] / numerator[i]);
-    if (limit > 0.0f && scales[i] > limit) {
-      scales[i] = limit;
-      numerator[i] = old;
-      denominator[i] = limit;
-    }
+    const RowScale row = remapped_scale(remap, maxima[i], limit, scales[i]);
+    numerator[i] = row.numerator, denominator[i] = row.denominator;
+    scales[i] = row.scale;
   }
   const auto kernel = kernels().weights.rescale;
   const RescaleArgs args{source, out, numerator.data(), denominator.data()};

@@ -1,11 +1,12 @@
 // Bound management: a product whose outputs exceed the ADC is repeated, with fresh noise, with inputs reduced by rho.
-// Host code, plain floats.
+// Plain floats.
 //
 //   ITERATIVE             rho = 1, 2, 4, ... until no output exceeds the bound, or rho > max_bm_factor, or
 //                         rho > max_bm_res / (DAC step); the limits are tested after the product
 //   ITERATIVE_WORST_CASE  after the first product, the scale of noise management is replaced by ABS_MAX_NP_SUM and rho
 //                         starts again at 1
 #pragma once
+#include "../host_device.hpp"
 #include "../kernels_mvm.hpp"
 
 namespace rpu {
@@ -16,7 +17,7 @@ struct BoundRound {
   bool worst_case;  // uses the ABS_MAX_NP_SUM scale
 };
 
-inline BoundRound bound_round(const IoSpec& io, uint32_t round) {
+RPU_BOTH BoundRound bound_round(const IoSpec& io, uint32_t round) {
   using params::BoundManagementType;
   using params::NoiseManagementType;
   const bool worst_case = io.bound_management == BoundManagementType::ITERATIVE_WORST_CASE && round > 0 &&
@@ -25,6 +26,6 @@ inline BoundRound bound_round(const IoSpec& io, uint32_t round) {
   return {static_cast<float>(uint64_t{1} << doublings), worst_case};
 }
 
-inline bool gives_up(const IoSpec& io, const BoundRound& round) { return round.reduction > io.max_reduction; }
+RPU_BOTH bool gives_up(const IoSpec& io, const BoundRound& round) { return round.reduction > io.max_reduction; }
 
 }  // namespace rpu

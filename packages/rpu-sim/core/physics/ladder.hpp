@@ -1,4 +1,4 @@
-// A column of the array as a ladder of resistive segments that feed an ADC at one end. Host code, in double.
+// A column of the array as a ladder of resistive segments that feed an ADC at one end. In double.
 //
 // The inputs of segment s are reduced to one source of conductance G_s = sum of both devices of all its weights and
 // voltage V_s = 0.4 V + 0.2 V (sum over active inputs of sign(x_j) kappa w_ij) / G_s, because active inputs are read at
@@ -15,12 +15,14 @@
 #pragma once
 #include <cstdint>
 
+#include "../host_device.hpp"
+
 namespace rpu {
 
 constexpr double kLeastConductance = 1e-12;  // uS, so that an empty segment has a finite resistance
 
 /// Replaces the conductances G_s (uS) of one output by its factors a_s; returns R (MOhm).
-inline double ladder_factors(double* segment, int64_t n, double wire) {
+RPU_BOTH double ladder_factors(double* segment, int64_t n, double wire) {
   double r = 1.0 / (segment[0] + kLeastConductance);
   segment[0] = r;
   for (int64_t s = 1; s < n; ++s) {

@@ -1,5 +1,5 @@
 // Noise management: the scale alpha of one input vector (Gokmen, Onen and Haensch, doi:10.3389/fnins.2017.00538).
-// Host code, plain floats.
+// Plain floats.
 //
 //   ABS_MAX   max |x_j|, at most nm_thres if that is positive
 //   MAX       max x_j, likewise
@@ -8,8 +8,9 @@
 //   ABS_MAX_NP_SUM   max(a, t), a = ABS_MAX, t = max(sum of positive, sum of |negative| x_j) assumed_wmax / out_bound,
 //                    where t is at most a max_bm_res / (DAC step)
 #pragma once
-#include <cmath>
+#include <cfloat>
 
+#include "../host_device.hpp"
 #include "../kernels_mvm.hpp"
 
 namespace rpu {
@@ -17,12 +18,12 @@ namespace rpu {
 constexpr float kAverageDecay = 1e-3f;
 constexpr float kAssumedLargestWeight = 0.6f;
 
-inline float limited(float scale, float limit) { return limit > 0.0f && scale > limit ? limit : scale; }
+RPU_BOTH float limited(float scale, float limit) { return limit > 0.0f && scale > limit ? limit : scale; }
 
 /// Scale for the worst case in which all outputs add up.
-inline float worst_case_scale(const IoSpec& io, float abs_max, const SignedSums& sums) {
+RPU_BOTH float worst_case_scale(const IoSpec& io, float abs_max, const SignedSums& sums) {
   const float a = limited(abs_max, io.nm_thres);
-  const float bound = std::isinf(io.adc.bound) ? 1.0f : io.adc.bound;
+  const float bound = io.adc.bound > FLT_MAX ? 1.0f : io.adc.bound;
   const float most = sums.positive > sums.negative ? sums.positive : sums.negative;
   float t = most * kAssumedLargestWeight / bound;
   if (t > a * io.max_dac_reduction) t = a * io.max_dac_reduction;
@@ -30,10 +31,10 @@ inline float worst_case_scale(const IoSpec& io, float abs_max, const SignedSums&
 }
 
 /// Whether a scale can divide: below the smallest normal number, an input counts as zero.
-inline bool scales(float alpha) { return alpha >= 1.17549435e-38f; }
+RPU_BOTH bool scales(float alpha) { return alpha >= 1.17549435e-38f; }
 
 /// The running mean after a vector; 0 stands for "no vector yet".
-inline float running_mean(float mean, float abs_max) {
+RPU_BOTH float running_mean(float mean, float abs_max) {
   return mean == 0.0f ? abs_max : (1.0f - kAverageDecay) * mean + kAverageDecay * abs_max;
 }
 

@@ -66,14 +66,14 @@ RPU_FN F sign_of_word(U word) { return bits_to_f((word << 31) | 0x3f800000u); }
 // -- modifiers: change four packs in place --------------------------------------------------------------------------
 
 struct Copy {
-  explicit Copy(const ModifyArgs&) {}
+  RPU_FN explicit Copy(const ModifyArgs&) {}
   RPU_FN void operator()(const ModifierDraws&, F*) const {}
 };
 
 struct Discretize {
   Converter grid;
 
-  explicit Discretize(const ModifyArgs& m) : grid(m.grid) {}
+  RPU_FN explicit Discretize(const ModifyArgs& m) : grid(m.grid) {}
 
   RPU_FN void operator()(const ModifierDraws& draw, F w[4]) const {
     F rounding[4] = {};
@@ -88,7 +88,7 @@ struct Discretize {
 struct AddNormal {
   float sigma;
 
-  explicit AddNormal(const ModifyArgs& m) : sigma(m.parameters->std_dev * m.a_max) {}
+  RPU_FN explicit AddNormal(const ModifyArgs& m) : sigma(m.parameters->std_dev * m.a_max) {}
 
   RPU_FN void operator()(const ModifierDraws& draw, F w[4]) const {
     F xi[4];
@@ -101,7 +101,7 @@ struct DiscretizeAddNormal {
   Discretize discretize;
   AddNormal add;
 
-  explicit DiscretizeAddNormal(const ModifyArgs& m) : discretize(m), add(m) {}
+  RPU_FN explicit DiscretizeAddNormal(const ModifyArgs& m) : discretize(m), add(m) {}
 
   RPU_FN void operator()(const ModifierDraws& draw, F w[4]) const {
     discretize(draw, w);
@@ -112,7 +112,7 @@ struct DiscretizeAddNormal {
 struct MultNormal {
   float std_dev;
 
-  explicit MultNormal(const ModifyArgs& m) : std_dev(m.parameters->std_dev) {}
+  RPU_FN explicit MultNormal(const ModifyArgs& m) : std_dev(m.parameters->std_dev) {}
 
   RPU_FN void operator()(const ModifierDraws& draw, F w[4]) const {
     F xi[4];
@@ -125,7 +125,7 @@ struct DoReFa {
   Discretize discretize;
   F factor;
 
-  explicit DoReFa(const ModifyArgs& m)
+  RPU_FN explicit DoReFa(const ModifyArgs& m)
       : discretize(m), factor(m.parameters->dorefa_clip / tanh_(broadcast(m.a_max))) {}
 
   RPU_FN void operator()(const ModifierDraws& draw, F w[4]) const {
@@ -137,7 +137,7 @@ struct DoReFa {
 struct Poly {
   const ModifyArgs& m;
 
-  explicit Poly(const ModifyArgs& args) : m(args) {}
+  RPU_FN explicit Poly(const ModifyArgs& args) : m(args) {}
 
   RPU_FN void operator()(const ModifierDraws& draw, F w[4]) const {
     F xi[4];
@@ -149,7 +149,7 @@ struct Poly {
 struct ProgNoise {
   Poly poly;
 
-  explicit ProgNoise(const ModifyArgs& m) : poly(m) {}
+  RPU_FN explicit ProgNoise(const ModifyArgs& m) : poly(m) {}
 
   RPU_FN void operator()(const ModifierDraws& draw, F w[4]) const {
     const F given[4] = {w[0], w[1], w[2], w[3]};
@@ -162,7 +162,7 @@ struct PcmNoise {
   const ModifyArgs& m;
   const params::WeightModifierParameter& p;
 
-  explicit PcmNoise(const ModifyArgs& args) : m(args), p(*args.parameters) {}
+  RPU_FN explicit PcmNoise(const ModifyArgs& args) : m(args), p(*args.parameters) {}
 
   RPU_FN void events(const ModifierDraws& draw, F g[4]) const {
     const F zero = broadcast(0.0f), one = broadcast(1.0f);

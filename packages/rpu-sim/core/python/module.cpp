@@ -1,11 +1,13 @@
 // The compiled module rpu_sim._core: a thin, checked door to the ops. Arrays belong to the caller.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include "../cpu/dispatch.hpp"
 #include "../cpu/thread_pool.hpp"
 #include "../errors.hpp"
+#include "../ops/accelerator.hpp"
 #include "bindings.hpp"
 
 namespace rpu::python {
@@ -38,6 +40,27 @@ NB_MODULE(_core, m) {
   m.def("isa_lanes", [] { return kernels().lanes; }, "Cells per pack of the level in use.");
   m.def("num_threads", &num_threads, "Number of threads of the kernels.");
   m.def("set_num_threads", &set_num_threads, nb::arg("n"), "Use `n` threads.");
+  m.def("plugin", [](const std::string& path) {
+    const RpuPlugin& plugin = load_plugin(path);
+    return std::make_tuple(std::string(plugin.version), std::string(plugin.toolkit), std::string(plugin.architectures));
+  }, nb::arg("path"), "Load a plugin; returns its version, its toolkit and its architectures.");
+  m.def("plugin_devices", [](const std::string& path) {
+    const RpuPlugin& plugin = load_plugin(path);
+    const int32_t n = plugin.device_count();
+    if (n < 0) throw Error(ErrorKind::Backend, plugin.last_error());
+    std::vector<std::tuple<std::string, int, int, int64_t>> devices;
+    for (int32_t i = 0; i < n; ++i) {
+      RpuDeviceInfo info{};
+      info.size = sizeof info;
+      if (plugin.device_info(i, &info) != RPU_OK) throw Error(ErrorKind::Backend, plugin.last_error());
+      devices.emplace_back(std::string(info.name), info.major, info.minor, static_cast<int64_t>(info.memory));
+    }
+    return devices;
+  }, nb::arg("path"), "Name, compute capability and bytes of memory of each device of a plugin.");
+  m.def("offload", [](const std::string& path, int device) {
+    offload(path.empty() ? nullptr : &load_plugin(path), device);
+  }, nb::arg("path"), nb::arg("device") = 0,
+        "Send all calls to a device of a plugin, with copies of their arrays; an empty path ends it.");
   python::bind_cells(m);
   python::bind_update(m);
   python::bind_mvm(m);

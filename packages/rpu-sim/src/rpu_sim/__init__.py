@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import backends, config, errors, reference, table
 from ._version import __version__
-from .backends import get_num_threads, set_num_threads
+from .backends import doctor, get_num_threads, set_num_threads
 from .programming import ProgrammingResult
 from .seeds import derive_seed
 from .tile import PulseCounts, Tile
@@ -20,6 +20,7 @@ __all__ = [
     "clip_weights",
     "config",
     "derive_seed",
+    "doctor",
     "errors",
     "get_num_threads",
     "modify_weights",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 
-from . import _core
+from . import _core, cuda
 from ._version import __version__
 from .errors import BackendError, ConfigError
 from .state import integer
@@ -53,6 +53,21 @@ def set_num_threads(n: int) -> None:
     _core.set_num_threads(min(number, 1 << 16))
 
 
+def offload(device: str) -> None:
+    """Send the calls of all tiles to a GPU, or with ``"cpu"`` back to the CPU; the bits are the same.
+
+    Arrays stay where they are: each call copies what it needs to the GPU and its results back, which is slower than the
+    CPU for all but large updates. It serves to compare both.
+
+    Args:
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``.
+
+    Raises:
+        BackendError: when the device cannot be used, saying what to install.
+    """
+    cuda.offload(device)
+
+
 def doctor() -> str:
     """A report of versions and back ends, for bug reports."""
     lines = [
@@ -60,6 +75,6 @@ def doctor() -> str:
         f"python      {platform.python_version()} on {platform.system()} {platform.machine()}",
         f"cpu levels  {', '.join(isa_levels())} (in use: {isa()})",
         f"threads     {get_num_threads()}",
-        "cuda        not installed: this version computes on the CPU",
+        *cuda.report(),
     ]
     return "\n".join(lines)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, periphery, programming, state
+from . import _core, cuda, periphery, programming, state
 from .arrays import (
     Array,
     Float32,
@@ -52,6 +52,7 @@ class Tile:
         config: `SingleRPUConfig` (the default) or `FloatingPointRPUConfig`; the tile keeps a frozen deep copy.
         seed: Names the chip: device variation and every later random number follow from it.
         like: An array whose framework (NumPy or torch, on the CPU) holds the state.
+        device: ``"cpu"``; see ``python -m rpu_sim doctor`` for others.
 
     Attributes:
         weights: The array itself, float32 [out_size, in_size]. It may be changed in place, unless the device has write
@@ -60,13 +61,22 @@ class Tile:
         steps: Number of forward, backward, update and lifecycle calls so far; part of the address of a random number.
 
     Raises:
+        BackendError: for a device that this machine cannot use, saying what to install.
         ConfigError: for an impossible configuration.
         ShapeError: for sizes below 1.
     """
 
     def __init__(
-        self, out_size: int, in_size: int, config: RPUConfig | None = None, *, seed: int = 0, like: Array = None
+        self,
+        out_size: int,
+        in_size: int,
+        config: RPUConfig | None = None,
+        *,
+        seed: int = 0,
+        like: Array = None,
+        device: str = "cpu",
     ) -> None:
+        cuda.check_device(device)
         self._configure(SingleRPUConfig() if config is None else config)
         out_size, in_size = (_size(n) for n in (out_size, in_size))
         if out_size * in_size >= 1 << 32:

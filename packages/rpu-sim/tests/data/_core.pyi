@@ -27,6 +27,19 @@ def num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Use `n` threads."""
 
+def plugin(path: str) -> tuple[str, str, str]:
+    """Load a plugin; returns its version, its toolkit and its architectures."""
+
+def plugin_devices(path: str) -> list[tuple[str, int, int, int]]:
+    """
+    Name, compute capability and bytes of memory of each device of a plugin.
+    """
+
+def offload(path: str, device: int = 0) -> None:
+    """
+    Send all calls to a device of a plugin, with copies of their arrays; an empty path ends it.
+    """
+
 class Device:
     """Kind and parameters of a pulsed device."""
 

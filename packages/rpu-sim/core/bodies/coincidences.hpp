@@ -55,10 +55,10 @@ struct DeterministicSource {
   uint32_t flip;
   int64_t n_words, row = 0;
 
-  DeterministicSource(const Coincidences& p, bool negative_lr)
+  RPU_FN DeterministicSource(const Coincidences& p, bool negative_lr)
       : pulses(p), flip(negative_lr ? ~0u : 0u), n_words(p.n_words) {}
 
-  void set_row(int64_t r) { row = r; }
+  RPU_FN void set_row(int64_t r) { row = r; }
   RPU_FN uint32_t slots(int64_t w) const {
     const int64_t sample = w / pulses.words_per_sample;
     const float d = __builtin_fabsf(pulses.d_value[sample * pulses.d_stride + row]);
@@ -90,9 +90,9 @@ struct CountSource {
   const Coincidences& pulses;
   int64_t n_words, row = 0;
 
-  CountSource(const Coincidences& p, bool) : pulses(p), n_words(p.n_words) {}
+  RPU_FN CountSource(const Coincidences& p, bool) : pulses(p), n_words(p.n_words) {}
 
-  void set_row(int64_t r) { row = r; }
+  RPU_FN void set_row(int64_t r) { row = r; }
 
   /// Not known without looking at all cells.
   RPU_FN uint32_t slots(int64_t) const { return ~0u; }

@@ -1,0 +1,47 @@
+#!/bin/sh
+# What a machine with a GPU has to show, in ten minutes: the plugin builds for its GPU, computes the bits of the CPU, and is
+# clean under compute-sanitizer; then how long the large operations take.
+#
+#   dev/gpu_check.sh FOLDER     needs Python >= 3.11 with venv, a C++ compiler, nvcc (or access to PyPI) and a driver
+#
+# Each step writes FOLDER/<step>.log; a step that fails does not keep the others from running.
+set -u
+OUT=$(mkdir -p "${1:?name a folder for the results}" && cd "$1" && pwd)
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+cd "$ROOT" || exit 1
+FAILED=""
+
+step() { # name, seconds, command...
+  name=$1; seconds=$2; shift 2
+  echo "== $name"
+  timeout "$seconds" "$@" >"$OUT/$name.log" 2>&1 || FAILED="$FAILED $name"
+  tail -n 3 "$OUT/$name.log"
+}
+
+nvidia-smi >"$OUT/nvidia-smi.log" 2>&1
+ARCH=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
+python3 -m venv "$OUT/env" && . "$OUT/env/bin/activate" || exit 1
+step install 120 pip install -q -c constraints.txt scikit-build-core nanobind nanobind-backend cmake ninja numpy pytest \
+  hypothesis scipy pytest-benchmark
+export CMAKE_ARGS="-DRPU_ONLY_LEVELS=v4x;v3;scalar"
+step core 180 pip install -q --no-build-isolation --no-deps ./packages/rpu-sim
+CMAKE_ARGS="-DRPU_CUDA_ARCHITECTURES=$ARCH" step plugin 180 pip install -q --no-build-isolation --no-deps ./packages/rpu-sim/cuda
+step doctor 60 python -m rpu_sim doctor
+cat "$OUT/doctor.log"
+
+# Bits: every exactness test with its calls sent to the GPU.
+TESTS="packages/rpu-sim/tests"
+step exact 240 python -m pytest -q -p no:cacheprovider -k "cuda" $TESTS/test_exact_cells.py $TESTS/test_exact_update.py \
+  $TESTS/test_exact_mvm.py $TESTS/test_exact_mvm_random.py $TESTS/test_exact_weights.py $TESTS/test_exact_stored.py \
+  $TESTS/test_exact_flow.py $TESTS/test_exact_unit_cells.py
+step plugin-tests 60 python -m pytest -q -p no:cacheprovider $TESTS/test_cuda_plugin.py
+
+for tool in memcheck racecheck initcheck; do
+  command -v compute-sanitizer >/dev/null || break
+  step "$tool" 90 compute-sanitizer --tool "$tool" --error-exitcode 9 python dev/gpu_smoke.py
+done
+step times 90 python dev/gpu_smoke.py --times
+cat "$OUT/times.log"
+
+echo "failed:${FAILED:- nothing}"
+[ -z "$FAILED" ]

@@ -1,0 +1,159 @@
+// The table of the plugin: its operations, its devices, and errors as codes with a sentence.
+#include "plugin.hpp"
+
+#if !defined(__CUDACC__)
+#  include <cstdio>
+#  include <cstdlib>
+#  include <cstring>
+#endif
+
+namespace rpu::RPU_LEVEL {
+namespace {
+
+thread_local std::string last_error;
+
+int32_t failed(int32_t code, const std::string& sentence) {
+  last_error = sentence;
+  return code;
+}
+
+#if defined(__CUDACC__)
+
+#  define RPU_STRING(x) #x
+#  define RPU_TEXT(x) RPU_STRING(x)
+constexpr const char* kToolkit = "CUDA " RPU_TEXT(__CUDACC_VER_MAJOR__) "." RPU_TEXT(__CUDACC_VER_MINOR__);
+
+/// Makes a device current, and the one before again at the end.
+class OnDevice {
+ public:
+  explicit OnDevice(int device) {
+    check(cudaGetDevice(&before_));
+    if (before_ != device) check(cudaSetDevice(device));
+  }
+  ~OnDevice() { cudaSetDevice(before_); }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
+
+  /// Throws what a launch left.
+  void finish() const { check(cudaGetLastError()); }
+
+ private:
+  static void check(cudaError_t status) {
+    if (status != cudaSuccess) throw Error(ErrorKind::Backend, std::string("CUDA reports: ") + cudaGetErrorString(status));
+  }
+  int before_ = 0;
+};
+
+int32_t device_count() {
+  int n = 0;
+  const cudaError_t status = cudaGetDeviceCount(&n);
+  if (status == cudaSuccess) return n;
+  cudaGetLastError();
+  if (status == cudaErrorNoDevice) return 0;
+  int driver = 0;
+  cudaDriverGetVersion(&driver);
+  if (driver == 0) return failed(-1, "there is no NVIDIA driver; install one");
+  if (status == cudaErrorInsufficientDriver)
+    return failed(-1, "the NVIDIA driver serves CUDA " + std::to_string(driver / 1000) + "." +
+                          std::to_string(driver % 1000 / 10) + " but the plugin was built with " + kToolkit +
+                          "; update the driver");
+  return failed(-1, std::string("CUDA reports: ") + cudaGetErrorString(status));
+}
+
+int32_t device_info(int32_t device, RpuDeviceInfo* info) {
+  cudaDeviceProp properties;
+  const cudaError_t status = cudaGetDeviceProperties(&properties, device);
+  if (status != cudaSuccess) return failed(RPU_FAILED, std::string("CUDA reports: ") + cudaGetErrorString(status));
+  info->major = properties.major, info->minor = properties.minor;
+  info->multiprocessors = static_cast<uint32_t>(properties.multiProcessorCount);
+  info->memory = properties.totalGlobalMem;
+  snprintf(info->name, sizeof info->name, "%.127s", properties.name);
+  return RPU_OK;
+}
+
+void* acquire(int32_t device, uint64_t bytes) {
+  void* memory = nullptr;
+  const OnDevice current(device);
+  if (cudaMalloc(&memory, bytes) == cudaSuccess) return memory;
+  cudaGetLastError();
+  return nullptr;
+}
+
+void release(int32_t device, void* memory) {
+  const OnDevice current(device);
+  cudaFree(memory);
+}
+
+int32_t copy(int32_t device, void* to, const void* from, uint64_t bytes, void* stream) {
+  const OnDevice current(device);
+  cudaError_t status = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream));
+  if (status == cudaSuccess) status = cudaStreamSynchronize(static_cast<cudaStream_t>(stream));
+  if (status == cudaSuccess) return RPU_OK;
+  return failed(RPU_FAILED, std::string("CUDA reports: ") + cudaGetErrorString(status));
+}
+
+#else  // on the host, for tests
+
+constexpr const char* kToolkit = "no GPU: the kernels run on the host";
+#  define RPU_ARCHITECTURES ""
+
+struct OnDevice {
+  explicit OnDevice(int) {}
+  void finish() const {}
+};
+
+int32_t device_count() { return 1; }
+
+int32_t device_info(int32_t, RpuDeviceInfo* info) {
+  info->major = info->minor = 0;
+  info->multiprocessors = 1;
+  info->memory = 0;
+  std::snprintf(info->name, sizeof info->name, "emulated");
+  return RPU_OK;
+}
+
+void* acquire(int32_t, uint64_t bytes) { return std::aligned_alloc(256, (bytes + 255) / 256 * 256); }
+void release(int32_t, void* memory) { std::free(memory); }
+int32_t copy(int32_t, void* to, const void* from, uint64_t bytes, void*) {
+  std::memcpy(to, from, bytes);
+  return RPU_OK;
+}
+
+#endif
+
+const char* sentence() { return last_error.c_str(); }
+
+template <class Args, void (*kRun)(const Args&, const RpuCall&)> int32_t run(const void* args, const RpuCall* call) {
+  try {
+    const OnDevice device(call->device);
+    kRun(*static_cast<const Args*>(args), *call);
+    device.finish();
+    return RPU_OK;
+  } catch (const Error& error) {
+    const bool config = error.kind == ErrorKind::Config, shape = error.kind == ErrorKind::Shape;
+    return failed(config ? RPU_BAD_CONFIG : shape ? RPU_BAD_SHAPE : RPU_FAILED, error.what());
+  } catch (const std::exception& error) {
+    return failed(RPU_FAILED, error.what());
+  }
+}
+
+constexpr RpuOperation kOperations[] = {
+#define RPU_OPERATION(name, Args) {#name, sizeof(Args), run<Args, run_##name>},
+    RPU_OPERATIONS(RPU_OPERATION)
+#undef RPU_OPERATION
+};
+
+constexpr RpuPlugin kPlugin = {sizeof(RpuPlugin), RPU_PLUGIN_ABI, RPU_VERSION, kToolkit, RPU_ARCHITECTURES,
+                               device_count, device_info, sentence, acquire, release, copy,
+                               sizeof kOperations / sizeof kOperations[0], kOperations};
+
+}  // namespace
+}  // namespace rpu::RPU_LEVEL
+
+extern "C"
+#if !defined(_WIN32)
+    __attribute__((visibility("default")))
+#endif
+    const RpuPlugin* rpu_plugin(uint32_t abi) {
+  return abi == RPU_PLUGIN_ABI ? &rpu::RPU_LEVEL::kPlugin : nullptr;
+}

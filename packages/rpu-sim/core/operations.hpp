@@ -1,0 +1,103 @@
+// What a plugin computes: the operations behind c_api.h with their arguments, plain data whose arrays lie on the
+// device. A plugin is built from the sources of exactly one release, and the sizes of the arguments are compared when
+// it is loaded.
+#pragma once
+#include "kernels.hpp"
+
+namespace rpu {
+
+struct PopulateCall {
+  DeviceKind device;
+  PopulateArgs args;
+};
+
+/// A pulsed update of all samples, or the firing of given numbers of pulses; see ops/update.hpp.
+struct UpdateCall {
+  DeviceKind device;
+  const void* device_params;  // on the host; lists of numbers in it lie on the device
+  Matrix weights;
+  CellFields cells;
+  CellCounts counts;
+  Matrix visible;  // no data: there is no write noise
+  float write_noise;
+  params::UpdateParameters parameters;
+  ConstMatrix x, d;
+  const int32_t* given;  // [rows][cols] pulses to fire, or null; without x and d then
+  int32_t most_given;    // largest magnitude among them, or an upper limit
+  Drive drive;
+  float lr;
+  const float* rates;  // [batch] or null
+  float highest_rate;  // of all samples, with lr
+  float granularity;
+  uint64_t seed;
+  uint32_t step;
+  uint64_t train_seed;
+  uint32_t train_step, first_sample;
+  int64_t* fired;  // [2] numbers of up and down pulses, added to; on the device
+};
+
+/// See ops/mvm.hpp.
+struct MvmCall {
+  const IoSpec* io;  // on the host
+  ConstMatrix weights, input;
+  Matrix output;
+  MvmConstants constants;
+  float* running_mean;
+  bool freeze_mean;
+  uint64_t seed;
+  uint32_t step, first_sample;
+};
+
+struct RankUpdateCall {
+  Matrix weights;
+  ConstMatrix x, d;
+  float lr;
+};
+
+/// Modified copies; see ops/weights.hpp. The numbers of `args.noise` and `args.parameters` lie on the host.
+struct ModifyCall {
+  ModifyArgs args;
+  int64_t copies;
+};
+
+struct ClipWeightsCall {
+  params::WeightClipParameter parameters;
+  ConstMatrix source;
+  Matrix out;
+};
+
+struct RemapWeightsCall {
+  params::WeightRemapParameter parameters;
+  ConstMatrix source;
+  Matrix out;
+  float* scales;  // [rows]
+};
+
+/// X(name, type of the arguments), in the order of a plugin's table.
+#define RPU_OPERATIONS(X)        \
+  X(populate, PopulateCall)      \
+  X(decay, LifecycleArgs)        \
+  X(diffuse, LifecycleArgs)      \
+  X(reset, LifecycleArgs)        \
+  X(clip, LifecycleArgs)         \
+  X(uniform, UniformArgs)        \
+  X(write, WriteArgs)            \
+  X(drift, DriftArgs)            \
+  X(follow_drift, DriftArgs)     \
+  X(draw_exponents, DriftArgs)   \
+  X(update, UpdateCall)          \
+  X(mvm, MvmCall)                \
+  X(rank_update, RankUpdateCall) \
+  X(constants, ConstantsArgs)    \
+  X(modify, ModifyCall)          \
+  X(clip_weights, ClipWeightsCall) \
+  X(remap_weights, RemapWeightsCall)
+
+enum class Operation : uint32_t {
+#define RPU_OPERATION(name, Args) name,
+  RPU_OPERATIONS(RPU_OPERATION)
+#undef RPU_OPERATION
+  kCount
+};
+
+}  // namespace rpu

@@ -1,0 +1,48 @@
+// A plugin that computes elsewhere (c_api.h), and which calls go to it: those of a thread that works on its arrays, or
+// all calls with copies of their arrays (staging.hpp).
+#pragma once
+#include <string>
+
+#include "../c_api.h"
+#include "../operations.hpp"
+
+namespace rpu {
+
+/// Loads a plugin, once per path and for good; throws Error(Backend) unless it fits this build.
+const RpuPlugin& load_plugin(const std::string& path);
+
+/// Where an operation runs.
+struct Accelerator {
+  const RpuPlugin* plugin;
+  RpuCall call;  // without `allocate` arrays are those of the host, and an operation is done when it returns
+};
+
+/// That of the calls of this thread; null: the CPU.
+const Accelerator* accelerator();
+
+/// Sends the calls of this thread to an accelerator while it lives.
+class UseAccelerator {
+ public:
+  explicit UseAccelerator(const Accelerator& chosen);
+  ~UseAccelerator();
+  UseAccelerator(const UseAccelerator&) = delete;
+  UseAccelerator& operator=(const UseAccelerator&) = delete;
+
+ private:
+  const Accelerator* before_;
+};
+
+/// Sends all calls of all threads to a device of a plugin, with copies of their host arrays; null ends it.
+void offload(const RpuPlugin* plugin, int device);
+
+/// Runs an operation; throws what it reports.
+void run_on(const Accelerator& where, Operation operation, const void* args);
+
+/// Whether the call runs elsewhere, which it then has.
+template <class Args> bool runs_elsewhere(Operation operation, const Args& args) {
+  const Accelerator* where = accelerator();
+  if (where != nullptr) run_on(*where, operation, &args);
+  return where != nullptr;
+}
+
+}  // namespace rpu
