@@ -170,7 +170,7 @@ struct ConvertInputs {
     const SampleDraws of_sample(draws, sample, convert.stream);
     F v[4];
     for (int k = 0; k < 4; ++k) v[k] = load(in + quad.column(k), input.cols - quad.column(k));
-    convert(v, scale[row], quad, of_sample);
+    convert(v, scale[row], quad, of_sample, input.cols);
     for (int k = 0; k < 4; ++k) store(out + row * out_stride + quad.column(k), v[k], input.cols - quad.column(k));
   }
 };
