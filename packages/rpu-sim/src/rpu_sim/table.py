@@ -12,6 +12,7 @@ Steps are differences of readings, so the noise of a reading counts as noise of 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import zipfile
@@ -146,7 +147,7 @@ def load(path: str | Path) -> StepTable:
         version = meta["version"]
     except FileNotFoundError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, zipfile.BadZipFile):
         raise StateError(f"{path} is no step table, or it is damaged; save it with StepTable.save()") from None
     if version != VERSION:
         raise StateError(f"{path} has version {version} but this rpu_sim reads version {VERSION}; update rpu_sim")
@@ -183,9 +184,14 @@ def read_csv(path: str | Path) -> Steps:
     names: dict[str, int] = {}
     last: dict[str, float] = {}
     steps: list[tuple[int, bool, float, float]] = []
-    with Path(path).open(newline="", encoding="utf-8") as file:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")  # spreadsheets start with a byte order mark
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path} is no text in UTF-8; save it as CSV in UTF-8") from None
+    with io.StringIO(text, newline="") as file:
         reader = csv.DictReader(file)
-        if reader.fieldnames is None or not {"direction", "conductance"} <= set(reader.fieldnames):
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        if not {"direction", "conductance"} <= set(reader.fieldnames):
             raise ConfigError(f"{path} needs a header with the columns direction and conductance (and device)")
         for row in reader:
             name, direction = row.get("device") or "", (row["direction"] or "").strip()

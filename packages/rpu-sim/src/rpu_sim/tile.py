@@ -101,8 +101,10 @@ class Tile:
     # -- construction ------------------------------------------------------------------------------------------------
 
     def _configure(self, config: RPUConfig) -> None:
-        if not isinstance(config, RPUConfigBase) or type(config) is RPUConfigBase:  # the base has no device
-            raise ConfigError(f"a tile needs an RPU configuration such as SingleRPUConfig, not {type(config).__name__}")
+        if not isinstance(config, RPUConfigBase) or not hasattr(config, "device"):  # as that of an inference layer
+            raise ConfigError(
+                f"a tile needs an RPU configuration with a device, such as SingleRPUConfig, not {type(config).__name__}"
+            )
         frozen = config.frozen_copy()
         frozen.check()
         self.rpu_config: Any = frozen

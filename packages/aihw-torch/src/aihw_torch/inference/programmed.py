@@ -125,6 +125,21 @@ class ProgrammedTile:
         arrays["counters"] = torch.tensor([seed & 0xFFFFFFFF, seed >> 32, self.number, self.reads])
         return {name: values.clone() for name, values in arrays.items()}
 
+    @staticmethod
+    def check_state(state: dict[str, Any], shape: tuple[int, int]) -> None:
+        """Raise `StateError` unless the arrays of a state are sound for weights [out, in] of that shape."""
+        missing = {*_ARRAYS, "read", "time", "counters"} - state.keys()
+        if missing:
+            raise StateError(f"the state of programmed weights lacks {', '.join(sorted(missing))}; save it again")
+        sizes = {"time": (), "counters": (4,), "read": shape, "targets": shape, "g_prog": (None, *shape)}
+        for name, values in state.items():
+            wanted = sizes.get(name, tuple(values.shape))
+            fits = len(wanted) == values.dim() and all(
+                a in (None, b) for a, b in zip(wanted, values.shape, strict=True)
+            )
+            if not fits or (name != "time" and not torch.isfinite(values).all()):
+                raise StateError(f"programmed.{name} is damaged: {tuple(values.shape)} or not finite; save it again")
+
     @classmethod
     def from_state(cls, state: dict[str, Tensor], rpu_config: Any, reading: Reading, *, version: int) -> Self:
         """Return what `state` described; the noise model is that of the configuration.
@@ -132,9 +147,6 @@ class ProgrammedTile:
         Raises:
             StateError: something is missing or does not fit.
         """
-        missing = {*_ARRAYS, "read", "time", "counters"} - state.keys()
-        if missing:
-            raise StateError(f"the state of programmed weights lacks {', '.join(sorted(missing))}; save it again")
         low, high, number, reads = state["counters"].tolist()
         try:
             devices = ProgrammedArray(

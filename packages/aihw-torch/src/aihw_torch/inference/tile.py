@@ -310,12 +310,20 @@ class InferenceTile(WeightTile):
         error_msgs: list[str],
     ) -> None:
         own = {name: values for name, values in state_dict.items() if name.startswith(prefix)}
-        clipped = bool(own.pop(prefix + "clipped", False))
+        clipped = torch.as_tensor(own.pop(prefix + "clipped", False))
         parts: dict[str, dict[str, Any]] = {}
         for part in ("constants.", "programmed."):
             names = [name for name in own if name.startswith(prefix + part)]
             parts[part] = {name.removeprefix(prefix + part): own.pop(name) for name in names}
         errors = len(error_msgs)
+        try:
+            if clipped.numel() != 1:
+                raise StateError("clipped is damaged; save it again")
+            if parts["programmed."]:
+                ProgrammedTile.check_state(parts["programmed."], tuple(self.physical_weight().shape))
+        except StateError as error:
+            error_msgs.append(f"{prefix}{error}")
+            return
         super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         if len(error_msgs) > errors:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
+import tokenize
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def _one(path: Path, options: Any) -> int:
     """Treat one file; return 1 if something is left to do."""
     from aihw_torch.migrate.rewrite import rewrite
 
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open("rb") as binary:
+        encoding, _ = tokenize.detect_encoding(binary.readline)
+    with path.open(encoding=encoding, newline="") as file:
         code = file.read()
     result = rewrite(code)
     changes = result.code != code
@@ -57,7 +60,7 @@ def _one(path: Path, options: Any) -> int:
         if remark.open or not options.quiet:
             print(f"{path}:{remark.line}: {'' if remark.open else 'note: '}{remark.text}", file=sys.stderr)
     if options.write and changes:
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with path.open("w", encoding=encoding, newline="") as file:
             file.write(result.code)
         print(f"{path}: rewritten", file=sys.stderr)
     elif options.check and changes:

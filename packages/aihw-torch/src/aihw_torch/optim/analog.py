@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 import weakref
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from aihw_torch.errors import NonFiniteError
 from aihw_torch.parameters import PulsedParameter, PulsedWeight
 from aihw_torch.tiles import AnalogTile
 
@@ -81,8 +83,10 @@ class AnalogOptimizerMixin(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         tiles = self.pulsed_tiles()
-        for tile, _ in tiles:
+        for tile, group in tiles:
             tile.check_gradient()
+            if not math.isfinite(_pulse_lr(group)):
+                raise NonFiniteError(f"the learning rate is {group['lr']} and nothing was updated")
         self._warn_once(tiles)
         gradients = [tile.weight_token.grad for tile, _ in tiles]
         for tile, _ in tiles:  # the digital optimizer passes over parameters without a gradient

@@ -294,7 +294,8 @@ class TileModule(ranges.RangedModule):
 
     def _checked_weight(self, weight: Any) -> Tensor:
         values: Tensor = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
-        if values.numel() != self.out_size * self.in_size:
+        transposed = values.dim() == 2 and values.shape != (self.out_size, self.in_size)
+        if transposed or values.numel() != self.out_size * self.in_size:
             raise ShapeError(
                 f"the {self.describe()} takes weights of the shape {(self.out_size, self.in_size)}, "
                 f"not {tuple(values.shape)}"

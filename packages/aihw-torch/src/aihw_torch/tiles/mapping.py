@@ -59,6 +59,7 @@ def default_tile_module_class(rpu_config: Any, out_size: int, in_size: int) -> t
     from aihw_torch.tiles.array import TileModuleArray
 
     mapping = rpu_config.mapping
+    mapping.check()
     if len(split_sizes(in_size, mapping.max_input_size)) * len(split_sizes(out_size, mapping.max_output_size)) > 1:
         return rpu_config.tile_array_class or TileModuleArray
     return tile_class_of(rpu_config)

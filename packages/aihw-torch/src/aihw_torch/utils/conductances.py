@@ -109,7 +109,7 @@ def import_conductances(
     wanted = {_key(name, "conductance"): name for name in records}
     if unknown := sorted(name for name in given if name not in wanted and measured is not None):
         raise StateError(f"{', '.join(unknown)} is no conductance of the export; its arrays are {', '.join(wanted)}")
-    made = []
+    made, names = [], {id(tile): name for name, tile in tiles.items()}
     for key, name in wanted.items():
         if key not in given:
             continue
@@ -122,8 +122,9 @@ def import_conductances(
         made.append((tile, *_decoded(values, records[name], arrays, name)))
     if not made:
         raise StateError("there is no conductance of any tile; nothing was imported")
-    if not as_trained:
-        for tile, _, converter, _, _ in made:
+    for tile, _, converter, _, _ in made:
+        _require_same_scale(tile, arrays, names[id(tile)])
+        if not as_trained:
             _require_same_devices(tile, converter)
     for tile, weights, _, conductances, parameters in made:
         if isinstance(tile, InferenceTile) and not as_trained:
@@ -156,12 +157,11 @@ def _record(name: str, tile: TileModule, converter: Any, modules: Mapping[str, n
 def _arrays(tile: TileModule, converter: BaseConductanceConverter) -> Arrays:
     """What the npz file holds of a tile."""
     conductances, parameters = converter.convert_to_conductances(tile._read_physical())
-    scales = tile.get_scales()
     found = {
         "conductance": np.stack([_numpy(g) for g in conductances]),
         "scale_ratio": _numpy(parameters.scale_ratio),
         "w_low": _numpy(parameters.w_low),
-        "scale": np.ones(1, np.float32) if scales is None else _numpy(scales),
+        "scale": _arrays_of_scale(tile),
     }
     for part in ("bias", "input_range"):
         if (values := getattr(tile, part)) is not None:
@@ -259,6 +259,20 @@ def _require_same_devices(tile: TileModule, converter: Any) -> None:
                 f"the {tile.describe()} has the devices {arguments_of(own)} and the conductances are those of "
                 f"{arguments_of(converter)}; export with that converter, or import with as_trained=True"
             )
+
+
+def _require_same_scale(tile: TileModule, arrays: Arrays, name: str) -> None:
+    """The digital scale turns what is read into weights; that of another model would give other weights silently."""
+    own, exported = _arrays_of_scale(tile), arrays.get(_key(name, "scale"))
+    if exported is None or exported.shape != own.shape or not np.allclose(exported, own, rtol=1e-5, atol=0.0):
+        raise StateError(
+            f"the {tile.describe()} has another digital scale than the export; import into the model that was exported"
+        )
+
+
+def _arrays_of_scale(tile: TileModule) -> NDArray[np.float32]:
+    scales = tile.get_scales()
+    return np.ones(1, np.float32) if scales is None else _numpy(scales)
 
 
 def _program_measured(tile: InferenceTile, conductances: Tensor, parameters: ConversionParameters) -> None:

@@ -35,13 +35,22 @@ def load_safetensors(
     from safetensors import safe_open
 
     _package()
-    with safe_open(path, framework="pt") as file:
+    with _opened(safe_open, path) as file:
         found = file.metadata() or {}
         if any(found.get(key) != value for key, value in _FORMAT.items()):
             raise StateError(f"{path} is not a file of save_safetensors that this version reads")
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     with replacing_configs(load_rpu_config):
         return model.load_state_dict(state, strict=strict)
+
+
+def _opened(safe_open: Any, path: Any) -> Any:
+    from safetensors import SafetensorError
+
+    try:
+        return safe_open(path, framework="pt")
+    except SafetensorError as error:
+        raise StateError(f"{path} is damaged or no safetensors file: {error}") from None
 
 
 def _plain(state: dict[str, Tensor]) -> dict[str, Tensor]:
