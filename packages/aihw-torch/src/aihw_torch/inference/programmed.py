@@ -126,7 +126,7 @@ class ProgrammedTile:
         return {name: values.clone() for name, values in arrays.items()}
 
     @staticmethod
-    def check_state(state: dict[str, Any], shape: tuple[int, int]) -> None:
+    def check_state(state: dict[str, Any], shape: tuple[int, ...]) -> None:
         """Raise `StateError` unless the arrays of a state are sound for weights [out, in] of that shape."""
         missing = {*_ARRAYS, "read", "time", "counters"} - state.keys()
         if missing:
