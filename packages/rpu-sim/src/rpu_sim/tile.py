@@ -103,7 +103,7 @@ class Tile:
     def _configure(self, config: RPUConfig) -> None:
         if not isinstance(config, RPUConfigBase) or not hasattr(config, "device"):  # as that of an inference layer
             raise ConfigError(
-                f"a tile needs an RPU configuration with a device, such as SingleRPUConfig, not {type(config).__name__}"
+                f"a tile needs an RPU configuration such as SingleRPUConfig, with a device, not {type(config).__name__}"
             )
         frozen = config.frozen_copy()
         frozen.check()
