@@ -23,6 +23,13 @@
 #  define RPU_FN inline __attribute__((always_inline))
 #endif
 
+/// A loop whose body calls nothing that stays a function: lambdas are inlined too, and its constants stay in registers.
+#if defined(__CUDACC__)
+#  define RPU_FLAT
+#else
+#  define RPU_FLAT __attribute__((flatten))
+#endif
+
 /// Before a short loop over packs: unrolled, their chains of operations run beside each other.
 #if defined(__CUDACC__) || defined(__clang__)
 #  define RPU_UNROLL _Pragma("unroll")
@@ -202,10 +209,18 @@ RPU_FN F copysign_(F magnitude, F sign) {
   return bits_to_f((f_to_bits(magnitude) & 0x7fffffffu) | (f_to_bits(sign) & 0x80000000u));
 }
 
-/// Round half to even, valid for every finite value.
+/// Round half to even, valid for every finite value; zeros are positive.
 RPU_FN F rint_(F v) {
+#if RPU_LANES == 16 && defined(__AVX512F__)
+  return (F)_mm512_roundscale_ps((__m512)v, _MM_FROUND_TO_NEAREST_INT) + 0.0f;
+#elif RPU_LANES == 8 && defined(__AVX2__)
+  return (F)_mm256_round_ps((__m256)v, _MM_FROUND_TO_NEAREST_INT) + 0.0f;
+#elif RPU_LANES == 4 && defined(__SSE4_1__)
+  return (F)_mm_round_ps((__m128)v, _MM_FROUND_TO_NEAREST_INT) + 0.0f;
+#else
   const F big = copysign_(broadcast(8388608.0f), v);  // 2^23: above it a float has no fraction
   return select(abs_(v) < 8388608.0f, (v + big) - big, v);
+#endif
 }
 
 /// Part of a pack, 0 < n < kLanes; never touches memory beyond. The masked instructions matter: a copy of variable length

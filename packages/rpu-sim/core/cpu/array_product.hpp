@@ -104,7 +104,7 @@ void apply_effects(const ArrayProductArgs& args, uint32_t number, Range rows, Ra
 }
 
 /// The output path, in place.
-void convert_outputs(const ArrayProductArgs& args, uint32_t number, Range rows, Range blocks, float* y,
+RPU_FLAT void convert_outputs(const ArrayProductArgs& args, uint32_t number, Range rows, Range blocks, float* y,
                      int64_t stride) {
   const IoSpec& io = *args.product.io;
   const int64_t outputs = args.product.output.cols;

@@ -40,7 +40,7 @@ void signed_sums(const ConstMatrix& values, Range samples, SignedSums* sums) {
 
 // -- input ----------------------------------------------------------------------------------------------------------
 
-void dac(const DacArgs& args, Range rows) {
+RPU_FLAT void dac(const DacArgs& args, Range rows) {
   const Dac convert(*args.io, args.bits);
   const int64_t n = args.input.cols;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
@@ -59,7 +59,7 @@ void dac(const DacArgs& args, Range rows) {
 // -- product and output ---------------------------------------------------------------------------------------------
 
 /// The output path of one block: C[rows][c_stride] to the output.
-void convert_block(const ProductArgs& args, Range rows, int64_t block, const float* c, int64_t c_stride) {
+RPU_FLAT void convert_block(const ProductArgs& args, Range rows, int64_t block, const float* c, int64_t c_stride) {
   const int64_t outputs = args.output.cols;
   const Adc convert(*args.io, args.out_noise, outputs);
   for (int64_t row = rows.begin; row < rows.end; ++row, c += c_stride) {

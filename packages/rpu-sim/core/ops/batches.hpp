@@ -28,9 +28,9 @@ template <class T> class Buffer {
   std::vector<unsigned char> bytes_;
 };
 
-/// Calls kernel(range) for ranges of rows of about 32768 values each.
+/// Calls kernel(range) for ranges of rows of about 8192 values each.
 template <class Kernel> void over_rows(int64_t rows, int64_t cols, int64_t ns_per_1024, Kernel&& kernel) {
-  const int64_t per_task = std::max<int64_t>(1, 32768 / cols);
+  const int64_t per_task = std::max<int64_t>(1, 8192 / cols);
   parallel_for(divided(rows, per_task), rows * cols * ns_per_1024 / 1024, [&](int64_t i) {
     kernel(Range{i * per_task, std::min(rows, (i + 1) * per_task)});
   });
