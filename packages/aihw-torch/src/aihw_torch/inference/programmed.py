@@ -126,7 +126,7 @@ class ProgrammedTile:
         return {name: values.clone() for name, values in arrays.items()}
 
     @staticmethod
-    def check_state(state: dict[str, Any], shape: tuple[int, ...]) -> None:
+    def check_state(state: dict[str, Any], shape: tuple[int, ...], noise_model: Any) -> None:
         """Raise `StateError` unless the arrays of a state are sound for weights [out, in] of that shape."""
         missing = {*_ARRAYS, "read", "time", "counters"} - state.keys()
         if missing:
@@ -139,6 +139,7 @@ class ProgrammedTile:
             )
             if not fits or (name != "time" and not torch.isfinite(values).all()):
                 raise StateError(f"programmed.{name} is damaged: {tuple(values.shape)} or not finite; save it again")
+        _stored_devices(state, noise_model)
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], rpu_config: Any, reading: Reading, *, version: int) -> Self:
@@ -147,18 +148,8 @@ class ProgrammedTile:
         Raises:
             StateError: something is missing or does not fit.
         """
-        low, high, number, reads = state["counters"].tolist()
-        try:
-            devices = ProgrammedArray(
-                state["targets"],
-                state["g_prog"],
-                state["drift_coefficients"],
-                ConversionParameters(state["scale_ratio"], state["w_low"]),
-                rpu_config.noise_model,
-                Philox(low | high << 32),
-            )
-        except ValueError as error:
-            raise StateError(f"the state of programmed weights does not fit the noise model: {error}") from None
+        _, _, number, reads = state["counters"].tolist()
+        devices = _stored_devices(state, rpu_config.noise_model)
         made = cls(devices, rpu_config, reading, version=version, number=number)
         made.weights, made.reads = state["read"].clone(), reads
         if "read_variance" in state:
@@ -167,3 +158,14 @@ class ProgrammedTile:
         time = float(state["time"])
         made.t_inference = None if time != time else time
         return made
+
+
+def _stored_devices(state: dict[str, Tensor], noise_model: Any) -> ProgrammedArray:
+    """Return the devices that a state describes; `StateError` if the noise model has others."""
+    low, high, *_ = state["counters"].tolist()
+    parameters = ConversionParameters(state["scale_ratio"], state["w_low"])
+    arrays = (state[name] for name in ("targets", "g_prog", "drift_coefficients"))
+    try:
+        return ProgrammedArray(*arrays, parameters, noise_model, Philox(low | high << 32))
+    except ValueError as error:
+        raise StateError(f"the state of programmed weights does not fit the noise model: {error}") from None
