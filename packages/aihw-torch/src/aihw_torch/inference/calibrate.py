@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aihw_inference import InputRangeCalibrationType, MagnitudeHistogram, RangeStatistics, range_estimator
 from aihw_torch.config import NoiseManagementType
 from aihw_torch.errors import ConfigError, StateError
+from aihw_torch.inference.loader import arguments, check_repeatable
 from aihw_torch.inference.model import inference_tiles
 from aihw_torch.inference.tile import InferenceTile
 
@@ -66,8 +67,10 @@ def calibrate(
 
     Raises:
         StateError: no inference tile, or a tile saw no input; nothing was changed.
-        ConfigError: an impossible parameter, or a tile that `force_all_layers=False` refuses; nothing was changed.
+        ConfigError: an impossible parameter, a loader that can be read only once, or a tile that
+            `force_all_layers=False` refuses; nothing was changed.
     """
+    check_repeatable(loader, 2)
     tiles = dict(inference_tiles(model))
     if not tiles:
         raise StateError("the model has no inference tile; convert it with an InferenceRPUConfig first")
@@ -237,18 +240,6 @@ def _run(model: nn.Module, tiles: Iterable[InferenceTile], loader: Iterable[Any]
         for batch in loader:
             args, kwargs = arguments(batch)
             model(*args, **kwargs)
-
-
-def arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return (args, kwargs) for the model: of such a pair, of (input, target, ...), of a dict, or of an input alone."""
-    if isinstance(batch, Mapping):
-        return (), dict(batch)
-    if isinstance(batch, tuple | list):
-        if len(batch) == 2 and isinstance(batch[1], Mapping):
-            args = batch[0] if isinstance(batch[0], tuple | list) else (batch[0],)
-            return tuple(args), dict(batch[1])
-        return (batch[0],), {}
-    return (batch,), {}
 
 
 @contextmanager

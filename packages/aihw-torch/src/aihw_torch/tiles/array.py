@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aihw_torch import seeds
 from aihw_torch.config import SingleRPUConfig
-from aihw_torch.errors import NonFiniteError, ShapeError
+from aihw_torch.errors import DtypeError, NonFiniteError, ShapeError
 from aihw_torch.tiles.base import TileModule
 from aihw_torch.tiles.mapping import split_sizes, tile_class_of
 
@@ -61,14 +61,20 @@ class TileModuleArray(nn.Module):
 
     def _sum(self, x: Tensor) -> Tensor:
         """Return the sum of what the tiles compute."""
-        if x.shape[-1] != self.in_size:
-            raise ShapeError(f"the last dimension of the input is {x.shape[-1]}, this layer takes {self.in_size}")
+        self._check_input(x)
         y = None
         for part, tiles in zip(x.split(self.in_sizes, dim=-1), self._rows(), strict=True):
             partial = torch.cat([tile(part) for tile in tiles], dim=-1)
             y = partial if y is None else y + partial
         assert y is not None
         return y
+
+    def _check_input(self, x: Any) -> None:
+        if not isinstance(x, Tensor) or x.layout is not torch.strided:
+            kind = type(x).__name__ if not isinstance(x, Tensor) else x.layout
+            raise DtypeError(f"this layer takes a dense torch.Tensor, not {kind}; convert the input")
+        if x.shape[-1:] != (self.in_size,):
+            raise ShapeError(f"this layer takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
 
     def _rows(self) -> list[list[TileModule]]:
         return [list(row) for row in self.array]  # type: ignore[call-overload]

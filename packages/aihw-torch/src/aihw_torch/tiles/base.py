@@ -146,6 +146,8 @@ class TileModule(ranges.RangedModule):
         if torch.compiler.is_compiling():
             return x.float(), self._result_dtype(x)
         self._check_tensor(x)
+        if not x.dim() or not x.shape[-1]:
+            raise ShapeError(f"the {self.describe()} takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
         if not x.is_cpu:
             raise DeviceError(f"the input is on {x.device} and the {self.describe()} on the CPU; use x.cpu()")
         if x.dtype is torch.float32 is self.edge_dtype and not torch.is_autocast_enabled("cpu"):

@@ -59,6 +59,7 @@ class SharedPeripheryArray(TileModuleArray, RangedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias: [..., in] -> [..., out]."""
+        self._check_input(x)
         factor = None
         if self.input_range is not None and x.is_floating_point():
             ranged, factor = self._ranged(x.float(), self.rpu_config.pre_post.input_range, False)

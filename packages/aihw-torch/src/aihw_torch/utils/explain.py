@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import IOParameters, NoiseManagementType, PulseType
+from aihw_torch.errors import ConfigError
 from aihw_torch.nn.base import named_analog_tiles
 from aihw_torch.tiles import AnalogTile, TileModule
 from aihw_torch.utils.nonidealities import at_bounds, of_chain, of_update, of_weights
@@ -132,7 +134,12 @@ def explain(model: nn.Module, lr: float | None = None) -> Iterator[Explanation]:
         model: any model with tiles.
         lr: learning rate, for the expected pulses of a step with what the block recorded; they need a backward pass
             before the step of the optimizer. A tile whose devices will hardly move gets a warning.
+
+    Raises:
+        ConfigError: the learning rate is no finite number.
     """
+    if lr is not None and (isinstance(lr, str) or not math.isfinite(lr)):
+        raise ConfigError(f"the learning rate of an explanation must be a finite number, not {lr!r}")
     explanation, hooks = Explanation(), []
     watches = {name: _Watch(tile) for name, tile in named_analog_tiles(model)}
     for watch in watches.values():
