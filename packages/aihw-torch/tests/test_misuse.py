@@ -229,7 +229,7 @@ def test_input_ranges(value):
 
 @pytest.mark.parametrize("lr", [float("nan"), float("inf"), "0.1"])
 def test_learning_rates_of_an_explanation(layer, lr):
-    with pytest.raises(ConfigError, match="finite number"), explain(layer, lr=lr):
+    with pytest.raises((DtypeError, NonFiniteError), match="the learning rate"), explain(layer, lr=lr):
         pass
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -66,7 +66,7 @@ class ProgrammedTile:
         """Take devices that were just programmed; the compensation reads its baseline."""
         made = cls(devices, rpu_config, reading, version=version, number=number)
         if made._compensation is not None:
-            made.baseline = made._compensation.init_baseline(made._probe("baseline"), devices.weights)
+            made.baseline = made._compensation.init_baseline(partial(made.probe, drifted=False), devices.weights)
         return made
 
     def drift(self, t_inference: float) -> None:
@@ -79,7 +79,8 @@ class ProgrammedTile:
         self.weights, self.t_inference = weights, float(t_inference)
         self.reads += 1
         if self._compensation is not None and self.baseline is not None:
-            self.alpha = self._compensation.alpha(self._probe("drift"), self.baseline, self.devices.weights)
+            probe = partial(self.probe, drifted=True)
+            self.alpha = self._compensation.alpha(probe, self.baseline, self.devices.weights)
 
     def read_through(self, reading: Reading) -> None:
         """Read through another chain from now on."""
@@ -90,10 +91,18 @@ class ProgrammedTile:
         plain = self.reading.plain if isinstance(self.reading, NoisyReading) else self.reading
         self.reading = NoisyReading(plain, variance)
 
-    def _probe(self, purpose: str) -> Callable[[Tensor], Tensor]:
-        """The product of the converters and the present weights, with noise of its own."""
-        seed = rpu_sim.derive_seed(self.devices.rng.seed, purpose)
-        return lambda x: self.reading.product(x, self.weights, (seed, self.reads, 0))
+    def probe(self, x: Tensor, *, drifted: bool) -> Tensor:
+        """Return the product that the compensation compares, [..., out] of x [..., in], with noise of its own.
+
+        Args:
+            x: probe inputs.
+            drifted: of the weights that were read last; otherwise of those right after programming.
+        """
+        seed = rpu_sim.derive_seed(self.devices.rng.seed, "drift" if drifted else "baseline")
+        if drifted:
+            return self.reading.product(x, self.weights, (seed, self.reads, 0))
+        plain = self.reading.plain if isinstance(self.reading, NoisyReading) else self.reading
+        return plain.product(x, self.devices.programmed_weights(), (seed, 0, 0))
 
     # ---- state
 
@@ -164,7 +173,7 @@ def _stored_devices(state: dict[str, Tensor], noise_model: Any) -> ProgrammedArr
     """Return the devices that a state describes; `StateError` if the noise model has others."""
     low, high, *_ = state["counters"].tolist()
     parameters = ConversionParameters(state["scale_ratio"], state["w_low"])
-    arrays = (state[name] for name in ("targets", "g_prog", "drift_coefficients"))
+    arrays = state["targets"], state["g_prog"], state["drift_coefficients"]
     try:
         return ProgrammedArray(*arrays, parameters, noise_model, Philox(low | high << 32))
     except ValueError as error:

@@ -42,6 +42,7 @@ class InferenceTile(WeightTile):
 
     Attributes:
         programmed: the devices with the weights programmed into them, or None.
+        exact: read without converters and input range, for calibration.
     """
 
     def __init__(
@@ -54,7 +55,6 @@ class InferenceTile(WeightTile):
         if config.remap.type is not WeightRemapType.NONE:
             self.set_mapping_scales(torch.ones(out_size))
         self.programmed: ProgrammedTile | None = None
-        self.exact = False  # read without converters and input range, for calibration
         self._clipped_at = -1
         self._adopt_config()
 

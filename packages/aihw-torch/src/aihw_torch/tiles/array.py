@@ -63,7 +63,7 @@ class TileModuleArray(nn.Module):
         """Return the sum of what the tiles compute."""
         self._check_input(x)
         y = None
-        for part, tiles in zip(x.split(self.in_sizes, dim=-1), self._rows(), strict=True):
+        for part, tiles in zip(x.split(self.in_sizes, dim=-1), self.rows(), strict=True):
             partial = torch.cat([tile(part) for tile in tiles], dim=-1)
             y = partial if y is None else y + partial
         assert y is not None
@@ -76,7 +76,8 @@ class TileModuleArray(nn.Module):
         if x.shape[-1:] != (self.in_size,):
             raise ShapeError(f"this layer takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
 
-    def _rows(self) -> list[list[TileModule]]:
+    def rows(self) -> list[list[TileModule]]:
+        """Return the tiles, `rows()[i][j]` as `array`."""
         return [list(row) for row in self.array]  # type: ignore[call-overload]
 
     @property
@@ -120,7 +121,7 @@ class TileModuleArray(nn.Module):
 
     def _parts(self, matrix: Tensor) -> Iterator[tuple[TileModule, Tensor]]:
         """Yield each tile with its part of a matrix [out, in]."""
-        for column, tiles in zip(matrix.split(self.in_sizes, dim=1), self._rows(), strict=True):
+        for column, tiles in zip(matrix.split(self.in_sizes, dim=1), self.rows(), strict=True):
             yield from zip(tiles, column.split(self.out_sizes, dim=0), strict=True)
 
     @torch.no_grad()
@@ -131,8 +132,7 @@ class TileModuleArray(nn.Module):
     def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return copies of the weights [out, in], logical or in units of the arrays, and of the bias [out] or None."""
         columns = [
-            torch.cat([tile.get_weights(apply_weight_scaling, realistic)[0] for tile in tiles])
-            for tiles in self._rows()
+            torch.cat([tile.get_weights(apply_weight_scaling, realistic)[0] for tile in tiles]) for tiles in self.rows()
         ]
         return torch.cat(columns, dim=1), None if self.bias is None else self.bias.detach().clone()
 

@@ -219,6 +219,10 @@ class TileModule(ranges.RangedModule):
         """The configuration, a frozen copy."""
         raise NotImplementedError
 
+    def reconfigure(self, **changes: Any) -> None:
+        """Change fields of the configuration."""
+        raise NotImplementedError
+
     def describe(self) -> str:
         """Return a few words for messages."""
         return f"analog tile of {self.out_size} x {self.in_size}"

@@ -16,11 +16,13 @@ class RangedModule(nn.Module):
     """A module whose inputs have a range, if the configuration asks for it.
 
     Attributes:
+        exact: inputs go through as if there were no range, for calibration.
         input_range: r, [1]; a parameter if it is learned; None without an input range.
         input_range_update_idx: number of batches that have set r so far, one int64; only with an input range.
     """
 
     edge_dtype = torch.float32  # of inputs and outputs
+    exact = False
     input_range: Tensor | None
     input_range_update_idx: Tensor
 

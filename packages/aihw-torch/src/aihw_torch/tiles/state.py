@@ -88,7 +88,8 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
         yield
         return
     digital = [module for module in model.modules() if not hasattr(module, "forward_step")]
-    owned = [(own, own.copy()) for module in digital for own in (module._parameters, module._buffers)]
+    owners: list[dict[str, Any]] = [own for module in digital for own in (module._parameters, module._buffers)]
+    owned = [(own, own.copy()) for own in owners]
     values = {id(t): (t, t.detach().clone()) for _, own in owned for t in own.values() if t is not None}
     writes = list[Callable[[], None]]()
     token = _waiting.set(writes)

@@ -93,8 +93,9 @@ class WeightTile(TileModule):
     # ---- state
 
     def _prepare_load(self, given: dict[str, Tensor], found: state.Findings) -> Callable[[], None]:
-        own = {name: given.pop(name) for name in ("weight", "step.forward", "seed", "meta") if name in given}
-        found.missing += [name for name in ("weight", "step.forward", "seed", "meta") if name not in own]
+        names = ["weight", "step.forward", "seed", "meta"]
+        own = {name: given.pop(name) for name in names if name in given}
+        found.missing += [name for name in names if name not in own]
         write_periphery = super()._prepare_load(given, found)
         found.unexpected += given
         if "weight" in own:

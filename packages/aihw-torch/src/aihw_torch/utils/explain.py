@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import IOParameters, NoiseManagementType, PulseType
-from aihw_torch.errors import ConfigError
 from aihw_torch.nn.base import named_analog_tiles
 from aihw_torch.tiles import AnalogTile, TileModule
 from aihw_torch.utils.nonidealities import at_bounds, of_chain, of_update, of_weights
 from rpu_sim.periphery import io_of
+from rpu_sim.state import check_finite
 
 # Fewer expected pulses per step on every device of a tile: it takes tens of steps for anything to move.
 _FEW_PULSES = 0.1
@@ -136,10 +135,10 @@ def explain(model: nn.Module, lr: float | None = None) -> Iterator[Explanation]:
             before the step of the optimizer. A tile whose devices will hardly move gets a warning.
 
     Raises:
-        ConfigError: the learning rate is no finite number.
+        DtypeError, NonFiniteError: the learning rate is no finite number.
     """
-    if lr is not None and (isinstance(lr, str) or not math.isfinite(lr)):
-        raise ConfigError(f"the learning rate of an explanation must be a finite number, not {lr!r}")
+    if lr is not None:
+        check_finite(lr, "the learning rate")
     explanation, hooks = Explanation(), []
     watches = {name: _Watch(tile) for name, tile in named_analog_tiles(model)}
     for watch in watches.values():
