@@ -6,7 +6,8 @@ One request a line on standard input, one JSON answer a line on standard output:
     case update-soft-512x512-b64   -> {}                 the case is prepared
     block 12                       -> {"seconds": 3e-4}  seconds per call of 12 warm calls
 
-or {"error": "..."}. The process ends when its input does.
+or {"error": "..."}. The process ends when its input does. Between its answers and the next request it is stopped where the
+system can do so: threads of a BLAS spin for 100 ms after their last call, beside the other side's block.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,10 +45,16 @@ class Remote:
         assert self._process.stdout is not None
         self._requests, self._answers = self._process.stdin, self._process.stdout
 
+    def _signal(self, name: str) -> None:
+        if hasattr(signal, name):  # not on Windows
+            self._process.send_signal(getattr(signal, name))
+
     def _ask(self, request: str) -> dict[str, Any]:
+        self._signal("SIGCONT")
         self._requests.write(request + "\n")
         self._requests.flush()
         answer = self._answers.readline()
+        self._signal("SIGSTOP")
         if not answer:
             raise RuntimeError(f"The worker '{self._name}' ended at '{request}'; its messages stand above.")
         content: dict[str, Any] = json.loads(answer)
@@ -71,6 +79,7 @@ class Remote:
 
     def __exit__(self, *exception: object) -> None:
         """End the process."""
+        self._signal("SIGCONT")
         self._requests.close()
         self._process.wait()
         self._answers.close()

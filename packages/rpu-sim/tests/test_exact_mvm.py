@@ -143,12 +143,19 @@ def test_signal_chains(isa: str, name: str, backward: bool) -> None:
 
 
 @DIRECTIONS
-@pytest.mark.parametrize("samples", [1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33])
+@pytest.mark.parametrize("samples", [1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 33, 65])
 def test_batches(isa: str, samples: int, backward: bool) -> None:
     """Every height of a register tile, and packed as well as unpacked weights."""
     for shape in [(5, 3), (37, 100), (128, 70)]:
         check("bound", shape, samples, backward)
         check("everything", shape, samples, backward)
+
+
+@DIRECTIONS
+@pytest.mark.parametrize("samples", [1, 2, 3, 4])
+def test_wide_outputs(isa: str, samples: int, backward: bool) -> None:
+    """The widest stripes of a few samples, narrower ones beside them, and a second chunk of inputs."""
+    check("bound", (600, 470) if backward else (470, 600), samples, backward)
 
 
 @DIRECTIONS

@@ -14,8 +14,8 @@
 RPU_BEGIN
 
 constexpr int kBlock = 64;        // columns of a block of C
-constexpr int kSmallRows = 64;    // up to this many rows of A do not repay a copy of B
-constexpr int kDotRows = 32;      // up to this many, a B that is stored along k is read so
+constexpr int kSmallRows = RPU_LANES == 16 ? 64 : 16;  // up to this many rows of A do not repay a copy of B
+constexpr int kDotRows = RPU_LANES == 16 ? 32 : 16;    // up to this many, a B that is stored along k is read so
 
 #if RPU_LANES == 16 || defined(__aarch64__)
 constexpr int kTileRows = 8;      // rows of C in registers, two packs each; 32 registers
@@ -298,7 +298,7 @@ RPU_FN void dots(int64_t rows, const float* a, int64_t a_stride, const float* b,
   if constexpr (kRows > 1) {
     if (rows < kRows) return dots<kRows - 1>(rows, a, a_stride, b, b_stride, columns, depth, c, c_stride, continues);
   }
-  constexpr int kColumns = kLanes < 16 ? (kRows == 1 ? 4 : 2) : (kRows == 1 ? 8 : 4);
+  constexpr int kColumns = (kRows == 1 ? 8 : 4) / (kLanes == 16 ? 1 : kRows < 4 ? 2 : 4);  // that registers hold
   alignas(64) float chains[kRows * kDotColumns * kChains];
   const int64_t blocks = depth / kChains, end = blocks * kChains;
   for (int64_t i = 0; i < columns; i += kColumns)
