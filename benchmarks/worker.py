@@ -6,8 +6,8 @@ One request a line on standard input, one JSON answer a line on standard output:
     case update-soft-512x512-b64   -> {}                 the case is prepared
     block 12                       -> {"seconds": 3e-4}  seconds per call of 12 warm calls
 
-or {"error": "..."}. The process ends when its input does. Between its answers and the next request it is stopped where the
-system can do so: threads of a BLAS spin for 100 ms after their last call, beside the other side's block.
+or {"error": "..."}. The process ends when its input does. Between an answer and the next request it is stopped, where
+the system can do so: threads of a BLAS spin for 100 ms after their last call, beside the other side's block.
 """
 
 from __future__ import annotations
