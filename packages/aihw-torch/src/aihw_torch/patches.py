@@ -88,7 +88,8 @@ def _cut(x: Tensor, kernel: Kernel) -> Tensor:
     return rows.view(x.shape[0], *kernel.positions(x.shape), rows.shape[1])
 
 
-def _format_of(x: Tensor) -> torch.memory_format:
+def format_of(x: Tensor) -> torch.memory_format:
+    """Return in which order the axes of images lie in memory."""
     channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
     if channels_last is None or x.is_contiguous() or not x.is_contiguous(memory_format=channels_last):
         return torch.contiguous_format
@@ -107,7 +108,7 @@ class _Patches(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Kernel) -> Tensor:
-        ctx.shape, ctx.kernel, ctx.format = x.shape, kernel, _format_of(x)
+        ctx.shape, ctx.kernel, ctx.format = x.shape, kernel, format_of(x)
         return _cut(x.detach(), kernel)
 
     @staticmethod

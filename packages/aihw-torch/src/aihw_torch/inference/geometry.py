@@ -35,7 +35,7 @@ class Geometry(Protocol):
         """Return factor * the gradient of the copy, [out, in], added to `before`."""
 
     def fraction(self, marked: Tensor) -> float:
-        """Return which part of the elements of all samples is marked, by 1 or -1 in an array of the shape of u."""
+        """Return which part of the elements of all samples is marked, by 1 in zeros of the shape of u."""
 
 
 class Rows:
@@ -65,14 +65,19 @@ class Rows:
         return torch.addmm(start, d.T, u.reshape(-1, u.shape[-1]), beta=beta, alpha=factor)
 
     def fraction(self, marked: Tensor) -> float:  # noqa: D102
-        flat = marked.reshape(-1)
-        return torch.dot(flat, flat).item() / flat.numel()
+        return marked.sum().item() / marked.numel()
 
 
 class Patches(NamedTuple):
-    """Samples that are what the positions of a kernel see: x [samples, channels, *size], padded and contiguous."""
+    """Samples that are what the positions of a kernel see: x [samples, channels, *size], padded and contiguous.
+
+    Attributes:
+        kernel: its geometry.
+        format: of the gradient of the input, which pooling is slow to follow in another one than its own.
+    """
 
     kernel: Kernel
+    format: torch.memory_format = torch.contiguous_format
 
     def samples(self, x: Tensor) -> int:  # noqa: D102
         return x.shape[0] * math.prod(self.kernel.positions(x.shape))
@@ -81,12 +86,12 @@ class Patches(NamedTuple):
         return reading.product_of_windows(self.kernel.windows(u), copy, address)
 
     def errors(self, d: Tensor, u: Tensor) -> Tensor:  # noqa: D102
-        # Contiguous, because convolutions of few channels are slow in other formats.
-        return d.view(u.shape[0], *self.kernel.positions(u.shape), d.shape[1]).movedim(-1, 1).contiguous()
+        d = d.view(u.shape[0], *self.kernel.positions(u.shape), d.shape[1]).movedim(-1, 1)
+        return d.contiguous() if u.shape[1] == 1 else d  # one channel is slow where channels come last
 
     def input_gradient(self, d: Tensor, copy: Tensor, scale: Tensor | None, u: Tensor) -> Tensor:  # noqa: D102
         weight = copy if scale is None else copy * scale.view(-1, 1)
-        return self._gradients(d, u, weight, (True, False, False))[0]
+        return self._gradients(d, u, weight, (True, False, False))[0].contiguous(memory_format=self.format)
 
     def weight_gradient(  # noqa: D102
         self, d: Tensor, u: Tensor, factor: float, before: Tensor | None = None
@@ -107,7 +112,7 @@ class Patches(NamedTuple):
     def fraction(self, marked: Tensor) -> float:  # noqa: D102
         uses = _uses(tuple(marked.shape[2:]), *(tuple(each) for each in self.kernel))
         elements = self.samples(marked) * marked.shape[1] * math.prod(self.kernel.size)
-        return torch.dot(marked.abs().sum((0, 1)).view(-1), uses).item() / elements
+        return torch.dot(marked.sum((0, 1)).view(-1), uses).item() / elements
 
 
 @functools.lru_cache(maxsize=64)

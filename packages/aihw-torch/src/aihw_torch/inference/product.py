@@ -69,6 +69,8 @@ class InferenceProduct(torch.autograd.Function):
         ctx.save_for_backward(u, copy, scale, z if keeps_z else None)
         ctx.r, ctx.call = r, call
         factor = scale if input_range is None else r if scale is None else scale * r
+        if bias is not None and isinstance(factor, Tensor) and keeps_z:
+            return torch.addcmul(bias.detach(), z, factor)
         y = z if factor is None else z * factor if keeps_z else z.mul_(factor)
         return y if bias is None else y.add_(bias.detach())
 
@@ -96,7 +98,7 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
     if ctx.bound is not None:  # an output that is held passes nothing
         passed = torch.ops.aten.hardtanh_backward(rows, z.view(rows.shape), -ctx.bound, ctx.bound)
     passed = geometry.errors(passed, u)
-    at_end = u.trunc() if ctx.clipped and for_range else None  # 1 or -1 where inputs are clipped, else 0
+    at_end = u.abs().ge_(1.0) if ctx.clipped and for_range else None  # 1 where inputs are clipped, else 0
     dx = dr = None
     if for_x or (for_range and copy.ndim == 3):
         dx = geometry.input_gradient(passed, copy, scale, u)
@@ -109,7 +111,7 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         if dx is not None:
             inner = torch.dot(dx.reshape(-1), u.reshape(-1))
         else:
-            from_inside = dw if at_end is None else geometry.weight_gradient(passed, at_end, -ctx.r, dw)
+            from_inside = dw if at_end is None else geometry.weight_gradient(passed, at_end * u, -ctx.r, dw)
             inner = _total((copy * from_inside).sum(1), scale) / ctx.r
         dr = _total((rows * z.view(rows.shape)).sum(0), scale) - inner
         dr = (dr + _decay(ctx.call, ctx.r, at_end)).view(1)

@@ -21,11 +21,11 @@ from aihw_torch.inference.geometry import Geometry, Patches, Rows
 from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
 from aihw_torch.inference.reading import Reading, constants_of, in_training, modifies
-from aihw_torch.patches import Kernel, is_plain
+from aihw_torch.patches import Kernel, format_of, is_plain
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles.mapping import register_tile_class
 from aihw_torch.tiles.weight import WeightTile
-from rpu_sim.weight_ops import clip_weights, remap_weights
+from rpu_sim.weight_ops import WeightClip, clip_weights, remap_weights
 
 
 class InferenceTile(WeightTile):
@@ -67,7 +67,7 @@ class InferenceTile(WeightTile):
             if part is not None:
                 register_part(type(part))
         self._clip_text, self._remap_text = json.dumps(to_dict(config.clip)), json.dumps(to_dict(config.remap))
-        self._clips = config.clip.type is not WeightClipType.NONE
+        self._bound = None if config.clip.type is WeightClipType.NONE else WeightClip(config.clip)
         out_size, in_size = self.weight.shape
         constants = constants_of(config.forward, config.mapping, (out_size, in_size), self.seed)
         self._constants = constants
@@ -115,7 +115,7 @@ class InferenceTile(WeightTile):
         if not self._reads_images(images):
             return super().of_patches(images, kernel)
         kernel.must_fit(images)
-        return self._in_one_node(images.contiguous(), torch.float32, Patches(kernel))
+        return self._in_one_node(images.contiguous(), torch.float32, Patches(kernel, format_of(images)))
 
     def _reads_images(self, images: Tensor) -> bool:
         """Whether the short way serves, and takes images: conversions, hooks and the data of a range may need patches."""
@@ -230,24 +230,24 @@ class InferenceTile(WeightTile):
 
     def follow_weight(self, *, remap: bool = False) -> None:
         """Clip the weight if it has changed; with `remap`, let the mapping scales follow it."""
-        if self._clips and not self._is_clipped():
+        if not self._is_clipped():
             self._clip()
         if remap:
             self.remap_to_range()
 
+    def _is_clipped(self) -> bool:
+        return self._bound is None or self.weight._version == self._clipped_at
+
     @torch.no_grad()
     def _clip(self) -> None:
+        assert self._bound is not None
         physical = self.physical_weight()
-        clipped = clip_weights(physical, self.rpu_config.clip)
-        changed = clipped != physical
-        if changed.any():  # the others keep their bits, which a multiplication by the scale would not leave
-            scales = self.mapping_scales
+        if not self._bound.leaves(physical):
+            clipped, scales = clip_weights(physical, self.rpu_config.clip), self.mapping_scales
             logical = clipped if scales is None else clipped * scales.float().view(-1, 1)
-            self.weight.copy_(torch.where(changed, logical, self.weight))
+            # The others keep their bits, which a multiplication by the scale would not leave.
+            self.weight.copy_(torch.where(clipped != physical, logical, self.weight))
         self._clipped_at = self.weight._version
-
-    def _is_clipped(self) -> bool:
-        return not self._clips or self.weight._version == self._clipped_at
 
     def _remaps(self) -> bool:
         """Whether forward passes in the present mode remap."""
