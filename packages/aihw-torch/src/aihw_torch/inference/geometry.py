@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aihw_torch.inference.reading import Address, Reading
-from aihw_torch.patches import Kernel
+from aihw_torch.patches import Kernel, format_of
 
 
 class Geometry(Protocol):
@@ -69,21 +69,18 @@ class Rows:
 
 
 class Patches(NamedTuple):
-    """Samples that are what the positions of a kernel see: x [samples, channels, *size], padded and contiguous.
+    """Samples that are what the positions of a kernel see: x [samples, channels, *size], padded.
 
-    Attributes:
-        kernel: its geometry.
-        format: of the gradient of the input, which pooling is slow to follow in another one than its own.
+    The gradient of the input has its memory format, because pooling is slow to follow one in another.
     """
 
     kernel: Kernel
-    format: torch.memory_format = torch.contiguous_format
 
     def samples(self, x: Tensor) -> int:  # noqa: D102
         return x.shape[0] * math.prod(self.kernel.positions(x.shape))
 
     def product(self, reading: Reading, u: Tensor, copy: Tensor, address: Address) -> Tensor:  # noqa: D102
-        return reading.product_of_windows(self.kernel.windows(u), copy, address)
+        return reading.product_of_windows(self.kernel.windows(u.contiguous()), copy, address)
 
     def errors(self, d: Tensor, u: Tensor) -> Tensor:  # noqa: D102
         d = d.view(u.shape[0], *self.kernel.positions(u.shape), d.shape[1]).movedim(-1, 1)
@@ -91,7 +88,7 @@ class Patches(NamedTuple):
 
     def input_gradient(self, d: Tensor, copy: Tensor, scale: Tensor | None, u: Tensor) -> Tensor:  # noqa: D102
         weight = copy if scale is None else copy * scale.view(-1, 1)
-        return self._gradients(d, u, weight, (True, False, False))[0].contiguous(memory_format=self.format)
+        return self._gradients(d, u, weight, (True, False, False))[0].contiguous(memory_format=format_of(u))
 
     def weight_gradient(  # noqa: D102
         self, d: Tensor, u: Tensor, factor: float, before: Tensor | None = None

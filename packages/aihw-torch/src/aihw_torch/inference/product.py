@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from aihw_torch.inference.geometry import Geometry, Rows
 from aihw_torch.inference.reading import Address, Reading
+from aihw_torch.patches import format_of
 
 
 class Call(NamedTuple):
@@ -109,7 +110,7 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         dw = geometry.weight_gradient(passed, u, ctx.r)  # r d^T u
     if for_range:
         if dx is not None:
-            inner = torch.dot(dx.reshape(-1), u.reshape(-1))
+            inner = _dot(dx, u)
         else:
             from_inside = dw if at_end is None else geometry.weight_gradient(passed, at_end * u, -ctx.r, dw)
             inner = _total((copy * from_inside).sum(1), scale) / ctx.r
@@ -119,6 +120,13 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
 
 
 _gradients_once = once_differentiable(_gradients)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """Return the sum of a * b, in one pass where both lie in memory in the same order."""
+    if a.stride() == b.stride() and a.is_contiguous(memory_format=format_of(a)):
+        return torch.dot(a.as_strided((a.numel(),), (1,)), b.as_strided((b.numel(),), (1,)))
+    return (a * b).sum()
 
 
 def _total(per_output: Tensor, scale: Tensor | None) -> Tensor:

@@ -21,7 +21,7 @@ from aihw_torch.inference.geometry import Geometry, Patches, Rows
 from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
 from aihw_torch.inference.reading import Reading, constants_of, in_training, modifies
-from aihw_torch.patches import Kernel, format_of, is_plain
+from aihw_torch.patches import Kernel, is_plain
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles.mapping import register_tile_class
 from aihw_torch.tiles.weight import WeightTile
@@ -115,7 +115,7 @@ class InferenceTile(WeightTile):
         if not self._reads_images(images):
             return super().of_patches(images, kernel)
         kernel.must_fit(images)
-        return self._in_one_node(images.contiguous(), torch.float32, Patches(kernel, format_of(images)))
+        return self._in_one_node(images, torch.float32, Patches(kernel))
 
     def _reads_images(self, images: Tensor) -> bool:
         """Whether the short way serves, and takes images: conversions, hooks and the data of a range may need patches."""
