@@ -91,7 +91,10 @@ def test_the_established_call_and_its_pairs() -> None:
     calibrate_input_ranges(model, InputRangeCalibrationType.NONE, pairs)
     assert model[0].analog_module.input_range is None
     calibrate_input_ranges(model, InputRangeCalibrationType.MAX, pairs)
-    assert model[0].analog_module.input_range.item() == max(float(x.abs().max()) for x, _ in data)
+    largest = max(float(x.abs().max()) for x, _ in data)
+    assert model[0].analog_module.input_range.item() == largest
+    calibrate_input_ranges(model, InputRangeCalibrationType.MAX, (((0.5 * x,), {}) for x, _ in data))
+    assert model[0].analog_module.input_range.item() == 0.5 * largest
 
 
 def test_verbose_prints_the_table(capsys) -> None:

@@ -299,6 +299,8 @@ def test_evaluation_over_time(kind: str) -> None:
         model = pulsed_model()
     loader = small_task(model.eval())
     model.train()
+    model[1].eval()  # as a frozen normalisation is
+    modes = [module.training for module in model.modules()]
     state = copy.deepcopy(model.state_dict())
     table = evaluate_over_time(model, loader, [1e8, 0.0], 8, seed=1)
     assert table.values.shape == (8, 2)
@@ -306,9 +308,11 @@ def test_evaluation_over_time(kind: str) -> None:
     assert len(set(table.values[:, 0])) > 1
     fewer = evaluate_over_time(model, loader, [0.0, 1e8], 3, seed=1)
     np.testing.assert_array_equal(fewer.values[:, 0], table.values[:3, 1])
-    assert model.training
+    assert [module.training for module in model.modules()] == modes
     for name, values in model.state_dict().items():
         assert torch.equal(values, state[name]), name
+    with pytest.raises(TimeError, match="not '12'"):
+        evaluate_over_time(model, loader, "12", 3)
     with pytest.raises(ConfigError, match="at least one chip and one time"):
         evaluate_over_time(model, loader, [], 3)
     with pytest.raises(ConfigError, match="no sample"):
