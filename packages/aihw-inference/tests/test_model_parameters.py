@@ -112,7 +112,7 @@ def test_parameters_can_be_set_and_typing_errors_are_found():
         (lambda: ai.StateIndependentNoiseModel(drift_nu_mean="0.1"), "drift_nu_mean"),
         (lambda: ai.HermesNoiseModel(num_devices=[1]), "num_devices"),
         (lambda: ai.ReRamWan2022NoiseModel(coeff_dic=[0.2]), "coeff_dic must be a mapping"),
-        (lambda: ai.ReRamWan2022NoiseModel(coeff_dic={"1 s": [0.2]}), "an age of coeff_dic must be a number"),
+        (lambda: ai.ReRamWan2022NoiseModel(coeff_dic={"1 s": [0.2]}), "the keys of coeff_dic must be numbers"),
         (lambda: ai.ReRamWan2022NoiseModel(coeff_dic={np.nan: [0.2]}), "positive"),
         (lambda: ai.ReRamCMONoiseModel(coeff_dict={}), "no key of coeff_dict"),
         (lambda: ai.ReRamCMONoiseModel(acceptance_range=[0.02]), "acceptance_range must be a number"),

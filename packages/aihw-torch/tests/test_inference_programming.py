@@ -21,6 +21,7 @@ from aihw_inference import (
     PerColumnDriftCompensation,
     Philox,
     ReRamWan2022NoiseModel,
+    StateIndependentNoiseModel,
     optimize_programming,
     program,
 )
@@ -36,7 +37,7 @@ from aihw_torch.inference import (
     evaluate_over_time,
     program_analog_weights,
 )
-from aihw_torch.nn import AnalogLinear, AnalogSequential
+from aihw_torch.nn import AnalogConv2d, AnalogConvTranspose2d, AnalogLinear, AnalogSequential
 
 
 def programmed_layer(**fields) -> AnalogLinear:
@@ -101,14 +102,25 @@ def test_compensation_with_exact_reads_has_a_closed_form(compensation) -> None:
 
 def test_compensation_acts_on_channels_of_convolutions() -> None:
     """7 channels and outputs of 7 x 7: the factor must not reach the width."""
-    from aihw_torch.nn import AnalogConv2d
-
     config = hwa_config(drift_compensation=PerColumnDriftCompensation())
     layer = AnalogConv2d(2, 7, 3, bias=False, rpu_config=config, seed=1).eval()
     layer.drift_analog_weights(1e6)
     weight = layer.analog_module.read_programmed().view(7, 2, 3, 3)
     x = torch.randn(2, 2, 9, 9)
     torch.testing.assert_close(layer(x), nn.functional.conv2d(x, weight), rtol=1e-4, atol=1e-5)
+
+
+def test_compensation_acts_on_channels_of_transposed_convolutions() -> None:
+    """With one drift exponent for all devices and no noise, the compensated layer is the layer before the drift."""
+    model = StateIndependentNoiseModel(prog_noise_scale=0.0, drift_nu_std=0.0, read_noise_scale=0.0)
+    config = hwa_config(noise_model=model, drift_compensation=PerColumnDriftCompensation())
+    layer = AnalogConvTranspose2d(2, 7, 3, bias=False, rpu_config=config, seed=1).eval()
+    x = torch.randn(2, 2, 5, 5)
+    before = layer(x)
+    layer.drift_analog_weights(1e6)
+    assert layer.analog_module.alpha.shape == (7,)
+    assert float(layer.analog_module.alpha.min()) > 2.0
+    torch.testing.assert_close(layer(x), before, rtol=1e-4, atol=1e-5)
 
 
 def test_the_baseline_sees_the_converters() -> None:

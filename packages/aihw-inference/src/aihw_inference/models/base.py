@@ -274,3 +274,12 @@ def table_of(values: Any, name: str) -> dict[Any, tuple[float, ...]]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{name} must be a mapping to lists of numbers, got {values!r}.")
     return {key: coefficients_of(own, name) for key, own in values.items()}
+
+
+def table_by_number(values: Any, name: str) -> dict[float, tuple[float, ...]]:
+    """As `table_of`, with numbers as keys; those of JSON and TOML, which are text, count as the numbers they show."""
+    table = table_of(values, name)
+    try:
+        return {float(key): numbers_there for key, numbers_there in table.items()}
+    except (TypeError, ValueError):
+        raise ConfigError(f"the keys of {name} must be numbers, got {', '.join(map(repr, table))}.") from None

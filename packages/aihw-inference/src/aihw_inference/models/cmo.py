@@ -12,7 +12,7 @@ from ..arrays import at_least, checked_real
 from ..converters import SingleDeviceConductanceConverter
 from ..errors import ConfigError
 from ..read_noise import read_noise_factor
-from .base import BaseNoiseModel, table_of
+from .base import BaseNoiseModel, table_by_number, table_of
 
 Array = Any
 
@@ -63,8 +63,7 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         floor_time: bool = True,
     ) -> None:
         self.g_converter = SingleDeviceConductanceConverter(g_max, g_min)
-        programming = table_of(_PROGRAMMING if coeff_dict is None else coeff_dict, "coeff_dict")
-        self.coeff_dict = {checked_real(key, "a key of coeff_dict"): c for key, c in programming.items()}
+        self.coeff_dict = table_by_number(_PROGRAMMING if coeff_dict is None else coeff_dict, "coeff_dict")
         self.prog_noise_scale = prog_noise_scale
         self.read_noise_scale = read_noise_scale
         self.drift_scale = drift_scale

@@ -6,10 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..arrays import EPS, checked_real, polynomial
+from ..arrays import EPS, polynomial
 from ..converters import BaseConductanceConverter
 from ..errors import ConfigError, TimeError
-from .base import BaseNoiseModel, pair_converter, rectify, require_positive, table_of
+from .base import BaseNoiseModel, pair_converter, rectify, require_positive, table_by_number
 
 Array = Any
 
@@ -56,8 +56,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         reference = self.g_max
         if coeff_dic is None:
             coeff_dic, reference = _SPREADS, 40.0
-        spreads = table_of(coeff_dic, "coeff_dic")
-        self.coeff_dic = dict(sorted((checked_real(age, "an age of coeff_dic"), c) for age, c in spreads.items()))
+        self.coeff_dic = dict(sorted(table_by_number(coeff_dic, "coeff_dic").items()))
         self.noise_scale = noise_scale
         self.coeff_g_max_reference = reference if coeff_g_max_reference is None else coeff_g_max_reference
         self.interpolate_ages = interpolate_ages

@@ -236,11 +236,18 @@ def _noise_management_scale(x: Tensor, io: Any) -> Tensor | float:
     return torch.where(largest > 0.0, largest, torch.ones_like(largest))
 
 
+def _manages_noise(io: Any) -> bool:
+    """Whether inputs are scaled before the DAC; a constant of 1, as in the standard preset, does nothing."""
+    if io.noise_management is NoiseManagementType.CONSTANT:
+        return io.nm_thres > 0.0 and io.nm_thres != 1.0
+    return io.noise_management is not NoiseManagementType.NONE
+
+
 def _require_ranges(ranged: Mapping[str, InferenceTile | SharedPeripheryArray]) -> None:
     for name, tile in ranged.items():
         if tile.input_range is None:
             raise ConfigError(f"the tile {name} has no input range; enable it or pass force_all_layers=True")
-        if tile.rpu_config.forward.noise_management is not NoiseManagementType.NONE:
+        if _manages_noise(tile.rpu_config.forward):
             raise ConfigError(f"the tile {name} has noise management; switch it off or pass force_all_layers=True")
 
 
