@@ -115,8 +115,8 @@ def samples_or_windows(array: Array, width: int, leading: tuple[int, ...], name:
         whole_elements = view.dtype == np.float32 and not any(stride % 4 for stride in view.strides)
         if not view.flags.c_contiguous and whole_elements and view.size:
             return view
-        array = view.reshape(*leading, width)
-    return samples(array, width, name)[0]
+        view = view.reshape(*leading, width)
+    return samples(view, width, name)[0]
 
 
 def blocks(windows: Float32, errors: Float32) -> Iterator[tuple[Float32, Float32]]:
