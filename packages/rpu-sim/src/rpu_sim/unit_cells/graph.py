@@ -264,15 +264,15 @@ class CellGraph:
             self._schedules[batch] = [edge.period(batch) for edge in self.edges]
         return self._schedules[batch]
 
-    def fire(self, counts: Any) -> None:
+    def fire(self, counts: Any, most: int = -1) -> None:
         """Fire given numbers of pulses; see `DeviceArray`."""
         if isinstance(self.cell, OneSidedUnitCell):
-            self.children[_PLUS].fire(np.maximum(counts, 0))
-            self.children[_MINUS].fire(np.maximum(-counts, 0))
+            self.children[_PLUS].fire(np.maximum(counts, 0), most)
+            self.children[_MINUS].fire(np.maximum(-counts, 0), most)
         elif isinstance(self.cell, VectorUnitCell):
             chosen, following = self._chosen()
             for child in chosen:
-                child.fire(counts)
+                child.fire(counts, most)
             self._counters[_CURRENT] = following
         else:
             raise ConfigError("a compound takes gradients, not given numbers of pulses; wrap a device or a vector cell")
