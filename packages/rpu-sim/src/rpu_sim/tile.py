@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import _core, cuda, periphery, programming, state
 from .arrays import (
+    FLOAT32,
     Array,
     Float32,
     as_numpy,
@@ -225,11 +226,13 @@ class Tile:
         Returns:
             float32 [..., out_size] in the framework of ``x``.
         """
-        return self._product("forward", x, "x", self.in_size, self.out_size, step, sample_offset, evaluate)
+        outputs, inputs = self._weight.shape
+        return self._product("forward", x, "x", inputs, outputs, step, sample_offset, evaluate)
 
     def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product with the transposed weights, from d [..., out_size] to [..., in_size]; see `forward`."""
-        return self._product("backward", d, "d", self.out_size, self.in_size, step, sample_offset, evaluate)
+        inputs, outputs = self._weight.shape
+        return self._product("backward", d, "d", inputs, outputs, step, sample_offset, evaluate)
 
     def _product(
         self,
@@ -243,7 +246,7 @@ class Tile:
         evaluate: bool,
     ) -> Array:
         view, leading = samples(values, width, name)
-        result: Float32 = np.empty((view.shape[0], outputs), np.float32)
+        result: Float32 = np.empty((view.shape[0], outputs), FLOAT32)
         at = self.steps[direction] if step is None else state.integer(step, "step")
         first = state.integer(sample_offset, "sample_offset")
         self._products[direction](view, result, self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))
@@ -493,6 +496,20 @@ class Tile:
         Raises:
             StateError: if something is missing, damaged or does not fit; this tile is unchanged then.
         """
+        arrays = self._checked(saved)
+        self.seed = int(arrays["seed"]) % (1 << 64)
+        self._key = derive_seed(self.seed)
+        self._cells.set_seed(self.seed)
+        self._cells.restore(arrays, "")
+        self._adopt_buffers({name: arrays[name].copy(order="C") for name in self._buffers})
+        mark_written(self._weight_array)
+
+    def check_state(self, saved: dict[str, Array]) -> None:
+        """Raise the error that `load_state` would raise, if any; nothing is changed."""
+        self._checked(saved)
+
+    def _checked(self, saved: dict[str, Array]) -> dict[str, NDArray[Any]]:
+        """Views of the arrays of a state that fits this tile."""
         arrays = state.as_arrays(saved)
         state.decode_meta(arrays)
         state.check_names(arrays, {"seed", "meta", *self._buffers, *self._cells.state()})
@@ -500,12 +517,7 @@ class Tile:
         self._cells.check_state(arrays, "")
         for name, values in self._buffers.items():
             state.check_numbers(arrays[name], values.shape, name)
-        self.seed = int(arrays["seed"]) % (1 << 64)
-        self._key = derive_seed(self.seed)
-        self._cells.set_seed(self.seed)
-        self._cells.restore(arrays, "")
-        self._adopt_buffers({name: arrays[name].copy(order="C") for name in self._buffers})
-        mark_written(self._weight_array)
+        return arrays
 
     @classmethod
     def from_state(cls, saved: dict[str, Array], *, config: RPUConfig | None = None, like: Array = None) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,7 @@ from aihw_inference import (
     read_compensated,
 )
 from aihw_torch.errors import ConfigError, StateError
+from aihw_torch.inference.model import compensate_together
 from aihw_torch.inference.tile import InferenceTile
 from aihw_torch.nn.base import named_analog_tiles
 from aihw_torch.tiles import TileModule
@@ -55,7 +57,7 @@ class ModelDevices:
         w_max: float | None = None,
         seed: int = 0,
     ) -> None:
-        self._tiles = dict(named_analog_tiles(model))
+        self._model, self._tiles = model, dict(named_analog_tiles(model))
         if not self._tiles:
             raise StateError("the model has no analog tile; convert it first")
         self._noise_model, self._compensation, self._w_max, self._seed = noise_model, compensation, w_max, seed
@@ -83,9 +85,9 @@ class ModelDevices:
     def advance(self, dt: float) -> None:
         """Let `dt` seconds pass, at least 0."""
         self._require_programmed()
-        if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0.0 <= dt < math.inf:
+        if isinstance(dt, bool) or not isinstance(dt, Real) or not 0.0 <= dt < math.inf:
             raise ConfigError(f"time only advances: dt must be finite and at least 0 s, not {dt!r}")
-        self.time += dt
+        self.time += float(dt)
 
     def read(self) -> dict[str, Tensor]:
         """Read the devices now, with new read noise, and return the weights by the name of the tile.
@@ -114,6 +116,7 @@ class ModelDevices:
             else:
                 read = read_compensated(self._arrays[name], self.time, self._compensation, repeat=self._reads)
                 found[name] = read.compensated
+        compensate_together(self._model)
         self._reads += 1
         return found
 

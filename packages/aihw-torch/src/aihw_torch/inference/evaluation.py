@@ -18,7 +18,8 @@ from aihw_inference import BaseDriftCompensation, BaseNoiseModel
 from aihw_inference.errors import TimeError
 from aihw_torch.errors import ConfigError
 from aihw_torch.inference.devices import ModelDevices
-from aihw_torch.inference.model import inference_tiles
+from aihw_torch.inference.loader import check_repeatable
+from aihw_torch.inference.model import evaluation_mode, inference_tiles
 from aihw_torch.nn.base import analog_tiles
 
 Metric = Callable[[nn.Module, Iterable[Any]], float]
@@ -101,7 +102,7 @@ def evaluate_over_time(
 
     Args:
         model: any module with analog tiles, trained hardware-aware or in memory.
-        loader: batches (input, target), read once for each chip and time.
+        loader: batches (input, target), read once for each chip and time: a list or a `DataLoader`, no generator.
         times: seconds after programming, in any order.
         n_chips: number of chips.
         metric: (model, loader) -> number; by default the accuracy of the largest output.
@@ -110,19 +111,19 @@ def evaluate_over_time(
         seed: of the chips; chip i is the same for any number of chips.
 
     Raises:
-        ConfigError: no time or chip.
+        ConfigError: no time or chip, or a loader that can be read only once.
         TimeError: a time that is no number of at least 0, or that a noise model does not cover.
         StateError: no analog tile.
     """
     seconds = _seconds(times)
-    if isinstance(n_chips, bool) or not isinstance(n_chips, int) or n_chips < 1 or not seconds:
+    if isinstance(n_chips, bool) or not hasattr(n_chips, "__index__") or n_chips < 1 or not seconds:
         raise ConfigError(
             f"an evaluation over time needs at least one chip and one time, not {n_chips!r} and {len(seconds)}"
         )
+    check_repeatable(loader, n_chips * len(seconds))
     measure = accuracy if metric is None else metric
     values = np.empty((n_chips, len(seconds)))
-    with _as_before(model):
-        model.eval()
+    with _as_before(model), evaluation_mode(model):
         for chip in range(n_chips):
             devices = ModelDevices(model, noise_model, compensation, seed=rpu_sim.derive_seed(seed, "chip", chip))
             devices.program()
@@ -135,6 +136,8 @@ def evaluate_over_time(
 
 def _seconds(times: Any) -> tuple[float, ...]:
     try:
+        if isinstance(times, str | bytes):
+            raise TypeError
         seconds = tuple(float(t) for t in times)
     except (TypeError, ValueError):
         raise TimeError(f"times must be seconds after programming, such as [1.0, 3600.0], not {times!r}") from None
@@ -145,8 +148,7 @@ def _seconds(times: Any) -> tuple[float, ...]:
 
 @contextmanager
 def _as_before(model: nn.Module) -> Iterator[None]:
-    """Put back the training mode, the addresses of the noise, and what inference tiles held and are configured with."""
-    mode = model.training
+    """Put back the addresses of the noise, and what inference tiles held and are configured with."""
     steps = [(tile, tile.forward_step.clone()) for tile in analog_tiles(model)]
     tiles = [(tile, tile.programmed, tile.rpu_config.noise_model) for _, tile in inference_tiles(model)]
     try:
@@ -158,7 +160,6 @@ def _as_before(model: nn.Module) -> Iterator[None]:
             tile.programmed = programmed
         for any_tile, step in steps:
             any_tile.forward_step.copy_(step)
-        model.train(mode)
 
 
 @torch.no_grad()

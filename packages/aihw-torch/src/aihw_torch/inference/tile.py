@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.nn.modules.module import _has_any_global_hook
 
 import rpu_sim
 from aihw_inference import BaseNoiseModel
@@ -15,13 +17,16 @@ from aihw_torch import ops, threads
 from aihw_torch.config import InferenceRPUConfig, WeightClipType, WeightRemapType, register_part, to_dict
 from aihw_torch.errors import ConfigError, RpuError, ShapeError, StateError
 from aihw_torch.inference import compiled
+from aihw_torch.inference.geometry import Geometry, Patches, Rows
 from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
 from aihw_torch.inference.reading import Reading, constants_of, in_training, modifies
+from aihw_torch.patches import Kernel, is_plain
 from aihw_torch.tiles import input_range as ranges
+from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import register_tile_class
 from aihw_torch.tiles.weight import WeightTile
-from rpu_sim.weight_ops import clip_weights, remap_weights
+from rpu_sim.weight_ops import WeightClip, clip_weights, remap_weights
 
 
 class InferenceTile(WeightTile):
@@ -41,6 +46,7 @@ class InferenceTile(WeightTile):
 
     Attributes:
         programmed: the devices with the weights programmed into them, or None.
+        exact: read without converters and input range, for calibration.
     """
 
     def __init__(
@@ -53,7 +59,6 @@ class InferenceTile(WeightTile):
         if config.remap.type is not WeightRemapType.NONE:
             self.set_mapping_scales(torch.ones(out_size))
         self.programmed: ProgrammedTile | None = None
-        self.exact = False  # read without converters and input range, for calibration
         self._clipped_at = -1
         self._adopt_config()
 
@@ -63,7 +68,7 @@ class InferenceTile(WeightTile):
             if part is not None:
                 register_part(type(part))
         self._clip_text, self._remap_text = json.dumps(to_dict(config.clip)), json.dumps(to_dict(config.remap))
-        self._clips = config.clip.type is not WeightClipType.NONE
+        self._bound = None if config.clip.type is WeightClipType.NONE else WeightClip(config.clip)
         out_size, in_size = self.weight.shape
         constants = constants_of(config.forward, config.mapping, (out_size, in_size), self.seed)
         self._constants = constants
@@ -84,8 +89,7 @@ class InferenceTile(WeightTile):
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias as the tile computes it: [..., in] -> [..., out]."""
         parameters = self._config.pre_post.input_range
-        by_parts = self._has_input_range and (parameters.gradient == "legacy" or parameters.manage_output_clipping)
-        if torch.compiler.is_compiling() or self.exact or by_parts:
+        if torch.compiler.is_compiling() or self.exact or self._goes_by_parts():
             return super().forward(x)
         # The short way: range, product, scales and bias are one node of the graph.
         x, dtype = self._enter(x)
@@ -94,14 +98,47 @@ class InferenceTile(WeightTile):
             ranges.follow_data(input_range, self.input_range_update_idx, x, parameters)
         if self.analog_bias:
             x = torch.nn.functional.pad(x, (0, 1), value=1.0)
+        return self._in_one_node(x, dtype, Rows())
+
+    def _in_one_node(self, x: Tensor, dtype: torch.dtype, geometry: Geometry) -> Tensor:
         programmed = None if self.training else self.current_program()
         # What was programmed is in units of the array, so that its scale comes later, and then the bias too.
         mapping = None if programmed is None else self.mapping_scales
         factors = [scale for scale in (mapping, self.out_scaling_alpha, self.output_factor()) if scale is not None]
-        y = self._read(x, programmed, input_range, None if factors else self.bias, self._count(x))
+        bias = None if factors else self.bias
+        y = self._read(x, programmed, self.input_range, bias, self._count(x), geometry)
         for scale in factors:
             y = y * scale
         return self._leave(y, dtype) if factors else y if y.dtype is dtype else y.to(dtype)
+
+    def of_patches(self, images: Tensor, kernel: Kernel) -> Tensor:
+        """Return the outputs [samples, *positions, out]; the patches are not copied where nothing has to see them."""
+        if not self._reads_images(images):
+            return super().of_patches(images, kernel)
+        kernel.must_fit(images)
+        return self._in_one_node(images, torch.float32, Patches(kernel))
+
+    def _reads_images(self, images: Tensor) -> bool:
+        """Whether the short way serves, and takes images: conversions, hooks and the data of a range may need patches."""
+        if torch.compiler.is_compiling() or self.exact or self.analog_bias or self._goes_by_parts():
+            return False
+        seen = (self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks)
+        if any(seen) or _has_any_global_hook() or not is_plain(images):
+            return False
+        if self.edge_dtype is not torch.float32 or torch.is_autocast_enabled("cpu"):
+            return False
+        parameters = self._config.pre_post.input_range
+        if self._has_input_range and self.training and int(self.input_range_update_idx) < parameters.init_from_data:
+            return False
+        if self.training:
+            return self._read_in_training.reads_windows
+        programmed = self.current_program()
+        return (self._read_in_test if programmed is None else programmed.reading).reads_windows
+
+    def _goes_by_parts(self) -> bool:
+        """Whether the gradient of the input range is one that only the parts of a forward pass have."""
+        parameters = self._config.pre_post.input_range
+        return self._has_input_range and (parameters.gradient == "legacy" or parameters.manage_output_clipping)
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return what the array computes times the mapping scale, [..., out] of x [..., in] in units of the DAC."""
@@ -114,13 +151,19 @@ class InferenceTile(WeightTile):
             self._follow_training(int(step))
             y = torch.nn.functional.linear(x, self.physical_weight() if programmed is None else programmed.weights)
         else:
-            y = self._read(x, programmed, None, None, int(step))
+            y = self._read(x, programmed, None, None, int(step), Rows())
             if programmed is None:
                 return y
         return y if self.mapping_scales is None else y * self.mapping_scales
 
     def _read(
-        self, x: Tensor, programmed: ProgrammedTile | None, input_range: Tensor | None, bias: Tensor | None, step: int
+        self,
+        x: Tensor,
+        programmed: ProgrammedTile | None,
+        input_range: Tensor | None,
+        bias: Tensor | None,
+        step: int,
+        geometry: Geometry,
     ) -> Tensor:
         """Return product number `step`: of the trained weight with its mapping scale, or of what is programmed."""
         threads.follow_torch()
@@ -131,8 +174,9 @@ class InferenceTile(WeightTile):
         else:
             weight, scale, reading = programmed.weights, None, programmed.reading
         parameters = self._config.pre_post.input_range
-        address = self.seed, step, self.sample_offset(x)
-        call = Call(reading, address, parameters.decay, parameters.input_min_percentage)
+        group = self.process_group
+        address = self.seed, step, 0 if group is None else dist.get_rank(group) * geometry.samples(x)
+        call = Call(reading, address, parameters.decay, parameters.input_min_percentage, geometry)
         given = [t if t is None else t.float() for t in (input_range, bias)]
         try:
             y: Tensor = InferenceProduct.apply(x, weight, scale, *given, call)  # type: ignore[no-untyped-call]
@@ -187,24 +231,24 @@ class InferenceTile(WeightTile):
 
     def follow_weight(self, *, remap: bool = False) -> None:
         """Clip the weight if it has changed; with `remap`, let the mapping scales follow it."""
-        if self._clips and not self._is_clipped():
+        if not self._is_clipped():
             self._clip()
         if remap:
             self.remap_to_range()
 
+    def _is_clipped(self) -> bool:
+        return self._bound is None or self.weight._version == self._clipped_at
+
     @torch.no_grad()
     def _clip(self) -> None:
+        assert self._bound is not None
         physical = self.physical_weight()
-        clipped = clip_weights(physical, self.rpu_config.clip)
-        changed = clipped != physical
-        if changed.any():  # the others keep their bits, which a multiplication by the scale would not leave
-            scales = self.mapping_scales
+        if not self._bound.leaves(physical):
+            clipped, scales = clip_weights(physical, self.rpu_config.clip), self.mapping_scales
             logical = clipped if scales is None else clipped * scales.float().view(-1, 1)
-            self.weight.copy_(torch.where(changed, logical, self.weight))
+            # The others keep their bits, which a multiplication by the scale would not leave.
+            self.weight.copy_(torch.where(clipped != physical, logical, self.weight))
         self._clipped_at = self.weight._version
-
-    def _is_clipped(self) -> bool:
-        return not self._clips or self.weight._version == self._clipped_at
 
     def _remaps(self) -> bool:
         """Whether forward passes in the present mode remap."""
@@ -299,44 +343,43 @@ class InferenceTile(WeightTile):
             for name, values in programmed.state().items():
                 destination[prefix + "programmed." + name] = values
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Mapping[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        own = {name: values for name, values in state_dict.items() if name.startswith(prefix)}
-        clipped = torch.as_tensor(own.pop(prefix + "clipped", False))
-        parts: dict[str, dict[str, Any]] = {}
-        for part in ("constants.", "programmed."):
-            names = [name for name in own if name.startswith(prefix + part)]
-            parts[part] = {name.removeprefix(prefix + part): own.pop(name) for name in names}
-        errors = len(error_msgs)
+    def _prepare_load(self, given: dict[str, Tensor], found: state.Findings) -> Callable[[], None]:
+        clipped = given.pop("clipped", torch.tensor(False))
+        constants, programmed = (_taken(given, part) for part in ("constants.", "programmed."))
+        meta = given.get("meta")
+        write_weight = super()._prepare_load(given, found)
         try:
             if clipped.numel() != 1:
                 raise StateError("clipped is damaged; save it again")
-            if parts["programmed."]:
-                ProgrammedTile.check_state(parts["programmed."], tuple(self.physical_weight().shape))
+            if programmed:
+                noise_model = self._loaded_config(meta, state.Findings(found.where)).noise_model
+                ProgrammedTile.check_state(programmed, tuple(self.weight.shape), noise_model)
         except StateError as error:
-            error_msgs.append(f"{prefix}{error}")
-            return
-        super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
-        if len(error_msgs) > errors:
-            return
-        self._adopt_config()
-        self._clipped_at = self.weight._version if clipped else -1
-        constants = parts["constants."]
-        if {name: v.shape for name, v in constants.items()} == {name: v.shape for name, v in self._constants.items()}:
-            for name, values in constants.items():
-                self._constants[name].copy_(values)
-        if parts["programmed."]:
-            self.programmed = ProgrammedTile.from_state(
-                parts["programmed."], self.rpu_config, self._read_in_test, version=self.weight._version
-            )
+            found.errors.append(f"{found.where}: {error}")
+
+        def write() -> None:
+            write_weight()
+            self._adopt_config()
+            self._clipped_at = self.weight._version if clipped else -1
+            if {name: v.shape for name, v in constants.items()} == {k: v.shape for k, v in self._constants.items()}:
+                for name, values in constants.items():
+                    self._constants[name].copy_(values)
+            if programmed:
+                self.programmed = ProgrammedTile.from_state(
+                    programmed, self.rpu_config, self._read_in_test, version=self.weight._version
+                )
+
+        return write
+
+    def _loaded_config(self, meta: Tensor | None, found: state.Findings) -> Any:
+        config = super()._loaded_config(meta, found)
+        if isinstance(config, InferenceRPUConfig):
+            return config
+        found.errors.append(
+            f"the configuration in the state of {found.where} is of the class {type(config).__name__}, which is not "
+            "one of inference; load it with load_rpu_config=False"
+        )
+        return self._config
 
     def __getstate__(self) -> dict[str, Any]:
         clipped = 0 if self._is_clipped() else -1
@@ -348,6 +391,11 @@ class InferenceTile(WeightTile):
             self._clipped_at = self.weight._version
         if self.programmed is not None:
             self.programmed.version = self.weight._version
+
+
+def _taken(given: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take what starts with a prefix out of `given`; return it without the prefix."""
+    return {name.removeprefix(prefix): given.pop(name) for name in list(given) if name.startswith(prefix)}
 
 
 register_tile_class(InferenceRPUConfig, InferenceTile)
