@@ -102,7 +102,7 @@ class PythonCells final : public CellArray {
   bool is_array_;
 };
 
-using Held = nb::typed<nb::dict, nb::str, nb::object>;
+using Held = nb::typed<nb::dict, nb::str, nb::any>;
 
 template <class Array> Array named(const Held& held, const char* name) { return nb::cast<Array>(held[name], false); }
 

@@ -92,8 +92,9 @@ class CellGraph:
     def _compiled(self) -> Any:
         """The step of a compound on the arrays and the state held here."""
         cell, edges = self.cell, [edge.core for edge in self.edges if isinstance(edge, TransferEdge)]
-        scales = isinstance(cell, ChoppedTransferCompound) and cell.auto_scale and cell.fast_lr > 0.0
-        maxima, momentum = (self.held["maxima"], cell.auto_momentum) if scales else (None, 0.0)
+        maxima, momentum = None, 0.0
+        if isinstance(cell, ChoppedTransferCompound) and cell.auto_scale and cell.fast_lr > 0.0:
+            maxima, momentum = self.held["maxima"], cell.auto_momentum
         return _core.Compound(behind(self.children[0]), edges, self._counters, maxima, momentum)
 
     def set_seed(self, seed: int) -> None:
