@@ -152,6 +152,14 @@ struct UniformArgs {
   Stream stream;
 };
 
+/// Whole steps of `threshold` out of n rows of an accumulator from row `first` on, which wraps around.
+struct WholeStepArgs {
+  Matrix chi;
+  float threshold, most;
+  int64_t first, n;
+  int32_t* counts;  // [rows, cols], out: steps with the sign of the change of the weight, that of -chi; 0 in other rows
+};
+
 struct CellKernels {
   void (*populate[kDeviceKinds])(const PopulateArgs&, Range rows);
   void (*decay)(const LifecycleArgs&, Range rows);
@@ -159,6 +167,8 @@ struct CellKernels {
   void (*reset)(const LifecycleArgs&, Range rows);
   void (*clip)(const LifecycleArgs&, Range rows);
   void (*uniform)(const UniformArgs&, Range rows);
+  /// Returns the largest number of steps.
+  int32_t (*whole_steps)(const WholeStepArgs&, Range rows);
 };
 
 struct UpdateKernels {

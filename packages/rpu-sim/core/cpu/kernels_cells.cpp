@@ -1,4 +1,6 @@
 // Loops over cells: population, lifecycle and initial weights. Compiled once per instruction-set level.
+#include <algorithm>
+
 #include "../bodies/cells.hpp"
 #include "devices.gen.hpp"
 #include "loops.hpp"
@@ -13,6 +15,30 @@ template <class Body> void lifecycle(const LifecycleArgs& args, Range rows) { ov
 
 void uniform_weights(const UniformArgs& args, Range rows) { over_quads(Uniform(args), args.out.cols, rows); }
 
+int32_t whole_steps(const WholeStepArgs& args, Range rows) {
+  I largest{};
+  for (int64_t row = rows.begin; row < rows.end; ++row) {
+    float* chi = args.chi.data + row * args.chi.stride;
+    int32_t* counts = args.counts + row * args.chi.cols;
+    if ((row - args.first + args.chi.rows) % args.chi.rows >= args.n) {
+      __builtin_memset(counts, 0, static_cast<size_t>(args.chi.cols) * sizeof *counts);
+      continue;
+    }
+    for (int64_t col = 0; col < args.chi.cols; col += kLanes) {
+      const int64_t n = args.chi.cols - col;
+      const F before = load(chi + col, n);
+      const F wanted = max_(broadcast(-args.most), min_(broadcast(args.most), before / broadcast(args.threshold)));
+      const I steps = to_i(wanted), size = select(steps < 0, I{} - steps, steps);
+      store(chi + col, before - to_f(steps) * args.threshold, n);
+      store(reinterpret_cast<float*>(counts + col), bits_to_f(as_u(I{} - steps)), n);
+      largest = select(size > largest, size, largest);
+    }
+  }
+  int32_t most = 0;
+  for (int i = 0; i < kLanes; ++i) most = std::max(most, static_cast<int32_t>(get(as_u(largest), i)));
+  return most;
+}
+
 RPU_END
 
 namespace rpu::RPU_LEVEL {
@@ -26,6 +52,7 @@ void register_cells(CellKernels& table) {
   table.reset = lifecycle<Reset>;
   table.clip = lifecycle<Clip>;
   table.uniform = uniform_weights;
+  table.whole_steps = whole_steps;
 }
 
 }  // namespace rpu::RPU_LEVEL

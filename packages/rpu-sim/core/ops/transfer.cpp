@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "../cpu/dispatch.hpp"
 #include "../cpu/thread_pool.hpp"
 #include "row_blocks.hpp"
 
@@ -12,20 +13,6 @@ namespace rpu {
 namespace {
 
 constexpr float kLargest = std::numeric_limits<float>::max();
-
-bool take_row(float* chi, int64_t n, float threshold, float most, int32_t* counts) {
-  int32_t any = 0;
-  for (int64_t i = 0; i < n; ++i) {
-    float wanted = chi[i] / threshold;
-    wanted = wanted < most ? wanted : most;
-    wanted = wanted > -most ? wanted : -most;
-    const int32_t steps = static_cast<int32_t>(wanted);
-    chi[i] -= static_cast<float>(steps) * threshold;
-    counts[i] = -steps;
-    any |= steps;
-  }
-  return any != 0;
-}
 
 }  // namespace
 
@@ -51,17 +38,16 @@ bool take_steps(const BufferRule& rule, const BufferedSlice& s) {
   return any;
 }
 
-bool take_whole_steps(const Matrix& chi, float threshold, float most, int64_t first, int64_t n, int32_t* counts) {
+int32_t take_whole_steps(const Matrix& chi, float threshold, float most, int64_t first, int64_t n, int32_t* counts) {
+  const WholeStepArgs args{chi, threshold, most, first, n, counts};
   const RowBlocks blocks(chi.rows, chi.cols);
-  std::atomic<bool> any{false};
-  parallel_for(blocks.count(), blocks.cells() / 2, [&](int64_t i) {
-    for (int64_t row = blocks[i].begin; row < blocks[i].end; ++row) {
-      int32_t* out = counts + row * chi.cols;
-      if ((row - first + chi.rows) % chi.rows >= n) std::fill_n(out, chi.cols, 0);
-      else if (take_row(chi.data + row * chi.stride, chi.cols, threshold, most, out)) any = true;
-    }
+  std::atomic<int32_t> largest{0};
+  parallel_for(blocks.count(), blocks.cells() / 4, [&](int64_t i) {
+    const int32_t found = kernels().cell.whole_steps(args, blocks[i]);
+    int32_t before = largest.load();
+    while (before < found && !largest.compare_exchange_weak(before, found)) {}
   });
-  return any;
+  return largest;
 }
 
 }  // namespace rpu

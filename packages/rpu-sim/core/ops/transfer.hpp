@@ -46,9 +46,7 @@ struct TransferBuffer {
   }
 };
 
-/// Takes whole steps out of n rows of an accumulator from row `first` on, which wraps around: no more than `most` of each
-/// element. `counts` [rows, cols] are the steps with the sign of the change of the weight, which is that of -chi, 0 in all
-/// other rows; returns whether there are any.
-bool take_whole_steps(const Matrix& chi, float threshold, float most, int64_t first, int64_t n, int32_t* counts);
+/// Takes whole steps out of rows of an accumulator, see WholeStepArgs; returns the largest number of them.
+int32_t take_whole_steps(const Matrix& chi, float threshold, float most, int64_t first, int64_t n, int32_t* counts);
 
 }  // namespace rpu

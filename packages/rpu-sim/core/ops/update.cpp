@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "../cpu/dispatch.hpp"
@@ -207,6 +208,16 @@ void update_exactly(const PulsedUpdate& u, ConstMatrix x, ConstMatrix d, int64_t
                [&](int64_t i) { kernels().update.bounded_rank_update(args, blocks[i]); });
 }
 
+/// The largest magnitude, limited to what an int32_t holds.
+int32_t largest_count(const int32_t* counts, int64_t n) {
+  int32_t least = 0, most = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    least = std::min(least, counts[i]);
+    most = std::max(most, counts[i]);
+  }
+  return std::max(most, least < -kMaxChunkSlots ? std::numeric_limits<int32_t>::max() : -least);
+}
+
 /// An update, or the firing of given pulses, that runs elsewhere.
 PulseTotals update_on(const Accelerator& where, const PulsedUpdate& u, const int32_t* given, int32_t most_given) {
   Workspace& w = workspace();
@@ -282,16 +293,11 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
   return totals;
 }
 
-PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts) {
-  int32_t least = 0, most = 0;
-  for (int64_t i = 0; i < u.weights.rows * u.weights.cols; ++i) {
-    least = std::min(least, counts[i]);
-    most = std::max(most, counts[i]);
-  }
-  if (least < -kMaxChunkSlots || most > kMaxChunkSlots)
+PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts, int32_t most) {
+  if (most < 0) most = largest_count(counts, u.weights.rows * u.weights.cols);
+  if (most > kMaxChunkSlots)
     throw Error(ErrorKind::Config, "a device gets more than " + std::to_string(kMaxChunkSlots) +
                                        " pulses at once; lower the learning rate");
-  most = std::max(most, -least);
   if (most == 0) return {0, 0};
   if (const Accelerator* where = accelerator()) return update_on(*where, u, counts, most);
   Coincidences pulses{};

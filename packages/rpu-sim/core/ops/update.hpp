@@ -33,7 +33,8 @@ void check_rate(const params::UpdateParameters& parameters, float rate, float gr
 /// NONE_WITH_DEVICE and MEAN_FIELD fire no pulses, and NONE is not for this function.
 PulseTotals pulsed_update(const PulsedUpdate& update);
 
-/// Fires counts[row * cols + col] pulses at every cell, positive ones up; at most kMaxChunkSlots at a cell.
-PulseTotals fire_counts(const PulsedUpdate& update, const int32_t* counts);
+/// Fires counts[row * cols + col] pulses at every cell, positive ones up; at most kMaxChunkSlots at a cell. `most` is the
+/// largest number of them or more, or negative where it is not known.
+PulseTotals fire_counts(const PulsedUpdate& update, const int32_t* counts, int32_t most);
 
 }  // namespace rpu

@@ -102,9 +102,11 @@ class PythonCells final : public CellArray {
   bool is_array_;
 };
 
-template <class Array> Array named(const nb::dict& held, const char* name) { return nb::cast<Array>(held[name], false); }
+using Held = nb::typed<nb::dict, nb::str, nb::any>;
 
-TransferState state_of(const nb::dict& held) {
+template <class Array> Array named(const Held& held, const char* name) { return nb::cast<Array>(held[name], false); }
+
+TransferState state_of(const Held& held) {
   const auto floats = [&](const char* name) { return held.contains(name) ? named<Vector>(held, name).data() : nullptr; };
   const auto integers = [&](const char* name) { return held.contains(name) ? named<Integers>(held, name).data() : nullptr; };
   return {integers("counters"), floats("in_chopper"), floats("out_chopper"), integers("switched")};
@@ -118,16 +120,18 @@ TransferRule transfer_rule(nb::handle fields) {
 
 /// A transfer edge on arrays of Python, which must live as long: `held` and everything else that is kept alive.
 struct Edge {
-  Edge(nb::handle fields, const nb::dict& held, const Buffer* buffer, const Reader& reader, PythonCells& source,
+  Edge(nb::handle fields, const Held& held, const Buffer* buffer, const Reader& reader, PythonCells& source,
        PythonCells& target, nb::handle write_rule, nb::handle step_rule, int64_t slices, int64_t length)
       : edge(transfer_rule(fields), state_of(held), buffer == nullptr ? TransferBuffer{} : buffer->view(), reader, source, target,
              rule_of(write_rule), rule_of(step_rule), slices, length) {}
   TransferEdge edge;
 };
 
+using Edges = nb::typed<nb::list, Edge>;
+
 class PythonCompound {
  public:
-  PythonCompound(PythonCells& fast, const nb::list& edges, Integers counters, std::optional<Vector> maxima, double momentum)
+  PythonCompound(PythonCells& fast, const Edges& edges, Integers counters, std::optional<Vector> maxima, double momentum)
       : compound_(fast, edges_of(edges), counters.data(), {maxima ? maxima->data() : nullptr, momentum}) {}
 
   void step(nb::handle rule, const Samples& x, const Samples& d, double lr, double fast_rate, uint64_t train_seed,
@@ -141,7 +145,7 @@ class PythonCompound {
   }
 
  private:
-  static std::vector<TransferEdge*> edges_of(const nb::list& edges) {
+  static std::vector<TransferEdge*> edges_of(const Edges& edges) {
     std::vector<TransferEdge*> found;
     for (nb::handle e : edges) found.push_back(&nb::cast<Edge&>(e).edge);
     return found;
@@ -155,7 +159,7 @@ void bind_compound(nb::module_& m) {
   nb::class_<PythonCells>(m, "CellArray", "Cells as an array of a compound.")
       .def(nb::init<nb::object, bool>(), nb::arg("cells"), nb::arg("is_array"));
   nb::class_<Edge>(m, "TransferEdge", "The transfer between two arrays.")
-      .def(nb::init<nb::handle, const nb::dict&, const Buffer*, const Reader&, PythonCells&, PythonCells&, nb::handle, nb::handle,
+      .def(nb::init<nb::handle, const Held&, const Buffer*, const Reader&, PythonCells&, PythonCells&, nb::handle, nb::handle,
                     int64_t, int64_t>(),
            nb::arg("rule"), nb::arg("held"), nb::arg("buffer").none(), nb::arg("reader"), nb::arg("source"), nb::arg("target"),
            nb::arg("write_rule"), nb::arg("step_rule"), nb::arg("slices"), nb::arg("length"), nb::keep_alive<1, 3>(),
@@ -163,7 +167,7 @@ void bind_compound(nb::module_& m) {
            nb::keep_alive<1, 9>())
       .def("set_key", [](Edge& e, uint64_t key) { e.edge.set_key(key); }, nb::arg("key"), "Take another key.");
   nb::class_<PythonCompound>(m, "Compound", "The step of a compound: pulses of its fast array, and transfers.")
-      .def(nb::init<PythonCells&, const nb::list&, Integers, std::optional<Vector>, double>(), nb::arg("fast"), nb::arg("edges"),
+      .def(nb::init<PythonCells&, const Edges&, Integers, std::optional<Vector>, double>(), nb::arg("fast"), nb::arg("edges"),
            nb::arg("counters").noconvert(), nb::arg("maxima").noconvert(), nb::arg("momentum"), nb::keep_alive<1, 2>(),
            nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>(), nb::keep_alive<1, 5>())
       .def("step", &PythonCompound::step, nb::arg("rule"), nb::arg("x").noconvert(), nb::arg("d").noconvert(), nb::arg("lr"),

@@ -61,7 +61,7 @@ void bind_transfer(nb::module_& m) {
     const nb::gil_scoped_release unlocked;
     return take_whole_steps({chi.data(), rows, cols, cols}, threshold, most, first, n, counts.data());
   }, nb::arg("chi").noconvert(), nb::arg("counts").noconvert(), nb::arg("threshold"), nb::arg("most"), nb::arg("first_row"),
-     nb::arg("n_rows"), "Take whole steps out of rows of chi, as numbers of pulses; returns whether there are any.");
+     nb::arg("n_rows"), "Take whole steps out of rows of chi, as numbers of pulses; returns the largest number.");
 }
 
 }  // namespace rpu::python

@@ -80,14 +80,14 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
 }
 
-nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const PulseNumbers& counts, uint64_t seed, uint32_t step) {
+nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const PulseNumbers& counts, uint64_t seed, uint32_t step, int32_t most) {
   const PulsedUpdate u = update_of(cells, device, seed, step);
   if (static_cast<int64_t>(counts.shape(0)) != u.weights.rows || static_cast<int64_t>(counts.shape(1)) != u.weights.cols)
     throw Error(ErrorKind::Shape, "counts must have the shape of the weights");
   PulseTotals fired;
   {
     const nb::gil_scoped_release unlocked;
-    fired = fire_counts(u, counts.data());
+    fired = fire_counts(u, counts.data(), most);
   }
   return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
 }
@@ -105,8 +105,8 @@ void bind_update(nb::module_& m) {
         nb::arg("train_seed"), nb::arg("train_step"), nb::arg("first_sample"), nb::arg("rates").noconvert() = nb::none(),
         nb::arg("drive") = 0,
         "Pulsed update in place; returns the numbers of up and down pulses.");
-  m.def("fire", &fire, nb::arg("cells"), nb::arg("device"), nb::arg("counts").noconvert(), nb::arg("seed"), nb::arg("step"),
-        "Fire given numbers of pulses, positive ones up; returns the numbers of up and down pulses.");
+  m.def("fire", &fire, nb::arg("cells"), nb::arg("device"), nb::arg("counts").noconvert(), nb::arg("seed"), nb::arg("step"), nb::arg("most") = -1,
+        "Fire given numbers of pulses, positive ones up, `most` or fewer; returns the numbers of up and down pulses.");
 }
 
 }  // namespace rpu::python

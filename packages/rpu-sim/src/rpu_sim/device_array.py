@@ -222,11 +222,16 @@ class DeviceArray:
                 self.weight[...] = self.stored  # the mean of what write noise shows
         self.steps["update"] += 1
 
-    def fire(self, counts: NDArray[Any]) -> None:
-        """Fire given numbers of pulses, int32 [out, in], positive ones up."""
+    def fire(self, counts: NDArray[Any], most: int = -1) -> None:
+        """Fire given numbers of pulses, int32 [out, in], positive ones up.
+
+        Args:
+            counts: The numbers.
+            most: The largest of them or more; negative where it is not known.
+        """
         assert self.core_device is not None  # only pulsed devices are parts of cells
         step = self.steps["update"] & STEP_MASK
-        up, down = _core.fire(self.cells, self.core_device, counts, self.key, step)
+        up, down = _core.fire(self.cells, self.core_device, counts, self.key, step, most)
         self.pulses[0] += up
         self.pulses[1] += down
         self.steps["update"] += 1

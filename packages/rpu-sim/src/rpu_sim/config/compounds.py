@@ -222,6 +222,9 @@ class ChoppedTransferCompound(TransferCompound):
 class DynamicTransferCompound(ChoppedTransferCompound):
     """AGAD: as chopped TTv2, and the zero of the fast array is measured on the fly in each chopper phase.
 
+    The slow array keeps its weights during the first ``1 / in_chop_prob + 1`` sweeps, of ``transfer_every`` samples for
+    each column.
+
     Rasch, Carta, Fagbohungbe and Gokmen, doi:10.1038/s41467-024-51221-z.
     """
 

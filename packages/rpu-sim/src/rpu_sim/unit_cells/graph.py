@@ -92,8 +92,9 @@ class CellGraph:
     def _compiled(self) -> Any:
         """The step of a compound on the arrays and the state held here."""
         cell, edges = self.cell, [edge.core for edge in self.edges if isinstance(edge, TransferEdge)]
-        scales = isinstance(cell, ChoppedTransferCompound) and cell.auto_scale and cell.fast_lr > 0.0
-        maxima, momentum = (self.held["maxima"], cell.auto_momentum) if scales else (None, 0.0)
+        maxima, momentum = None, 0.0
+        if isinstance(cell, ChoppedTransferCompound) and cell.auto_scale and cell.fast_lr > 0.0:
+            maxima, momentum = self.held["maxima"], cell.auto_momentum
         return _core.Compound(behind(self.children[0]), edges, self._counters, maxima, momentum)
 
     def set_seed(self, seed: int) -> None:
@@ -264,15 +265,15 @@ class CellGraph:
             self._schedules[batch] = [edge.period(batch) for edge in self.edges]
         return self._schedules[batch]
 
-    def fire(self, counts: Any) -> None:
+    def fire(self, counts: Any, most: int = -1) -> None:
         """Fire given numbers of pulses; see `DeviceArray`."""
         if isinstance(self.cell, OneSidedUnitCell):
-            self.children[_PLUS].fire(np.maximum(counts, 0))
-            self.children[_MINUS].fire(np.maximum(-counts, 0))
+            self.children[_PLUS].fire(np.maximum(counts, 0), most)
+            self.children[_MINUS].fire(np.maximum(-counts, 0), most)
         elif isinstance(self.cell, VectorUnitCell):
             chosen, following = self._chosen()
             for child in chosen:
-                child.fire(counts)
+                child.fire(counts, most)
             self._counters[_CURRENT] = following
         else:
             raise ConfigError("a compound takes gradients, not given numbers of pulses; wrap a device or a vector cell")

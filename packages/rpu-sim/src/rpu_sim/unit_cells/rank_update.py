@@ -144,8 +144,9 @@ class RankUpdateCells:
             return
         counters, first = self.held["counters"], self._first_row(n_rows)
         chi, counts = self.held["chi"], self._counts
-        if _core.take_whole_steps(chi, counts, self.threshold, self._most_steps, first, n_rows):
-            self.child.fire(self._pulses(counts))
+        most = _core.take_whole_steps(chi, counts, self.threshold, self._most_steps, first, n_rows)
+        if most > 0:
+            self.child.fire(self._pulses(counts), most if self._pulses_per_step == 1.0 else -1)
         counters[_ROW], counters[_TRANSFERS] = (first + n_rows) % len(chi), counters[_TRANSFERS] + 1
 
     def _first_row(self, n_rows: int) -> int:
@@ -171,9 +172,9 @@ class RankUpdateCells:
         lowered: NDArray[np.float32] = np.floor(steps * np.float32(-per_step) + draw)
         return -lowered.astype(np.int32)
 
-    def fire(self, counts: Any) -> None:
+    def fire(self, counts: Any, most: int = -1) -> None:
         """Fire given numbers of pulses."""
-        self.child.fire(counts)
+        self.child.fire(counts, most)
 
     # -- weights and devices -----------------------------------------------------------------------------------------
 
