@@ -97,6 +97,11 @@ class AnalogProduct:
         Write the product of every sample of `input` to `output`, with other weights of the same shape if given.
         """
 
+    def windows(self, input: Annotated[NDArray[numpy.float32], dict(device='cpu', writable=False)], leading: int, output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None) -> None:
+        """
+        The same for samples that are windows of `input`, whose first `leading` axes count them.
+        """
+
 def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float) -> None:
     """Subtract lr * d^T x from the weights, in place."""
 
@@ -110,6 +115,14 @@ def modify_weights(spec: ModifierSpec, w: Annotated[NDArray[numpy.float32], dict
 
 def clip_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
     """Clip to a bound."""
+
+class ClipSpec:
+    """The bound of weights."""
+
+    def __init__(self, dataclass: object) -> None: ...
+
+def is_clipped(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)]) -> bool:
+    """Whether clipping to a bound would change nothing."""
 
 def remap_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> None:
     """Rescale to the range of the devices; the scales are changed in place."""
