@@ -68,13 +68,10 @@ class RefreshEdge:
     def set_hidden_parameters(self, parameters: Arrays) -> None:
         """Nothing to set."""
 
-    def resume(self) -> None:
-        """Nothing follows from what is held."""
-
     def check_rate(self, lr: float) -> None:
         """A refresh makes its trains long enough."""
 
-    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32, done: int) -> None:
+    def refresh(self) -> None:
         """Read both arrays, reset the pairs that need it, and write their differences back."""
         step = int(self.held["counters"][0])
         self.held["counters"][0] += 1
