@@ -1,4 +1,4 @@
-"""Hardware-aware convolutions read images in place: beside the same layers with patches that something else looks at."""
+"""Hardware-aware convolutions read images in place: beside the same layers with patches that a hook looks at."""
 
 from __future__ import annotations
 

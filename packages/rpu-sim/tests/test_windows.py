@@ -148,13 +148,11 @@ def test_windows_that_cannot_be_copied_or_added() -> None:
             add_windows(rows, x, 1)  # the view of the last one is read-only
 
 
-# -- products -------------------------------------------------------------------------------------------------------------
+# -- products ----------------------------------------------------------------------------------------------------------
 
 CHAINS = {
     "default": c.IOParameters(out_bound=0.5),  # repeated where the bound is exceeded
-    "plain": c.IOParameters(
-        noise_management=c.NoiseManagementType.NONE, bound_management=c.BoundManagementType.NONE
-    ),
+    "plain": c.IOParameters(noise_management=c.NoiseManagementType.NONE, bound_management=c.BoundManagementType.NONE),
     "noisy inputs": c.IOParameters(inp_noise=0.1, inp_sto_round=True, noise_management=c.NoiseManagementType.MAX),
     "worst case": c.IOParameters(
         out_bound=0.5,
