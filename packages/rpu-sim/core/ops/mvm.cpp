@@ -266,7 +266,7 @@ void copied_mvm(Mvm call, const Windows& windows) {
 
 void add_product(const RankUpdateArgs& args) {
   const int64_t rows = args.weights.rows, cols = args.weights.cols;
-  const bool few = args.x.rows <= 8;  // limited by the memory: visit the weights along rows
+  const bool few = args.x.rows <= kFewUpdates;  // visit the weights along rows
   const int64_t height = few ? std::max<int64_t>(8, 16384 / cols / 8 * 8) : kSamplePanel;
   const int64_t width = few ? cols : kOutputBlock;
   const int64_t across = divided(cols, width);
