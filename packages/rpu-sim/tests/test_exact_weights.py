@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+import pickle
 
 import numpy as np
 import pytest
 from exact import assert_same_bits, shapes
 from modifiers import MODIFIERS
 
-from rpu_sim import clip_weights, derive_seed, modify_weights, remap_weights
+from rpu_sim import WeightClip, clip_weights, derive_seed, modify_weights, remap_weights
 from rpu_sim.config import WeightClipParameter, WeightClipType, WeightRemapParameter, WeightRemapType
 from rpu_sim.reference import weight_ops as oracle
 
@@ -70,7 +71,10 @@ def test_copies_of_samples(isa: str, threads: int, name: str) -> None:
 @pytest.mark.parametrize("name", CLIPS)
 def test_clip(isa: str, threads: int, name: str) -> None:
     for shape in [*shapes(isa), LARGE]:
-        assert_same_bits(clip_weights(matrix(shape), CLIPS[name]), oracle.clip(matrix(shape), CLIPS[name]), f"{shape}")
+        expected = oracle.clip(matrix(shape), CLIPS[name])
+        assert_same_bits(clip_weights(matrix(shape), CLIPS[name]), expected, f"{shape}")
+        clip = pickle.loads(pickle.dumps(WeightClip(CLIPS[name])))
+        assert clip.leaves(matrix(shape)) == np.array_equal(matrix(shape), expected)
 
 
 @pytest.mark.parametrize("name", REMAPS)

@@ -1,15 +1,16 @@
-"""Updates with windows of larger arrays, as in a convolution: the same bits as with copied patches."""
+"""Updates and products with windows of larger arrays, as in a convolution: the same bits as with copied patches."""
 
 from __future__ import annotations
 
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import pytest
 from exact import DEVICES, assert_same_bits
 from numpy.lib.stride_tricks import sliding_window_view
 
-from rpu_sim import Tile
+from rpu_sim import Tile, periphery
 from rpu_sim import config as c
 from rpu_sim.errors import DtypeError, NonFiniteError, ShapeError
 from rpu_sim.windows import add_windows, copy_windows
@@ -145,3 +146,65 @@ def test_windows_that_cannot_be_copied_or_added() -> None:
     for rows in (np.zeros((7, 2), np.float32), np.zeros((6, 3), np.float32), np.zeros((7, 3), np.float32)):
         with pytest.raises(ShapeError):
             add_windows(rows, x, 1)  # the view of the last one is read-only
+
+
+# -- products ----------------------------------------------------------------------------------------------------------
+
+CHAINS = {
+    "default": c.IOParameters(out_bound=0.5),  # repeated where the bound is exceeded
+    "plain": c.IOParameters(noise_management=c.NoiseManagementType.NONE, bound_management=c.BoundManagementType.NONE),
+    "noisy inputs": c.IOParameters(inp_noise=0.1, inp_sto_round=True, noise_management=c.NoiseManagementType.MAX),
+    "worst case": c.IOParameters(
+        out_bound=0.5,
+        noise_management=c.NoiseManagementType.ABS_MAX_NP_SUM,
+        bound_management=c.BoundManagementType.ITERATIVE_WORST_CASE,
+    ),
+    "running mean": c.IOParameters(noise_management=c.NoiseManagementType.AVERAGE_ABS_MAX),
+    "array": c.IOParameters(ir_drop=1.0),
+}
+
+
+def product(io: c.IOParameters) -> tuple[Any, dict[str, np.ndarray]]:
+    """A product with constants of its own."""
+    weights = np.random.default_rng(2).uniform(-0.5, 0.5, (OUT, IN)).astype(np.float32)
+    shapes = periphery.buffer_shapes(io, "forward", (OUT, IN))
+    arrays = {f"buffer.forward_{name}": np.zeros(shape, np.float32) for name, shape in shapes.items()}
+    made = periphery.product(io, "forward", weights, arrays)
+    made.draw_constants(7)
+    return made, arrays
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("name", CHAINS)
+def test_products_of_windows_are_those_of_the_patches(isa: str, threads: int, name: str, stride: int) -> None:
+    x = patches(stride, images=10)  # several panels of samples
+    rows = np.ascontiguousarray(x).reshape(-1, IN)
+    results = []
+    for given in (x, rows):
+        made, arrays = product(CHAINS[name])
+        y = np.full((len(rows), OUT), np.nan, np.float32)
+        for step in range(2):
+            if given is x:
+                made.windows(x, 3, y, 11, step, 5)
+            else:
+                made(rows, y, 11, step, 5)
+        results.append([y, *arrays.values()])
+    for in_place, copied in zip(*results, strict=True):
+        assert_same_bits(in_place, copied, name)
+
+
+def test_impossible_windows_of_products() -> None:
+    made, _ = product(CHAINS["plain"])
+    x = patches()
+    y = np.empty((x[..., 0, 0, 0].size, OUT), np.float32)
+    with pytest.raises(ShapeError, match=f"must have {IN} elements, not {IN // 2}"):
+        made.windows(x[..., :1], 3, y, 1, 0, 0)
+    with pytest.raises(ShapeError, match="one row per sample"):
+        made.windows(x, 3, y[1:], 1, 0, 0)
+    with pytest.raises(ShapeError, match="fewer axes"):
+        made.windows(x, 7, y, 1, 0, 0)
+    broken = np.ascontiguousarray(x)
+    broken[1, 2, 3, 0, 0, 0] = np.inf
+    with pytest.raises(NonFiniteError, match="x contains NaN or infinity; nothing was computed"):
+        made.windows(broken, 3, y, 1, 0, 0)
+    made.windows(x[:0], 3, y[:0], 1, 0, 0)

@@ -56,7 +56,7 @@ def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
         # Rounding can leave a small negative number where the samples cancel.
         norm = torch.dot((x @ x.T).view(-1), (d @ d.T).view(-1)).clamp_(min=0.0).sqrt_()
     else:
-        norm = torch.linalg.vector_norm(d.T @ x)
+        norm = torch.linalg.vector_norm(x.T @ d)  # faster than d.T @ x where there are few outputs
     return norm.view(1)
 
 

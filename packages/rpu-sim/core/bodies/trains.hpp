@@ -7,10 +7,10 @@ RPU_BEGIN
 
 RPU_FN uint32_t low_bits(int n) { return n >= 32 ? ~0u : (1u << n) - 1u; }
 
-/// The slots in which the lines of a quad fire for one sample, given to deposit(words, line_stride, line, first bit,
-/// number of bits, bits).
-template <class Deposit>
-RPU_FN void train_of_sample(const TrainArgs& args, Key key, int64_t sample, const Quad& quad, const Deposit& deposit) {
+/// The slots in which the lines of the first kPacks packs of a quad fire for one sample, given to deposit(words,
+/// line_stride, line, first bit, number of bits, bits).
+template <int kPacks, class Deposit>
+RPU_FN void train_of_packs(const TrainArgs& args, Key key, int64_t sample, const Quad& quad, const Deposit& deposit) {
   const int length = args.length[sample];
   const int64_t lines = args.values.cols;
   const uint32_t global = args.first_sample + static_cast<uint32_t>(sample);
@@ -19,11 +19,11 @@ RPU_FN void train_of_sample(const TrainArgs& args, Key key, int64_t sample, cons
   F rounding[4] = {};
   if (args.resolution > 0.0f && args.stochastic_rounding) {
     quad.uniforms(global, args.step, args.rounding_stream, 0, key, rounding);
-    for (F& u : rounding) u = u - 0.5f;
+    for (int k = 0; k < kPacks; ++k) rounding[k] = rounding[k] - 0.5f;
   }
-  I threshold[4];
-  U negative[4];
-  for (int k = 0; k < 4; ++k) {
+  I threshold[4] = {};
+  U negative[4] = {};
+  for (int k = 0; k < kPacks; ++k) {
     const F v = load(row + quad.column(k), lines - quad.column(k));
     threshold[k] = firing_threshold(pulse_probability(v, args.scale[sample], args.resolution, rounding[k]));
     negative[k] = as_u(as_i(f_to_bits(v)) >> 31);
@@ -36,7 +36,7 @@ RPU_FN void train_of_sample(const TrainArgs& args, Key key, int64_t sample, cons
     if (length <= kDirectSlots) {
       for (int slot = 0; slot < n; ++slot) {
         quad.words(global, args.step, args.stream, static_cast<uint32_t>(slot), key, words);
-        for (int k = 0; k < 4; ++k) fired[k] |= fires(words[k], threshold[k]) << slot;
+        for (int k = 0; k < kPacks; ++k) fired[k] |= fires(words[k], threshold[k]) << slot;
       }
     } else {
       SlicedSlots slots[4] = {SlicedSlots(threshold[0]), SlicedSlots(threshold[1]), SlicedSlots(threshold[2]),
@@ -45,17 +45,23 @@ RPU_FN void train_of_sample(const TrainArgs& args, Key key, int64_t sample, cons
         const U open = slots[0].undecided | slots[1].undecided | slots[2].undecided | slots[3].undecided;
         if (!any(open != 0u)) break;
         quad.words(global, args.step, args.stream, static_cast<uint32_t>(done / 32 * 24 + 23 - bit), key, words);
-        for (int k = 0; k < 4; ++k) slots[k].compare(words[k], bit);
+        for (int k = 0; k < kPacks; ++k) slots[k].compare(words[k], bit);
       }
-      for (int k = 0; k < 4; ++k) fired[k] = slots[k].fired & low_bits(n);
+      for (int k = 0; k < kPacks; ++k) fired[k] = slots[k].fired & low_bits(n);
     }
-    for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < kPacks; ++k) {
       if (quad.column(k) >= lines) break;
       const int64_t at = args.offset[sample] + done;
       deposit(args.fired, args.line_stride, quad.column(k), at, n, fired[k]);
       deposit(args.negative, args.line_stride, quad.column(k), at, n, negative[k] & low_bits(n));
     }
   }
+}
+
+/// The same for all lines of a quad.
+template <class Deposit>
+RPU_FN void train_of_sample(const TrainArgs& args, Key key, int64_t sample, const Quad& quad, const Deposit& deposit) {
+  quad.with_packs(args.values.cols, [&](auto packs) { train_of_packs<packs()>(args, key, sample, quad, deposit); });
 }
 
 /// What a line contributes to deterministic pulses; rows are samples.

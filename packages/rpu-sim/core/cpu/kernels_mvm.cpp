@@ -48,10 +48,12 @@ RPU_FLAT void dac(const DacArgs& args, Range rows) {
     float* out = args.out + row * args.out_stride;
     const SampleDraws draws(args.draws, args.sample[row], convert.stream);
     for_each_quad(0, n, [&](const Quad& quad) {
-      F v[4];
-      for (int k = 0; k < 4; ++k) v[k] = load(in + quad.column(k), n - quad.column(k));
-      convert(v, args.scale[row], quad, draws, n);
-      for (int k = 0; k < 4; ++k) store(out + quad.column(k), v[k], n - quad.column(k));
+      quad.with_packs(n, [&](auto packs) {
+        F v[4];
+        for (int k = 0; k < packs(); ++k) v[k] = load(in + quad.column(k), n - quad.column(k));
+        convert.template convert<packs()>(v, args.scale[row], quad, draws);
+        for (int k = 0; k < packs(); ++k) store(out + quad.column(k), v[k], n - quad.column(k));
+      });
     });
   }
 }
@@ -67,10 +69,12 @@ RPU_FLAT void convert_block(const ProductArgs& args, Range rows, int64_t block, 
     float* out = args.output.data + args.sample[row] * args.output.stride;
     M exceeded{};
     for_each_quad_of_group(block, outputs, [&](const Quad& quad) {
-      F y[4];
-      for (int k = 0; k < 4; ++k) y[k] = load(c + quad.column(k) - block * kBlock, kLanes);
-      convert(y, quad, draws, exceeded);
-      for (int k = 0; k < 4; ++k) store(out + quad.column(k), y[k] * args.factor[row], outputs - quad.column(k));
+      quad.with_packs(outputs, [&](auto packs) {
+        F y[4];
+        for (int k = 0; k < packs(); ++k) y[k] = load(c + quad.column(k) - block * kBlock, kLanes);
+        convert.template convert<packs()>(y, quad, draws, exceeded);
+        for (int k = 0; k < packs(); ++k) store(out + quad.column(k), y[k] * args.factor[row], outputs - quad.column(k));
+      });
     });
     if (args.exceeded != nullptr) args.exceeded[block * args.rows + row] = any(exceeded);
   }

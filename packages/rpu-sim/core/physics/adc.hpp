@@ -32,7 +32,7 @@ struct Adc {
     quad.with_packs(outputs, [&](auto packs) { convert<packs()>(y, quad, draws, exceeded); });
   }
 
- private:
+  /// The first kPacks packs of a quad.
   template <int kPacks> RPU_FN void convert(F y[4], const Quad& quad, const SampleDraws& draws, M& exceeded) const {
     F rounding[4] = {}, xi[4] = {};
     if (io.adc.stochastic_rounding) draws.rounding(quad, kOutputRounding, rounding);

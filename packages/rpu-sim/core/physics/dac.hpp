@@ -21,7 +21,7 @@ struct Dac {
     quad.with_packs(inputs, [&](auto packs) { convert<packs()>(v, scale, quad, draws); });
   }
 
- private:
+  /// The first kPacks packs of a quad.
   template <int kPacks> RPU_FN void convert(F v[4], float scale, const Quad& quad, const SampleDraws& draws) const {
     F rounding[4] = {}, xi[4] = {};
     if (io.dac.stochastic_rounding) draws.shared().rounding(quad, kInputRounding, rounding);

@@ -8,12 +8,13 @@ from .backends import doctor, get_num_threads, set_num_threads
 from .programming import ProgrammingResult
 from .seeds import derive_seed
 from .tile import PulseCounts, Tile
-from .weight_ops import WeightModifier, clip_weights, modify_weights, remap_weights
+from .weight_ops import WeightClip, WeightModifier, clip_weights, modify_weights, remap_weights
 
 __all__ = [
     "ProgrammingResult",
     "PulseCounts",
     "Tile",
+    "WeightClip",
     "WeightModifier",
     "__version__",
     "backends",

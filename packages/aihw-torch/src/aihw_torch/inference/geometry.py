@@ -41,16 +41,16 @@ class Geometry(Protocol):
 class Rows:
     """Samples that are rows: x [..., in]."""
 
-    def samples(self, x: Tensor) -> int:  # noqa: D102
+    def samples(self, x: Tensor) -> int:
         return x.numel() // x.shape[-1]
 
-    def product(self, reading: Reading, u: Tensor, copy: Tensor, address: Address) -> Tensor:  # noqa: D102
+    def product(self, reading: Reading, u: Tensor, copy: Tensor, address: Address) -> Tensor:
         return reading.product(u, copy, address)
 
-    def errors(self, d: Tensor, u: Tensor) -> Tensor:  # noqa: D102
+    def errors(self, d: Tensor, u: Tensor) -> Tensor:
         return d
 
-    def input_gradient(self, d: Tensor, copy: Tensor, scale: Tensor | None, u: Tensor) -> Tensor:  # noqa: D102
+    def input_gradient(self, d: Tensor, copy: Tensor, scale: Tensor | None, u: Tensor) -> Tensor:
         if copy.ndim == 3:
             return torch.einsum("no,noi->ni", d if scale is None else d * scale, copy).view(u.shape)
         if scale is None:
@@ -58,13 +58,11 @@ class Rows:
         dx = (d * scale) @ copy if d.shape[0] < copy.shape[1] else d @ (copy * scale.view(-1, 1))
         return dx.view(u.shape)
 
-    def weight_gradient(  # noqa: D102
-        self, d: Tensor, u: Tensor, factor: float, before: Tensor | None = None
-    ) -> Tensor:
+    def weight_gradient(self, d: Tensor, u: Tensor, factor: float, before: Tensor | None = None) -> Tensor:
         start, beta = (d.new_empty(()), 0.0) if before is None else (before, 1.0)
         return torch.addmm(start, d.T, u.reshape(-1, u.shape[-1]), beta=beta, alpha=factor)
 
-    def fraction(self, marked: Tensor) -> float:  # noqa: D102
+    def fraction(self, marked: Tensor) -> float:
         return marked.sum().item() / marked.numel()
 
 
@@ -76,23 +74,21 @@ class Patches(NamedTuple):
 
     kernel: Kernel
 
-    def samples(self, x: Tensor) -> int:  # noqa: D102
+    def samples(self, x: Tensor) -> int:
         return x.shape[0] * math.prod(self.kernel.positions(x.shape))
 
-    def product(self, reading: Reading, u: Tensor, copy: Tensor, address: Address) -> Tensor:  # noqa: D102
+    def product(self, reading: Reading, u: Tensor, copy: Tensor, address: Address) -> Tensor:
         return reading.product_of_windows(self.kernel.windows(u.contiguous()), copy, address)
 
-    def errors(self, d: Tensor, u: Tensor) -> Tensor:  # noqa: D102
+    def errors(self, d: Tensor, u: Tensor) -> Tensor:
         d = d.view(u.shape[0], *self.kernel.positions(u.shape), d.shape[1]).movedim(-1, 1)
         return d.contiguous() if u.shape[1] == 1 else d  # one channel is slow where channels come last
 
-    def input_gradient(self, d: Tensor, copy: Tensor, scale: Tensor | None, u: Tensor) -> Tensor:  # noqa: D102
+    def input_gradient(self, d: Tensor, copy: Tensor, scale: Tensor | None, u: Tensor) -> Tensor:
         weight = copy if scale is None else copy * scale.view(-1, 1)
         return self._gradients(d, u, weight, (True, False, False))[0].contiguous(memory_format=format_of(u))
 
-    def weight_gradient(  # noqa: D102
-        self, d: Tensor, u: Tensor, factor: float, before: Tensor | None = None
-    ) -> Tensor:
+    def weight_gradient(self, d: Tensor, u: Tensor, factor: float, before: Tensor | None = None) -> Tensor:
         elements = u.shape[1] * math.prod(self.kernel.size)
         gradient = self._gradients(d, u, d.new_empty(()).expand(d.shape[1], elements), (False, True, False))[1]
         gradient = gradient.reshape(d.shape[1], elements).mul_(factor)
@@ -106,16 +102,14 @@ class Patches(NamedTuple):
         )
         return found
 
-    def fraction(self, marked: Tensor) -> float:  # noqa: D102
+    def fraction(self, marked: Tensor) -> float:
         uses = _uses(tuple(marked.shape[2:]), *(tuple(each) for each in self.kernel))
         elements = self.samples(marked) * marked.shape[1] * math.prod(self.kernel.size)
         return torch.dot(marked.sum((0, 1)).view(-1), uses).item() / elements
 
 
 @functools.lru_cache(maxsize=64)
-def _uses(
-    image: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
-) -> Tensor:
+def _uses(image: tuple[int, ...], size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
     """Return in how many patches each pixel is, flat."""
     uses = torch.ones(1)
     for pixels, k, s, d in zip(image, size, stride, dilation, strict=True):

@@ -53,7 +53,7 @@ class InferenceProduct(torch.autograd.Function):
         bias: Tensor | None,
         call: Call,
     ) -> Tensor:
-        """Return y [..., out] of x, the weight [out, in], s [1] or [out], r [1] and the bias [out]; x as its geometry."""
+        """Return y [..., out] of x, the weight [out, in], s [1] or [out], r [1] and the bias [out]."""
         x, weight, (reading, address, *_, geometry) = x.detach(), weight.detach(), call
         r, u = 1.0, x
         ctx.clipped = False

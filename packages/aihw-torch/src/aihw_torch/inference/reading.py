@@ -104,7 +104,7 @@ class Reading:
         return not self.samples_weights
 
     def product_of_windows(self, windows: Tensor, copy: Tensor, address: Address) -> Tensor:
-        """Return y [samples, *positions, out] of windows [samples, *positions, channels, *kernel]; else as `product`."""
+        """As `product`, y [samples, *positions, out] of windows [samples, *positions, channels, *kernel]."""
         view, leading = windows.numpy(), windows.ndim // 2
         result = np.empty((math.prod(view.shape[:leading]), copy.shape[0]), np.float32)
         seed, step, offset = address

@@ -119,7 +119,7 @@ class InferenceTile(WeightTile):
         return self._in_one_node(images, torch.float32, Patches(kernel))
 
     def _reads_images(self, images: Tensor) -> bool:
-        """Whether the short way serves, and takes images: conversions, hooks and the data of a range may need patches."""
+        """Whether the short way serves, and takes images: hooks and the data of a range need patches."""
         if torch.compiler.is_compiling() or self.exact or self.analog_bias or self._goes_by_parts():
             return False
         seen = (self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks)
