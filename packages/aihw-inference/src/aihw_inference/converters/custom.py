@@ -8,6 +8,7 @@ from typing import Any
 
 from array_api_compat import device
 
+from ..arrays import checked_reals
 from ..errors import ConfigError
 from .base import ConversionParameters
 from .pairs import WeightedPairs
@@ -45,10 +46,10 @@ class CustomPairConductanceConverter(WeightedPairs):
         invertibility_test: bool = True,
     ) -> None:
         self._set(
-            g_max=25.0 if g_max is None else float(g_max),
-            g_min=0.0 if g_min is None else float(g_min),
-            f_lst=tuple(float(f) for f in f_lst),
-            g_lst=tuple(tuple(float(g) for g in curve) for curve in g_lst),
+            g_max=25.0 if g_max is None else g_max,
+            g_min=0.0 if g_min is None else g_min,
+            f_lst=checked_reals(f_lst, "f_lst"),
+            g_lst=tuple(checked_reals(curve, "g_lst") for curve in g_lst),
         )
         if invertibility_test:
             self._require_invertible()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..arrays import checked_reals
 from ..errors import ConfigError
 from .base import BaseConductanceConverter, ConversionParameters
 
@@ -57,9 +58,9 @@ class NPairConductanceConverter(WeightedPairs):
 
     def __init__(self, f_lst: Sequence[float], g_max: float | None = None, g_min: float | None = None) -> None:
         self._set(
-            g_max=25.0 if g_max is None else float(g_max),
-            g_min=0.0 if g_min is None else float(g_min),
-            f_lst=tuple(float(f) for f in f_lst),
+            g_max=25.0 if g_max is None else g_max,
+            g_min=0.0 if g_min is None else g_min,
+            f_lst=checked_reals(f_lst, "f_lst"),
         )
 
     def __post_init__(self) -> None:
