@@ -37,23 +37,25 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     images, _ = digits(flat=True)[0].tensors
     generator = nn.Sequential(nn.Linear(NOISE, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.Sigmoid())
     generator = convert_to_analog(generator, MixedPrecisionEcRamMOPreset())
-    judge = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1))
+    judge = nn.Sequential(nn.Linear(64, 64), nn.LeakyReLU(0.2), nn.Dropout(0.3), nn.Linear(64, 1))
     write = AnalogSGD(generator.parameters(), lr=0.05)
-    train = torch.optim.Adam(judge.parameters(), lr=0.001)
+    train = torch.optim.Adam(judge.parameters(), lr=0.001, betas=(0.5, 0.999))
     loss = nn.functional.binary_cross_entropy_with_logits
 
-    def distance() -> float:
-        """Mean distance between the mean of made images and that of the real ones."""
+    def likeness() -> dict[str, float]:
+        """How far the mean of made images is from that of the real ones, and their spread as a fraction of theirs."""
         with torch.no_grad():
-            return float((generator(torch.randn(500, NOISE)).mean(0) - images.mean(0)).abs().mean())
+            made = generator(torch.randn(500, NOISE))
+        off, spread = (made.mean(0) - images.mean(0)).abs().mean(), made.std(0).mean() / images.std(0).mean()
+        return {"mean image off by": float(off), "spread": float(spread)}
 
-    rows = [{"epoch": -1, "judge": 0.0, "generator": 0.0, "mean image off by": distance()}]
+    rows = [{"epoch": -1, "judge": 0.0, "generator": 0.0, **likeness()}]
     for epoch in range(options.epochs):
         for real in DataLoader(images, batch_size=20, shuffle=True):
             ones, zeros = torch.ones(len(real), 1), torch.zeros(len(real), 1)
             fake = generator(torch.randn(len(real), NOISE))
             train.zero_grad()
-            judged = loss(judge(real), ones) + loss(judge(fake.detach()), zeros)
+            judged = loss(judge(real), 0.9 * ones) + loss(judge(fake.detach()), zeros)
             judged.backward()
             train.step()
             write.zero_grad()
@@ -62,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
             write.step()
         if epoch % max(1, options.epochs // 8) == 0 or epoch == options.epochs - 1:
             losses = {"judge": judged.item(), "generator": fooled.item()}
-            rows.append({"epoch": epoch, **losses, "mean image off by": distance()})
+            rows.append({"epoch": epoch, **losses, **likeness()})
     print(format_table(rows))
     with torch.no_grad():
         made = generator(torch.randn(12, NOISE))

@@ -31,7 +31,7 @@ def network(seed=0):
     return model, AnalogAdam(model.parameters(), lr=0.02)
 
 
-@pytest.mark.filterwarnings("ignore:the step rule of Adam")
+@pytest.mark.filterwarnings("ignore:only digital parameters follow the step rule of Adam")
 def train(model, optimizer, steps):
     for _ in range(steps):
         x, y = torch.randn(4, 2, 5, 5), torch.randint(3, (4,))
@@ -40,7 +40,7 @@ def train(model, optimizer, steps):
         optimizer.step()
 
 
-pytestmark = pytest.mark.filterwarnings("ignore:the step rule of Adam")
+pytestmark = pytest.mark.filterwarnings("ignore:only digital parameters follow the step rule of Adam")
 
 
 def test_resuming_with_optimizer_and_random_state_has_the_bits_of_going_on():

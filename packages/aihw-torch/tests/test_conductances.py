@@ -132,6 +132,7 @@ BAD = {
     "unknown name": (good(nonsense=np.zeros(3)), "nonsense is no conductance of the export"),
     "shape": ({"0.analog_module.conductance": np.zeros((2, 4, 3))}, r"shape \(2, 3, 4\), not float64 of \(2, 4, 3\)"),
     "text": ({"0.analog_module.conductance": np.full((2, 3, 4), "a")}, "must be numbers"),
+    "masked": ({"0.analog_module.conductance": np.ma.zeros((2, 3, 4))}, "is a masked array"),
     "NaN": ({"0.analog_module.conductance": np.full((2, 3, 4), np.nan)}, "finite and not negative"),
     "negative": ({"0.analog_module.conductance": np.full((2, 3, 4), -1)}, "finite and not negative"),
     "nothing": ({}, "no conductance of any tile"),

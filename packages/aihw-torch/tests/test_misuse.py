@@ -239,6 +239,18 @@ def test_input_sizes_of_a_summary(layer, size):
         analog_summary(layer, size)
 
 
+@pytest.mark.parametrize("loader", [(torch.rand(5, 4), torch.zeros(5)), torch.rand(5, 4), [torch.rand(5, 4)]])
+def test_batches_that_are_no_pairs(loader):
+    with pytest.raises(ConfigError, match=r"needs batches \(input, target\)") as caught:
+        evaluate_over_time(AnalogLinear(4, 2, rpu_config=InferenceRPUConfig()), loader, [1.0], 1)
+    assert one_sentence(caught)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_summary_of_other_data_types(dtype):
+    assert analog_summary(AnalogLinear(4, 2).to(dtype), (5, 4)).layer_summary[0].output_size == (5, 2)
+
+
 @pytest.mark.parametrize("given", [{"licence": " "}, {"source": ""}, {"licence": None}, {"status": "guess"}])
 def test_presets_that_say_too_little(tmp_path, given):
     with pytest.raises(ConfigError):

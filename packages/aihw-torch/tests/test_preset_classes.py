@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,15 @@ def test_unknown_names_suggest_the_nearest() -> None:
         presets.preset_class("pcm-ibm-2019")
     with pytest.raises(PresetError, match="not a noise model"):
         presets.noise_model("EcRamPreset")
+
+
+def test_an_algorithm_leads_to_presets_with_a_device() -> None:
+    with pytest.raises(
+        PresetError, match=r"TTv2 is an algorithm .* such as TTv2\w+Preset, or use build_config"
+    ) as caught:
+        presets.preset_class("TTv2")
+    assert hasattr(presets, re.search(r"TTv2\w+Preset", str(caught.value))[0])
+    with pytest.raises(AttributeError, match="such as ChoppedTTv2"):
+        _ = presets.ChoppedTTv2
+    with pytest.raises(PresetError, match="Vector2 is an algorithm without a device: use build_config"):
+        presets.preset_class("Vector2")

@@ -24,6 +24,7 @@ from .converters import (
     NPairConductanceConverter,
     SingleDeviceConductanceConverter,
     SinglePairConductanceConverter,
+    WeightedPairs,
 )
 from .models import (
     BaseNoiseModel,
@@ -79,6 +80,7 @@ __all__ = [
     "SingleDeviceConductanceConverter",
     "SinglePairConductanceConverter",
     "StateIndependentNoiseModel",
+    "WeightedPairs",
     "aging_curve",
     "apply_activation_dependent_read_noise",
     "confidence_interval",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 __version__ = "0.1.0"
 
-from aihw_torch import config, errors, inference, nn, optim, tiles
+from aihw_torch import config, errors, inference, nn, optim, presets, tiles
 from aihw_torch.legacy import import_checkpoint
 
-__all__ = ["__version__", "config", "errors", "import_checkpoint", "inference", "nn", "optim", "tiles"]
+__all__ = ["__version__", "config", "errors", "import_checkpoint", "inference", "nn", "optim", "presets", "tiles"]

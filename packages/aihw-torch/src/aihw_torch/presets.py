@@ -32,6 +32,10 @@ def preset_class(name: str) -> Any:
             measurement or an algorithm, which have no configuration class.
     """
     kind = aihw_presets.info(name)["kind"]
+    if kind == "algorithm":
+        whole = [known for known in aihw_presets.names("config") if known.startswith(name)]
+        advice = f"take one with a device, such as {whole[0]}, or " if whole else ""
+        raise PresetError(f"{name} is an algorithm without a device: {advice}use build_config(algorithm, device)")
     if kind not in _KINDS:
         raise PresetError(
             f"{name} is of the kind {kind!r} and has no configuration class: use aihw_presets.load({name!r})"

@@ -5,7 +5,12 @@ from __future__ import annotations
 from .base import BaseConductanceConverter, ConversionParameters
 from .custom import CustomPairConductanceConverter
 from .fusion import FusionConductanceConverter, FusionParameters
-from .pairs import DualPairConductanceConverter, NPairConductanceConverter, SinglePairConductanceConverter
+from .pairs import (
+    DualPairConductanceConverter,
+    NPairConductanceConverter,
+    SinglePairConductanceConverter,
+    WeightedPairs,
+)
 from .single_device import SingleDeviceConductanceConverter
 
 __all__ = [
@@ -18,4 +23,5 @@ __all__ = [
     "NPairConductanceConverter",
     "SingleDeviceConductanceConverter",
     "SinglePairConductanceConverter",
+    "WeightedPairs",
 ]

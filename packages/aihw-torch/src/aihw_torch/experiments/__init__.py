@@ -14,7 +14,14 @@ from aihw_torch.experiments.data import Digits, digits, textures
 from aihw_torch.experiments.inferencing import BasicInferencing
 from aihw_torch.experiments.loops import learn_two_rows, train_epoch, two_rows
 from aihw_torch.experiments.networks import lenet5, resnet
-from aihw_torch.experiments.runners import InferenceLocalMetric, InferenceLocalRunner, LocalMetric, LocalRunner
+from aihw_torch.experiments.runners import (
+    InferenceLocalMetric,
+    InferenceLocalRunner,
+    LocalMetric,
+    LocalRunner,
+    Metric,
+    Runner,
+)
 from aihw_torch.experiments.table import format_table
 from aihw_torch.experiments.text import Characters, alice, perplexity
 from aihw_torch.experiments.training import BasicTraining
@@ -29,6 +36,8 @@ __all__ = [
     "InferenceLocalRunner",
     "LocalMetric",
     "LocalRunner",
+    "Metric",
+    "Runner",
     "Signals",
     "alice",
     "command_line",

@@ -164,9 +164,16 @@ def _as_before(model: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def accuracy(model: nn.Module, loader: Iterable[Any]) -> float:
-    """Return the fraction of the samples of (input, target) batches whose largest output is that of the target."""
+    """Return the fraction of the samples of (input, target) batches whose largest output is that of the target.
+
+    Raises:
+        ConfigError: a batch is no such pair, or there is no sample.
+    """
     right = total = 0
-    for x, target in loader:
+    for batch in loader:
+        if not isinstance(batch, tuple | list) or len(batch) != 2:
+            raise ConfigError("an accuracy needs batches (input, target), such as [(x, y)], or a metric of your own")
+        x, target = batch
         output: Tensor = model(x)
         right += int((output.argmax(-1) == target).sum())
         total += target.numel()

@@ -119,9 +119,10 @@ class AnalogOptimizerMixin(Optimizer):
         if not missed:
             return
         reached = sorted({self._name(tile) for found in missed.values() for tile in found})
+        more = f" and {len(reached) - 4} more" if len(reached) > 4 else ""
         warnings.warn(
-            f"{', '.join(missed)} act on digital parameters only and do not reach the pulsed tiles "
-            f"{', '.join(reached)}; {advice}",
+            f"only digital parameters follow {', '.join(missed)}, not the pulsed tiles {', '.join(reached[:4])}{more}; "
+            f"{advice}",
             stacklevel=5,
         )
 

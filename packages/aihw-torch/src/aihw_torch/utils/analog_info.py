@@ -123,7 +123,8 @@ def analog_summary(model: nn.Module, input_size: Any = None, rpu_config: Any = N
     """
     layers = {name: _describe(name, module) for name, module in _layers(model)}
     if input_size is not None:
-        _measure(model, layers, _inputs(input_size))
+        dtype = next((tile.edge_dtype for tile in analog_tiles(model)), torch.float32)
+        _measure(model, layers, _inputs(input_size, dtype))
     found = list(layers.values())
     return AnalogInfo(
         found,
@@ -181,7 +182,7 @@ def _describe_tile(name: str, tile: TileModule) -> TileInfo:
     )
 
 
-def _inputs(given: Any) -> tuple[Any, ...]:
+def _inputs(given: Any, dtype: torch.dtype) -> tuple[Any, ...]:
     if isinstance(given, Tensor):
         return (given,)
     parts = (given,) if _is_shape(given) else given
@@ -189,7 +190,7 @@ def _inputs(given: Any) -> tuple[Any, ...]:
         raise ShapeError(
             f"input_size is the shape of an input, such as (1, 784), a list of shapes, or tensors, not {given!r}"
         )
-    return tuple(part if isinstance(part, Tensor) else torch.zeros(*part) for part in parts)
+    return tuple(part if isinstance(part, Tensor) else torch.zeros(*part, dtype=dtype) for part in parts)
 
 
 def _is_shape(value: Any) -> bool:

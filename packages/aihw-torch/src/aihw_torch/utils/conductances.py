@@ -221,6 +221,8 @@ def _read_arrays(path: Path) -> Arrays:
 
 def _measured(measured: str | Path | Mapping[str, ArrayLike]) -> Arrays:
     if isinstance(measured, Mapping):
+        if masked := [name for name, values in measured.items() if isinstance(values, np.ma.MaskedArray)]:
+            raise StateError(f"{', '.join(masked)} is a masked array; give every conductance a value")
         return {name: np.asarray(values) for name, values in measured.items()}
     return _read_arrays(Path(measured))
 
