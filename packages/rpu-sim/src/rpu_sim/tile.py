@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from . import _core, cuda, periphery, programming, state
 from .arrays import (
+    FLOAT32,
     Array,
     Float32,
     as_numpy,
@@ -225,11 +226,13 @@ class Tile:
         Returns:
             float32 [..., out_size] in the framework of ``x``.
         """
-        return self._product("forward", x, "x", self.in_size, self.out_size, step, sample_offset, evaluate)
+        outputs, inputs = self._weight.shape
+        return self._product("forward", x, "x", inputs, outputs, step, sample_offset, evaluate)
 
     def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product with the transposed weights, from d [..., out_size] to [..., in_size]; see `forward`."""
-        return self._product("backward", d, "d", self.out_size, self.in_size, step, sample_offset, evaluate)
+        inputs, outputs = self._weight.shape
+        return self._product("backward", d, "d", inputs, outputs, step, sample_offset, evaluate)
 
     def _product(
         self,
@@ -243,7 +246,7 @@ class Tile:
         evaluate: bool,
     ) -> Array:
         view, leading = samples(values, width, name)
-        result: Float32 = np.empty((view.shape[0], outputs), np.float32)
+        result: Float32 = np.empty((view.shape[0], outputs), FLOAT32)
         at = self.steps[direction] if step is None else state.integer(step, "step")
         first = state.integer(sample_offset, "sample_offset")
         self._products[direction](view, result, self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))

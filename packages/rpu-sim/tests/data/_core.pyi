@@ -84,7 +84,10 @@ def fire(cells: Cells, device: Device, counts: Annotated[NDArray[numpy.int32], d
     Fire given numbers of pulses, positive ones up; returns the numbers of up and down pulses.
     """
 
-class AnalogProduct:
+class Reader:
+    """Converters through which an array is read."""
+
+class AnalogProduct(Reader):
     """Matrix-vector product of a tile in one direction."""
 
     def __init__(self, io_parameters: object, backward: bool, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], running_mean: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, out_noise: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, nonlinearity: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, voltage_offset: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, read_asymmetry: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None, physical_inputs: int = 0) -> None: ...
@@ -95,6 +98,11 @@ class AnalogProduct:
     def __call__(self, input: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None) -> None:
         """
         Write the product of every sample of `input` to `output`, with other weights of the same shape if given.
+        """
+
+    def windows(self, input: Annotated[NDArray[numpy.float32], dict(device='cpu', writable=False)], leading: int, output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None) -> None:
+        """
+        The same for samples that are windows of `input`, whose first `leading` axes count them.
         """
 
 def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float) -> None:
@@ -111,6 +119,14 @@ def modify_weights(spec: ModifierSpec, w: Annotated[NDArray[numpy.float32], dict
 def clip_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
     """Clip to a bound."""
 
+class ClipSpec:
+    """The bound of weights."""
+
+    def __init__(self, dataclass: object) -> None: ...
+
+def is_clipped(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)]) -> bool:
+    """Whether clipping to a bound would change nothing."""
+
 def remap_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> None:
     """Rescale to the range of the devices; the scales are changed in place."""
 
@@ -126,6 +142,27 @@ def take_whole_steps(chi: Annotated[NDArray[numpy.float32], dict(shape=(None, No
     """
     Take whole steps out of rows of chi, as numbers of pulses; returns whether there are any.
     """
+
+class CellArray:
+    """Cells as an array of a compound."""
+
+    def __init__(self, cells: object, is_array: bool) -> None: ...
+
+class TransferEdge:
+    """The transfer between two arrays."""
+
+    def __init__(self, rule: object, held: dict, buffer: TransferBuffer | None, reader: Reader, source: CellArray, target: CellArray, write_rule: object, step_rule: object, slices: int, length: int) -> None: ...
+
+    def set_key(self, key: int) -> None:
+        """Take another key."""
+
+class Compound:
+    """The step of a compound: pulses of its fast array, and transfers."""
+
+    def __init__(self, fast: CellArray, edges: list, counters: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], maxima: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None, momentum: float) -> None: ...
+
+    def step(self, rule: object, x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float, fast_rate: float, train_seed: int, train_step: int, first_sample: int, granularity: float, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, periods: Sequence[int]) -> None:
+        """One update call."""
 
 def write(cells: Cells, seed: int, step: int) -> None:
     """Show every stored weight with fresh write noise."""
