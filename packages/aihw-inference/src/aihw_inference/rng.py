@@ -147,7 +147,6 @@ def as_generator(rng: Generator | int) -> Generator:
 
 
 def _numpy_normal(seed: int, shape: tuple[int, ...], dtype: Any, device: Any) -> Array:
-
     return np.random.Generator(np.random.SFC64(seed)).standard_normal(shape, dtype=dtype)
 
 
