@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import array_api_compat as compat
+import array_api_compat.numpy as host
+import numpy as np
 
 from .arrays import GROUP, Block
 from .errors import BackendError, ConfigError
@@ -96,6 +98,13 @@ class Philox(Generator):
     """
 
     def normal(self, xp: Any, draw: Draw, block: Block, n_devices: int, dtype: Any, device: Any) -> Array:
+        if compat.is_torch_namespace(xp) and str(device) == "cpu":
+            # NumPy has the same bits and needs half the time for these small operations.
+            normals = self._drawn(host, draw, block, n_devices, np.float32, "cpu")
+            return sys.modules["torch"].from_numpy(normals).to(dtype)
+        return self._drawn(xp, draw, block, n_devices, dtype, device)
+
+    def _drawn(self, xp: Any, draw: Draw, block: Block, n_devices: int, dtype: Any, device: Any) -> Array:
         arithmetic = word_arithmetic(xp, device)
         count = block.stop - block.start
         groups = -(-count // GROUP)
@@ -138,8 +147,6 @@ def as_generator(rng: Generator | int) -> Generator:
 
 
 def _numpy_normal(seed: int, shape: tuple[int, ...], dtype: Any, device: Any) -> Array:
-    import numpy as np
-
     return np.random.Generator(np.random.SFC64(seed)).standard_normal(shape, dtype=dtype)
 
 

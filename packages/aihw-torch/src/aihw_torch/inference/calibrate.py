@@ -239,7 +239,7 @@ def _noise_management_scale(x: Tensor, io: Any) -> Tensor | float:
 def _manages_noise(io: Any) -> bool:
     """Whether inputs are scaled before the DAC; a constant of 1, as in the standard preset, does nothing."""
     if io.noise_management is NoiseManagementType.CONSTANT:
-        return io.nm_thres > 0.0 and io.nm_thres != 1.0
+        return bool(io.nm_thres > 0.0 and io.nm_thres != 1.0)
     return io.noise_management is not NoiseManagementType.NONE
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -85,7 +85,7 @@ class ModelDevices:
     def advance(self, dt: float) -> None:
         """Let `dt` seconds pass, at least 0."""
         self._require_programmed()
-        if isinstance(dt, bool) or not isinstance(dt, Real) or not 0.0 <= dt < math.inf:
+        if isinstance(dt, bool) or not isinstance(dt, int | float | np.floating) or not 0.0 <= dt < math.inf:
             raise ConfigError(f"time only advances: dt must be finite and at least 0 s, not {dt!r}")
         self.time += float(dt)
 
