@@ -20,6 +20,7 @@ float rate_of(const PulsedUpdate& u, int64_t sample) {
 }
 
 float highest_rate(const PulsedUpdate& u) {
+  if (u.highest_rate > 0.0f) return std::fabs(u.lr) * u.highest_rate;
   float highest = u.rates == nullptr ? std::fabs(u.lr) : 0.0f;
   for (int64_t b = 0; u.rates != nullptr && b < u.x.rows; ++b) highest = std::max(highest, rate_of(u, b));
   return highest;
@@ -199,6 +200,16 @@ void update_exactly(const PulsedUpdate& u, ConstMatrix x, ConstMatrix d, int64_t
                [&](int64_t i) { kernels().update.bounded_rank_update(args, blocks[i]); });
 }
 
+/// Largest magnitude, or one beyond what a cell may get.
+int32_t largest_count(const int32_t* counts, int64_t n) {
+  int32_t least = 0, most = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    least = std::min(least, counts[i]);
+    most = std::max(most, counts[i]);
+  }
+  return least < -kMaxChunkSlots ? kMaxChunkSlots + 1 : std::max(most, -least);
+}
+
 /// An update, or the firing of given pulses, that runs elsewhere.
 PulseTotals update_on(const Accelerator& where, const PulsedUpdate& u, const int32_t* given, int32_t most_given) {
   Workspace& w = workspace();
@@ -273,16 +284,11 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
   return totals;
 }
 
-PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts) {
-  int32_t least = 0, most = 0;
-  for (int64_t i = 0; i < u.weights.rows * u.weights.cols; ++i) {
-    least = std::min(least, counts[i]);
-    most = std::max(most, counts[i]);
-  }
-  if (least < -kMaxChunkSlots || most > kMaxChunkSlots)
+PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts, int32_t most) {
+  if (most == 0) most = largest_count(counts, u.weights.rows * u.weights.cols);
+  if (most > kMaxChunkSlots)
     throw Error(ErrorKind::Config, "a device gets more than " + std::to_string(kMaxChunkSlots) +
                                        " pulses at once; lower the learning rate");
-  most = std::max(most, -least);
   if (most == 0) return {0, 0};
   if (const Accelerator* where = accelerator()) return update_on(*where, u, counts, most);
   Coincidences pulses{};

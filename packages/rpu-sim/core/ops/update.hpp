@@ -18,6 +18,7 @@ struct PulsedUpdate {
   Drive drive;
   float lr;                             // may be negative
   const float* rates;                   // factor on lr of each sample, not negative; null: 1
+  float highest_rate;                   // the largest of them, which the host cannot read on another device; 0: look
   float granularity;
   uint64_t seed;                        // of the cycle noise
   uint32_t step;
@@ -34,6 +35,7 @@ void check_rate(const params::UpdateParameters& parameters, float rate, float gr
 PulseTotals pulsed_update(const PulsedUpdate& update);
 
 /// Fires counts[row * cols + col] pulses at every cell, positive ones up; at most kMaxChunkSlots at a cell.
-PulseTotals fire_counts(const PulsedUpdate& update, const int32_t* counts);
+/// `most` is the largest magnitude among them, 0 to look.
+PulseTotals fire_counts(const PulsedUpdate& update, const int32_t* counts, int32_t most);
 
 }  // namespace rpu

@@ -9,7 +9,7 @@
 namespace rpu::python {
 namespace {
 
-using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig>;
 
 Matrix matrix_view(const Weights& array) {
   const auto rows = static_cast<int64_t>(array.shape(0)), cols = static_cast<int64_t>(array.shape(1));
@@ -31,6 +31,7 @@ class AnalogProduct {
         nonlinearity_(std::move(nonlinearity)),
         voltage_offset_(std::move(voltage_offset)),
         read_asymmetry_(std::move(read_asymmetry)) {
+    Place::check(weights_, running_mean_, out_noise_, nonlinearity_, voltage_offset_, read_asymmetry_);
     if (physical_inputs > 0)
       add_time_slices(io_, from_python<params::IOParametersIRDropT>(io_parameters), physical_inputs);
     const Matrix w = matrix_view(weights_);
@@ -48,6 +49,7 @@ class AnalogProduct {
 
   void run(const Samples& input, const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample,
            bool freeze_mean, const std::optional<Weights>& weights) const {
+    const Place place(weights_, input, output, weights);
     if (weights && (weights->shape(0) != weights_.shape(0) || weights->shape(1) != weights_.shape(1)))
       throw Error(ErrorKind::Shape, "the weights of a call must have the shape of those that the product was made with");
     Mvm call{io_, {}, {}, {}, {}, nullptr, false, 0, 0, 0};
@@ -67,6 +69,7 @@ class AnalogProduct {
   }
 
   void draw(uint64_t seed) const {
+    const Place place(weights_);
     const Matrix w = matrix_view(weights_);
     draw_constants(io_, constants(), w.rows, w.cols, seed);
   }
@@ -107,6 +110,7 @@ void bind_mvm(nb::module_& m) {
            "Write the product of every sample of `input` to `output`, with other weights of the same shape if given.");
 
   m.def("rank_update", [](const Weights& weights, const Samples& x, const Samples& d, float lr) {
+    const Place place(weights, x, d);
     const Matrix w = matrix_view(weights);
     const ConstMatrix x_view = batch_view(x, w.cols, "x"), d_view = batch_view(d, w.rows, "d");
     if (x_view.rows != d_view.rows)

@@ -8,9 +8,9 @@
 namespace rpu::python {
 namespace {
 
-using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig>;
 
-using StepCounts = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using StepCounts = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig>;
 
 /// The buffer of one transfer: its rule, and borrowed arrays [slices, elements].
 class TransferBuffer {
@@ -22,6 +22,7 @@ class TransferBuffer {
         out_sign_(std::move(out_sign)),
         mean_(std::move(mean)),
         past_(std::move(past)) {
+    Place::check(buffer_, out_sign_, mean_, past_);
     for (const auto* array : {&mean_, &past_})
       if (*array && ((*array)->shape(0) != buffer_.shape(0) || (*array)->shape(1) != buffer_.shape(1)))
         throw Error(ErrorKind::Shape, "the arrays of a buffer must have one shape");
@@ -33,6 +34,7 @@ class TransferBuffer {
     if (slice < 0 || slice >= static_cast<int64_t>(buffer_.shape(0)) || static_cast<int64_t>(read.shape(1)) != n ||
         static_cast<int64_t>(steps.shape(1)) != n || read.shape(0) != 1 || steps.shape(0) != 1)
       throw Error(ErrorKind::Shape, "read and steps must have one row of the elements of a slice");
+    const Place place(buffer_, read, steps);
     const FloatEnvironment pinned;
     const auto row = [&](const std::optional<Weights>& array) { return array ? array->data() + slice * n : nullptr; };
     return take_steps(rule_, {n, read.data(), gain, out_sign_.data(), starts_phase, buffer_.data() + slice * n, row(mean_),
@@ -62,6 +64,7 @@ void bind_transfer(nb::module_& m) {
     const auto rows = static_cast<int64_t>(chi.shape(0)), cols = static_cast<int64_t>(chi.shape(1));
     if (counts.shape(0) != chi.shape(0) || counts.shape(1) != chi.shape(1) || first < 0 || first >= rows || n < 0 || n > rows)
       throw Error(ErrorKind::Shape, "counts must have the shape of chi, which must have these rows");
+    const Place place(chi, counts);
     const FloatEnvironment pinned;
     const nb::gil_scoped_release unlocked;
     return take_whole_steps({chi.data(), rows, cols, cols}, threshold, most, first, n, counts.data());

@@ -3,6 +3,8 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <map>
+#include <memory>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -10,16 +12,17 @@
 #include "../kernels.hpp"
 #include "../ops/windows.hpp"
 #include "from_python.hpp"
+#include "place.hpp"
 
 namespace rpu::python {
 
 namespace nb = nanobind;
 
-/// A matrix of float32 on the CPU with contiguous rows; never converted, so that writes reach the caller's array.
-using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Counts = nb::ndarray<int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using StridedSamples = nb::ndarray<const float, nb::device::cpu>;
-using Samples = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
+/// A matrix of float32 with contiguous rows; never converted, so that writes reach the caller's array.
+using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig>;
+using Counts = nb::ndarray<int64_t, nb::ndim<3>, nb::c_contig>;
+using StridedSamples = nb::ndarray<const float>;
+using Samples = nb::ndarray<const float, nb::ndim<2>>;
 
 /// The device at each crosspoint: its kind and parameters, read once from the dataclass.
 class Device {
@@ -27,16 +30,24 @@ class Device {
   explicit Device(nb::handle dataclass);
   Device(const Device&) = delete;
   DeviceKind kind() const { return static_cast<DeviceKind>(params_.index() - 1); }
-  const void* params() const;
+  /// The parameters; lists of numbers in them lie on the GPU, or with null on the host.
+  const void* params(const Gpu* gpu) const;
 
  private:
 #define RPU_DEVICE(name, header) , params::name##Device
-  std::variant<std::monostate
+  using Params = std::variant<std::monostate
 #include "../devices.def"
-               >
-      params_;
+                              >;
 #undef RPU_DEVICE
+  /// A copy with its lists on a GPU.
+  struct OnGpu {
+    Params params;
+    std::vector<std::unique_ptr<GpuMemory>> lists;
+  };
+
+  Params params_;
   ListStorage lists_;
+  mutable std::map<const Gpu*, OnGpu> on_gpus_;
 };
 
 /// Borrowed view of the weights, per-cell parameters and, if there are any, pulse counts [2, out, in] of a tile; keeps
@@ -49,6 +60,7 @@ class Cells {
   CellFields fields() const;
   CellCounts counts() const;
   Matrix visible() const;
+  DeviceId place() const { return {weights_.device_type(), weights_.device_id()}; }
   bool has_write_noise() const { return visible_.has_value(); }
   float write_noise() const { return write_noise_; }
 
@@ -84,5 +96,6 @@ void bind_weights(nb::module_& m);
 void bind_transfer(nb::module_& m);
 void bind_stored(nb::module_& m);
 void bind_windows(nb::module_& m);
+void bind_places(nb::module_& m);
 
 }  // namespace rpu::python
