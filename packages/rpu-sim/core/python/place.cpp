@@ -1,5 +1,9 @@
 #include "place.hpp"
 
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
 #include <map>
 #include <utility>
 
@@ -105,9 +109,12 @@ nb::dlpack::dtype type_named(const std::string& name) {
 }
 
 /// An array on the memory, which it keeps alive.
-nb::ndarray<> view_of(nb::handle memory, DeviceId id, uint64_t offset, const std::vector<size_t>& shape, const std::string& type) {
+nb::ndarray<nb::array_api> view_of(nb::handle memory, DeviceId id, uint64_t offset, const std::vector<size_t>& shape,
+                               const std::string& type, const std::vector<int64_t>& strides) {
+  if (!strides.empty() && strides.size() != shape.size()) throw Error(ErrorKind::Shape, "there must be one stride per axis");
   auto* at = static_cast<char*>(nb::cast<GpuMemory&>(memory).at()) + offset;
-  return nb::ndarray<>(at, shape.size(), shape.data(), memory, nullptr, type_named(type), id.type, id.index);
+  return nb::ndarray<nb::array_api>(at, shape.size(), shape.data(), memory, strides.empty() ? nullptr : strides.data(),
+                                   type_named(type), id.type, id.index);
 }
 
 /// Waits for the stream, and tells whether any input was not finite since the last time.
@@ -140,9 +147,12 @@ void bind_places(nb::module_& m) {
       }, nb::arg("type"), nb::arg("index"), nb::arg("bytes"));
 
   m.def("gpu_view", [](nb::handle memory, int type, int index, uint64_t offset, const std::vector<size_t>& shape,
-                       const std::string& dtype) { return view_of(memory, {type, index}, offset, shape, dtype); },
+                       const std::string& dtype, const std::vector<int64_t>& strides) {
+    return view_of(memory, {type, index}, offset, shape, dtype, strides);
+  },
         nb::arg("memory"), nb::arg("type"), nb::arg("index"), nb::arg("offset"), nb::arg("shape"), nb::arg("dtype"),
-        "An array on memory of a GPU.");
+        nb::arg("strides") = std::vector<int64_t>{},
+        "An array on memory of a GPU; strides in elements.");
 
   m.def("copy", &copy_array, nb::arg("to").noconvert(), nb::arg("from_").noconvert(),
         "Copy between the host and a GPU, or on a GPU; only a copy to the host waits.");

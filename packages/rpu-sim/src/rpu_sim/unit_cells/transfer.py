@@ -18,6 +18,7 @@ from ..config import (
     BufferedTransferCompound,
     ChoppedTransferCompound,
     DynamicTransferCompound,
+    IOParameters,
     NoiseManagementType,
     PulsedDevice,
     PulseType,
@@ -27,11 +28,13 @@ from ..config import (
 from ..config.base import LARGEST
 from ..device_array import STEP_MASK, PulseRule, Trains
 from ..errors import ConfigError
+from ..gpu import HOST, Space, host
 from ..seeds import derive_seed
 from ..streams import Stream
 from .protocol import Arrays, Cells
 
 _SLICE, _SWEEP, _CALL = range(3)  # the counters
+_ON_HOST = ("counters", "in_chopper", "out_chopper", "switched")  # what decides, and is small
 
 
 class TransferEdge:
@@ -39,6 +42,7 @@ class TransferEdge:
 
     Attributes:
         held: The state of the edge; a slice is a row of its matrices.
+        space: Where its matrices lie; the signs of lines and the counters are on the host.
     """
 
     def __init__(self, config: TransferCompound, index: int, source: Cells, target: Cells, gains: list[float]) -> None:
@@ -53,6 +57,7 @@ class TransferEdge:
         self.rate *= gains[index] / gains[index + 1] if both and buffered else 1.0
         self.chopped = isinstance(config, ChoppedTransferCompound)
         self.dynamic = isinstance(config, DynamicTransferCompound)
+        self.space: Space = HOST
         self.period(1)  # an impossible one is refused here, not in the middle of an update
         self._make_state(buffered)
         self._make_product()
@@ -72,23 +77,39 @@ class TransferEdge:
             self.held["past_mean"] = np.zeros(matrix, np.float32)
             self._switched = self.held["switched"] = np.zeros(self.n_slices, np.int64)
         self._counters = self.held["counters"]
+        io, direction = self._converters()
+        for name, shape in periphery.buffer_shapes(io, direction, self.source.weight.shape).items():
+            self.held[f"buffer.{direction}_{name}"] = np.zeros(shape, np.float32)
 
-    def _make_product(self) -> None:
+    def move(self, space: Space) -> None:
+        """Follow the arrays on both ends, which are in another space already."""
+        self.space = space
+        for name in self.held.keys() - set(_ON_HOST):
+            self.held[name] = space.put(self.held[name])
+        self._make_product()
+        self._make_write()
+        self.resume()
+
+    def _converters(self) -> tuple[IOParameters, str]:
         io = self.config.transfer_forward.mutable_copy()
         io.noise_management = NoiseManagementType.NONE  # the one-hot input is the full range by itself
         io.bound_management = BoundManagementType.NONE
-        direction = "forward" if self.columns else "backward"
-        out_size, in_size = self.source.weight.shape
-        for name, shape in periphery.buffer_shapes(io, direction, (out_size, in_size)).items():
-            self.held[f"buffer.{direction}_{name}"] = np.zeros(shape, np.float32)
+        return io, "forward" if self.columns else "backward"
+
+    def _make_product(self) -> None:
+        io, direction = self._converters()
         self._product = periphery.product(io, direction, self.source.weight, self.held)
-        self._one_hot = np.zeros((1, self.n_slices), np.float32)
-        self._read = np.zeros((1, self.length), np.float32)
+        self._one_hot = self.space.at(np.zeros((1, self.n_slices), np.float32))
+        self._one_hot_row = self._one_hot.reshape(self.n_slices)
+        self._read = self.space.at(np.zeros((1, self.length), np.float32))
         self._draws = {n: np.zeros((1, n), np.float32) for n in (1, self.length)}
 
     def _make_write(self) -> None:
         config = self.config
         self._rule = PulseRule(config.transfer_update)
+        ones = np.ones(self.length, np.float32)
+        self._along = self.space.at(self.held["in_chopper"]) if self.chopped else None
+        self._across = self.space.at(self.held.get("out_chopper", ones))
         self.threshold = 0.0
         if not isinstance(config, BufferedTransferCompound | ChoppedTransferCompound):
             return
@@ -116,7 +137,7 @@ class TransferEdge:
             keeps = not config.no_buffer
         self._buffer = _core.TransferBuffer(
             self.held["buffered"],
-            self.held.get("out_chopper", np.ones(self.length, np.float32)),
+            self._across,
             self.held.get("running_mean"),
             self.held.get("past_mean"),
             threshold=self.threshold,
@@ -127,7 +148,7 @@ class TransferEdge:
             cap=cap,
             mean_weight=weight,
         )
-        self._steps = np.zeros((1, self.length), np.float32)
+        self._steps = self.space.at(np.zeros((1, self.length), np.float32))
 
     def draw(self) -> None:
         """Draw the constants of the converters."""
@@ -167,19 +188,23 @@ class TransferEdge:
         if self.chopped:
             assert isinstance(self.config, ChoppedTransferCompound)
             self._chops_across = self.config.out_chop_prob > 0.0 or bool((self.held["out_chopper"] < 0.0).any())
+            self._copy_signs()
+
+    def _copy_signs(self) -> None:
+        if self.space is not HOST:
+            self._along[...] = self.held["in_chopper"]
+            self._across[...] = self.held["out_chopper"]
 
     def chop(self, x: Float32, d: Float32) -> tuple[Float32, Float32]:
         """x and d with the present signs of their lines; copies where signs may still change."""
-        along, across = self.held["in_chopper"], self.held["out_chopper"]
-        if self.columns:
-            return x * along, d * across if self._chops_across else d
-        return x * across if self._chops_across else x, d * along
+        along, across = (x, d) if self.columns else (d, x)
+        along = self.space.scaled(along, columns=self._along)
+        across = self.space.scaled(across, columns=self._across) if self._chops_across else across
+        return (along, across) if self.columns else (across, along)
 
-    def signs(self) -> Float32:
-        """The sign with which each cell of the source holds its weight, [out, in]."""
-        along, across = self.held["in_chopper"], self.held["out_chopper"]
-        signs: Float32 = np.outer(across, along) if self.columns else np.outer(along, across)
-        return signs
+    def signs(self) -> tuple[Float32, Float32]:
+        """The signs of the rows and of the columns with which the source holds its weights."""
+        return (self._across, self._along) if self.columns else (self._along, self._across)
 
     def _uniform(self, stream: Stream, n: int) -> Float32:
         draw = self._draws[n]
@@ -198,15 +223,16 @@ class TransferEdge:
             switches = config.in_chop_prob > 0.0 and self._uniform(Stream.IN_CHOPPER, 1)[0] < config.in_chop_prob
         if switches:
             self.held["in_chopper"][at] *= -1.0
-            along[done:, at] *= -1.0
+            self.space.flip_column(along[done:], at)
             if self.dynamic:
                 self._switched[at] = 1
         if at == self.n_slices - 1:
             if config.out_chop_prob > 0.0:
                 flips = np.where(self._uniform(Stream.OUT_CHOPPER, self.length) < config.out_chop_prob, -1.0, 1.0)
                 self.held["out_chopper"][...] *= flips
-                across[done:] *= flips.astype(np.float32)
+                self.space.scale_columns(across[done:], flips.astype(np.float32))
             self._counters[_SWEEP] = sweep + 1
+        self._copy_signs()
 
     # -- transfer ----------------------------------------------------------------------------------------------------
 
@@ -229,11 +255,11 @@ class TransferEdge:
             start = min(int(self._uniform(Stream.TRANSFER_SLICE, 1)[0] * self.n_slices), self.n_slices - 1)
         for i in range(self.n_reads):
             at = (start + i) % self.n_slices
-            self._one_hot[0, at] = 1.0
+            self._one_hot_row[at] = 1.0
             try:
                 self._transfer_slice(at, rate, fast_rate, period)
             finally:
-                self._one_hot[0, at] = 0.0
+                self._one_hot_row[at] = 0.0
             if self.chopped:
                 self._switch(at, x, d, done)
             counters[_CALL] += 1
@@ -255,7 +281,7 @@ class TransferEdge:
         self._product(self._one_hot, self._read, self.key, call & STEP_MASK, 0)
         if self.threshold > 0.0:
             if self._take_steps(at, abs(rate), fast_rate, period):
-                steps = self._steps if self._step_share == 1.0 else self._steps * np.float32(self._step_share)
+                steps = self._steps if self._step_share == 1.0 else self._shared_steps()
                 self._write(steps, self._step_rule, -self._step_rate, call)
             return
         if self.config.with_reset_prob > 0.0:
@@ -270,8 +296,13 @@ class TransferEdge:
         if self.columns or not (self._rule.parameters.update_management or self._rule.parameters.update_bl_management):
             return self._read
         most = self._rule.parameters.desired_bl * self.target.granularity / abs(rate)
-        cut: Float32 = np.clip(self._read, -most, most, dtype=np.float32)
+        cut: Float32 = self.space.limited(self._read, most)
         return cut
+
+    def _shared_steps(self) -> Float32:
+        shares: Float32 = self.space.empty((1, self.length))
+        self.space.combine(shares, self._steps, self._step_share)
+        return shares
 
     def _write(self, values: Float32, rule: PulseRule, rate: float, call: int) -> None:
         x, d = (self._one_hot, values) if self.columns else (values, self._one_hot)
@@ -318,7 +349,7 @@ class TransferEdge:
 
     def hidden_parameters(self) -> Arrays:
         """Copies of the matrices held, [out, in] each."""
-        return {name: self._oriented(self.held[own]).copy() for name, own in self.hidden().items()}
+        return {name: self._oriented(host(self.held[own])).copy() for name, own in self.hidden().items()}
 
     def set_hidden_parameters(self, parameters: Arrays) -> None:
         """Replace matrices by their established names."""
