@@ -1,7 +1,7 @@
 """Tiles whose state is on a GPU: the bits of the CPU, moves, and what a user is told.
 
-Without a GPU its kernels run on the host, on memory that only they may touch, so that host logic which reads what lies on
-the GPU ends in a segmentation fault.
+Without a GPU its kernels run on the host, on memory that only they may touch, so that host logic which reads what lies
+on the GPU ends in a segmentation fault.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from rpu_sim.errors import BackendError, DeviceError, DtypeError, NonFiniteError
 OUT, IN, BATCH = 9, 21, 6
 STORED = {
     "written": WRITTEN,
-    "drifting": c.SoftBoundsDevice(drift=c.DriftParameter(nu=0.1, nu_dtod=0.3, nu_std=0.2), diffusion=0.01, lifetime=9.0),
+    "drifting": c.SoftBoundsDevice(
+        drift=c.DriftParameter(nu=0.1, nu_dtod=0.3, nu_std=0.2), diffusion=0.01, lifetime=9.0
+    ),
     "both": c.SoftBoundsDevice(write_noise_std=0.2, drift=c.DriftParameter(nu=0.05), diffusion=0.02),
     "counted": c.ConstantStepDevice(count_pulses=True, lifetime=20.0),
     "ideal": c.IdealDevice(diffusion=0.02, lifetime=10.0),
@@ -140,7 +142,7 @@ def test_periphery(device: str, name: str) -> None:
     assert_same_life(device, c.SingleRPUConfig(forward=IO[name], backward=IO[name]))
 
 
-# -- moves ---------------------------------------------------------------------------------------------------------------
+# -- moves -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", cells())
@@ -209,7 +211,10 @@ def test_windows_are_gathered_on_the_gpu(device: str) -> None:
     images = np.random.default_rng(0).standard_normal((2, 3, 9, 8)).astype(np.float32)
     tiles = [Tile(4, 12, seed=3), Tile(4, 12, seed=3, device=device)]
     space = gpu.space(device)
-    shape, strides = (2, 8, 7, 3, 2, 2), (216, 8, 1, 72, 8, 1)  # [image, row, column, channel, kernel row, kernel column]
+    shape, strides = (
+        (2, 8, 7, 3, 2, 2),
+        (216, 8, 1, 72, 8, 1),
+    )  # [image, row, column, channel, kernel row, kernel column]
     windows = np.lib.stride_tricks.as_strided(images, shape, [4 * n for n in strides])
     d = np.random.default_rng(1).standard_normal((2, 8, 7, 4)).astype(np.float32)
 
@@ -233,21 +238,21 @@ def test_windows_are_gathered_on_the_gpu(device: str) -> None:
     assert_same_bits(tiles[1].weights.numpy(), tiles[0].weights, "weights")
 
 
-# -- errors --------------------------------------------------------------------------------------------------------------
+# -- errors ------------------------------------------------------------------------------------------------------------
 
 
 def test_arrays_elsewhere(device: str) -> None:
     tile = Tile(OUT, IN, device=device)
     put = gpu.space(device).put
     x, d = samples()
-    with pytest.raises(DeviceError, match=f"^x is on cpu but this tile is on {device}; move one of them$"):
+    with pytest.raises(DeviceError, match=rf"^x is on cpu but this tile is on {device}; move one of them$"):
         tile.forward(x)
-    with pytest.raises(DeviceError, match="^d is on cpu"):
+    with pytest.raises(DeviceError, match=r"^d is on cpu"):
         tile.update(put(x), d, 0.1)
-    with pytest.raises(DeviceError, match="^x cannot be read on the CPU"):
+    with pytest.raises(DeviceError, match=r"^x cannot be read on the CPU"):
         Tile(OUT, IN).forward(put(x))
     if device == "cuda:1":
-        with pytest.raises(DeviceError, match="^x is on cuda:0 but this tile is on cuda:1"):
+        with pytest.raises(DeviceError, match=r"^x is on cuda:0 but this tile is on cuda:1"):
             tile.forward(gpu.space("cuda:0").put(x))
     with pytest.raises(DeviceError, match=r"copy it to the host with its method numpy\(\)$"):
         np.asarray(tile.weights)

@@ -186,6 +186,12 @@ class UpdateRecord:
         self._norm = gradient.detach().clone()
         self._gradient = None if self._gradient is None else self._gradient * ratio
 
+    def to(self, device: torch.device) -> None:
+        """Move what is recorded."""
+        self._entries = [(x.to(device), d.to(device)) for x, d in self._entries]
+        self._norm = None if self._norm is None else self._norm.to(device)
+        self._gradient = None if self._gradient is None else self._gradient.to(device)
+
     def peek(self) -> tuple[Tensor, Tensor] | None:
         """Return what is recorded, (x [samples, in], d [samples, out]), without forgetting it."""
         return _joined(self._entries) if self._entries else None

@@ -155,6 +155,7 @@ void bind_places(nb::module_& m) {
         "An array on memory of a GPU; strides in elements.");
 
   m.def("copy", &copy_array, nb::arg("to").noconvert(), nb::arg("from_").noconvert(),
+        nb::sig("def copy(to: object, from_: object) -> None"),
         "Copy between the host and a GPU, or on a GPU; only a copy to the host waits.");
 
   m.def("take_faults", [](int type, int index) { return take_faults({type, index}); }, nb::arg("type"), nb::arg("index"),

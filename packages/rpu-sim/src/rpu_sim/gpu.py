@@ -1,8 +1,8 @@
 """Arrays on a GPU, and what the host logic of tiles does with arrays wherever they lie.
 
 A tile works in a *space*: `HOST`, whose arrays are NumPy's, or a `GpuSpace`, whose arrays are `GpuArray`. Calls of the
-core go where their arrays lie. They are queued on the current stream of torch if it uses CUDA, else of CuPy, else on the
-default stream, and take their memory from torch's allocator in the first case.
+core go where their arrays lie. They are queued on the current stream of torch if it uses CUDA, else of CuPy, else on
+the default stream, and take their memory from torch's allocator in the first case.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core, cuda
+from . import arrays
 from .arrays import Array, Float32, as_numpy, copied_cells, empty_cells, framework_of
 from .errors import DeviceError, DtypeError, NonFiniteError, ShapeError
 
@@ -165,6 +166,24 @@ class Space(Protocol):
     def largest(self, values: Any) -> list[float]:
         """The largest magnitude of each row."""
 
+    def borrow(self, array: Array, name: str = "the array") -> Any:
+        """An array of any framework in this space as the core takes it, without gradient; nothing is copied."""
+
+    def samples(self, array: Array, width: int, name: str) -> tuple[Any, tuple[int, ...]]:
+        """``array`` of shape [..., width] as a float32 matrix [batch, width], and its leading shape."""
+
+    def windows(self, array: Array, width: int, leading: tuple[int, ...], name: str) -> Any:
+        """``array`` of shape [*leading, *window] as a matrix, or on the host windows as they are; see `arrays`."""
+
+    def result(self, view: Any, shape: tuple[int, ...]) -> Any:
+        """A float32 array for results, of arbitrary content; ``view`` is the input as `samples` returned it."""
+
+    def write(self, target: Any, values: NDArray[Any]) -> None:
+        """Write values of the host to a result."""
+
+    def returned(self, result: Any, array: Array) -> Array:
+        """A result in the framework of ``array``."""
+
 
 class Host:
     """The space of NumPy arrays."""
@@ -207,6 +226,24 @@ class Host:
 
     def largest(self, values: Any) -> list[float]:
         return np.abs(values).max(1).tolist()  # type: ignore[no-any-return]
+
+    def borrow(self, array: Array, name: str = "the array") -> Any:
+        return as_numpy(array, name)
+
+    def samples(self, array: Array, width: int, name: str) -> tuple[Any, tuple[int, ...]]:
+        return arrays.samples(array, width, name)
+
+    def windows(self, array: Array, width: int, leading: tuple[int, ...], name: str) -> Any:
+        return arrays.samples_or_windows(array, width, leading, name)
+
+    def result(self, view: Any, shape: tuple[int, ...]) -> Any:
+        return np.empty(shape, np.float32)
+
+    def write(self, target: Any, values: NDArray[Any]) -> None:
+        target[...] = values
+
+    def returned(self, result: Any, array: Array) -> Array:
+        return arrays.returner(array)(result)
 
 
 HOST = Host()
@@ -268,7 +305,7 @@ class GpuSpace:
 
     # -- arrays of callers -------------------------------------------------------------------------------------------
 
-    def check(self, array: Array, name: str) -> Array:
+    def borrow(self, array: Array, name: str = "the array") -> Array:
         """``array`` without gradient; raises `DeviceError` unless torch, CuPy or this module holds it on this GPU."""
         framework = framework_of(array)
         if framework not in ("torch", "dlpack") or array.__dlpack_device__() != self.dlpack:
@@ -278,7 +315,7 @@ class GpuSpace:
 
     def samples(self, array: Array, width: int, name: str) -> tuple[Array, tuple[int, ...]]:
         """``array`` of shape [..., width] as a float32 matrix [batch, width], and its leading shape."""
-        view = self.check(array, name)
+        view = self.borrow(array, name)
         _check_float32(view, name)
         if view.ndim == 0 or view.shape[-1] != width:
             raise ShapeError(f"{name} has shape {tuple(view.shape)} but its last dimension must be {width}")
@@ -292,7 +329,7 @@ class GpuSpace:
         if array.ndim == len(leading) + 1:
             view, found = self.samples(array, width, name)
         else:
-            view, found = self.check(array, name), tuple(int(n) for n in array.shape[: len(leading)])
+            view, found = self.borrow(array, name), tuple(int(n) for n in array.shape[: len(leading)])
             _check_float32(view, name)
         if found != leading or math.prod(array.shape[len(leading) :]) != width:
             raise ShapeError(
@@ -305,14 +342,19 @@ class GpuSpace:
         _core.copy_windows(view, len(leading), rows)
         return rows
 
-    def empty_like(self, array: Array, shape: tuple[int, ...]) -> Array:
-        """A float32 array of the framework of ``array``, of arbitrary content."""
-        if isinstance(array, GpuArray):
+    def result(self, view: Any, shape: tuple[int, ...]) -> Any:
+        if isinstance(view, GpuArray):
             return self.empty(shape)
-        if framework_of(array) == "torch":
-            return sys.modules["torch"].empty(shape, dtype=array.dtype, device=array.device)
-        with array.device:
+        if framework_of(view) == "torch":
+            return sys.modules["torch"].empty(shape, dtype=view.dtype, device=view.device)
+        with view.device:
             return sys.modules["cupy"].empty(shape, np.float32)
+
+    def write(self, target: Any, values: NDArray[Any]) -> None:
+        _core.copy(target, np.ascontiguousarray(values))
+
+    def returned(self, result: Any, array: Array) -> Array:
+        return result
 
     def synchronize(self) -> None:
         """Wait for all calls on the current stream.
@@ -371,9 +413,12 @@ def _gpu_space(library: str, index: int, capability: tuple[int, int]) -> GpuSpac
 
 def device_of(array: Array) -> str:
     """The device of an array of any framework, as `space` takes it."""
-    if array is None or framework_of(array) in ("numpy", "jax"):
+    if array is None or framework_of(array) in ("numpy", "jax") or str(getattr(array, "device", "")) == "cpu":
         return "cpu"
     kind, index = array.__dlpack_device__()
     return f"cuda:{index}" if kind in (_CUDA, _EXTENSION) else "cpu"
 
 
+def space_of(array: Array) -> Host | GpuSpace:
+    """The space that an array lies in."""
+    return space(device_of(array))

@@ -23,9 +23,6 @@ from .arrays import (
     empty_cells,
     framework_of,
     mark_written,
-    returner,
-    samples,
-    samples_or_windows,
     state_array,
 )
 from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
@@ -315,12 +312,8 @@ class Tile:
         sample_offset: int,
         evaluate: bool,
     ) -> Array:
-        if self._space is HOST:
-            view, leading = samples(values, width, name)
-            result: Any = np.empty((view.shape[0], outputs), np.float32)
-        else:
-            view, leading = self._space.samples(values, width, name)  # type: ignore[union-attr]
-            result = self._space.empty_like(view, (int(view.shape[0]), outputs))  # type: ignore[union-attr]
+        view, leading = self._space.samples(values, width, name)
+        result = self._space.result(view, (int(view.shape[0]), outputs))
         at = self.steps[direction] if step is None else state.integer(step, "step")
         first = state.integer(sample_offset, "sample_offset")
         self._products[direction](view, result, self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))
@@ -328,7 +321,7 @@ class Tile:
             self.steps[direction] = at + 1
         if len(leading) != 1:
             result = result.reshape(*leading, outputs)
-        return result if type(values) is np.ndarray or self._space is not HOST else returner(values)(result)
+        return result if type(values) is np.ndarray else self._space.returned(result, values)
 
     # -- update ------------------------------------------------------------------------------------------------------
 
@@ -347,13 +340,8 @@ class Tile:
             NonFiniteError: if ``x``, ``d`` or ``lr`` is not finite; the weights are unchanged then. On a GPU see
                 `synchronize`.
         """
-        d_view: Any
-        if self._space is HOST:
-            d_view, leading = samples(d, self.out_size, "d")
-            x_view = samples_or_windows(x, self.in_size, leading, "x")
-        else:
-            d_view, leading = self._space.samples(d, self.out_size, "d")  # type: ignore[union-attr]
-            x_view = self._space.windows(x, self.in_size, leading, "x")  # type: ignore[union-attr]
+        d_view, leading = self._space.samples(d, self.out_size, "d")
+        x_view = self._space.windows(x, self.in_size, leading, "x")
         if x_view.ndim > 2 and not isinstance(self._cells, DeviceArray):  # cells cut a batch where they transfer
             x_view = np.ascontiguousarray(x_view).reshape(-1, self.in_size)
         state.check_finite(lr, "lr")
@@ -481,7 +469,9 @@ class Tile:
 
     def hidden_parameters(self) -> dict[str, Array]:
         """Per-device parameters by name, each a copy of shape [out_size, in_size]; empty for ideal devices."""
-        return {name: self._returned(state_array(v, self._framework)) for name, v in self._cells.hidden_parameters().items()}
+        return {
+            name: self._returned(state_array(v, self._framework)) for name, v in self._cells.hidden_parameters().items()
+        }
 
     def set_hidden_parameters(self, parameters: dict[str, Array]) -> None:
         """Replace per-device parameters, by name; the weights are then clipped to the bounds.
@@ -581,7 +571,7 @@ class Tile:
     # -- state -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of the whole state as named arrays on the CPU; a tile made from it continues bit for bit, on any device.
+        """A copy of the whole state as named arrays on the CPU; a tile made from it continues bit for bit.
 
         Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, ``meta`` (JSON as
         uint8) and, with ``count_pulses``, ``pulses.cell``.

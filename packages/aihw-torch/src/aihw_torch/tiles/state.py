@@ -63,7 +63,7 @@ def load(
         )
         return tile
     own = tile.state_dict()
-    other_config = "meta" in state and not torch.equal(state["meta"], own["meta"])
+    other_config = "meta" in state and not torch.equal(state["meta"].cpu(), own["meta"])
     try:
         if other_config and replaces_configs():
             return _with_stored_config(tile, state)
@@ -115,4 +115,4 @@ def _with_stored_config(tile: rpu_sim.Tile, state: Mapping[str, Tensor]) -> rpu_
 
 
 def _stored_config(state: Mapping[str, Tensor]) -> Any:
-    return decode_meta({"meta": state["meta"].numpy()})
+    return decode_meta({"meta": state["meta"].cpu().numpy()})
