@@ -414,11 +414,17 @@ class AnalogTile(TileModule):
         token, gradient = self.weight_token, self.weight_token.grad
         token.grad = None
         self.tile.to(space_of(torch.empty(0, device=self.device)).name)
-        self.weight.attach_array(self.tile.weights)
-        token.attach_values(token.detach().to(self.device))
-        token.grad = None if gradient is None else gradient.to(self.device)
-        self.record.to(self.device)
-        self._describe_to_compiler()
+        record, values = self.record, token.detach().to(self.device)
+        if torch._has_compatible_shallow_copy_type(token, values):
+            self.weight.attach_array(self.tile.weights)
+            token.attach_values(values)
+            self._describe_to_compiler()
+        else:  # a device whose tensors are of another kind gets new parameters, as of other modules
+            self._parameters["weight"] = PulsedWeight(self.tile.weights)
+            self._parameters["weight_token"] = PulseToken(values, token.requires_grad)
+            self._link()
+        self.weight_token.grad = None if gradient is None else gradient.to(self.device)
+        self.record.continue_from(record, self.device)
 
     def _describe_config(self) -> str:
         return f"{type(self.rpu_config).__name__}({type(self.rpu_config.device).__name__})"
