@@ -45,10 +45,14 @@ def make_device() -> torch.device:
         aten.impl("empty.memory_format", _empty)
         aten.impl("empty_strided", _empty_strided)
         aten.impl("_copy_from", _copy_from)
-        for name in ("as_strided", "view", "_reshape_alias", "unfold"):
-            aten.impl(name, _on_same_memory(getattr(torch.ops.aten, name).default))
+        names = ("as_strided.default", "view.default", "_reshape_alias.default", "unfold.default")
+        for name in (*names, "set_.source_Storage_storage_offset"):
+            operation, overload = name.split(".")
+            kernel = _on_same_memory(getattr(getattr(torch.ops.aten, operation), overload))
+            aten.impl(name.removesuffix(".default"), kernel)
         everything = torch.library.Library("_", "IMPL")
         everything.fallback(_on_cpu, "PrivateUse1")
+        everything.fallback(torch.library.fallthrough_kernel, "AutocastPrivateUse1")
         _libraries.extend([aten, everything])
     return torch.device(NAME, 0)
 
@@ -58,7 +62,7 @@ def _empty_strided(size: Any, stride: Any, *, dtype: Any = None, **_: Any) -> Te
     elements = 1 + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) if math.prod(size) else 0
     words = -(-elements * dtype.itemsize // 4)
     flat = torch.from_dlpack(gpu.space("cuda:0").empty((words,)))
-    typed = torch.ops.aten.view.dtype(flat, dtype) if dtype.itemsize <= 4 or words else flat.new_empty(0)
+    typed = torch.ops.aten.view.dtype(flat, dtype)
     return torch.ops.aten.as_strided.default(typed, size, stride, 0)
 
 
@@ -117,6 +121,19 @@ def _copy_from(source: Tensor, target: Tensor, non_blocking: bool = False) -> Te
     return target
 
 
+def _copied(values: Tensor) -> Tensor:
+    moved = _empty_strided(values.shape, values.stride(), dtype=values.dtype)
+    _to_device(values, moved)
+    return moved
+
+
+def _write_back(values: Tensor, original: Tensor) -> None:
+    if values.shape == original.shape:
+        _to_device(values, original)
+    else:  # a result that the operation has resized
+        torch.ops.aten.set_.source_Tensor.redispatch(_CPU, original, _copied(values))
+
+
 def _on_cpu(op: Any, *args: Any, **kwargs: Any) -> Any:
     """Any operation of torch, computed on the CPU."""
     originals: dict[int, Tensor] = {}
@@ -133,20 +150,15 @@ def _on_cpu(op: Any, *args: Any, **kwargs: Any) -> Any:
     given = torch.utils._pytree.tree_map(down, args)
     named = torch.utils._pytree.tree_map(down, kwargs)
     result = op(*given, **named)
-    for argument, value in zip(op._schema.arguments, given, strict=False):
-        if argument.alias_info is not None and argument.alias_info.is_write:
-            _to_device(value, originals[id(value)])
+    names = [argument.name for argument in op._schema.arguments]
+    values = dict(zip(names, given, strict=False)) | named
     for argument in op._schema.arguments:
-        if argument.name in named and argument.alias_info is not None and argument.alias_info.is_write:
-            _to_device(named[argument.name], originals[id(named[argument.name])])
+        if argument.name in values and argument.alias_info is not None and argument.alias_info.is_write:
+            _write_back(values[argument.name], originals[id(values[argument.name])])
 
     def up(value: Any) -> Any:
         if not isinstance(value, Tensor):
             return value
-        if id(value) in originals:
-            return originals[id(value)]
-        moved = _empty_strided(value.shape, value.stride(), dtype=value.dtype)
-        _to_device(value, moved)
-        return moved
+        return originals[id(value)] if id(value) in originals else _copied(value)
 
     return torch.utils._pytree.tree_map(up, result)

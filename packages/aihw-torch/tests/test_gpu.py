@@ -93,7 +93,10 @@ CONFIGS = {
 def network(config):
     torch.manual_seed(5)
     return nn.Sequential(
-        AnalogConv2d(2, 3, 3, padding=1, rpu_config=config), nn.ReLU(), nn.Flatten(), AnalogLinear(48, 4, rpu_config=config)
+        AnalogConv2d(2, 3, 3, padding=1, rpu_config=config),
+        nn.ReLU(),
+        nn.Flatten(),
+        AnalogLinear(48, 4, rpu_config=config),
     )
 
 
@@ -141,7 +144,7 @@ def test_one_layer(device):
     x, d = torch.randn(9, 70), torch.randn(9, 40)
     found = []
     for layer, place in zip(layers, ("cpu", device), strict=True):
-        inputs = x.to(place).requires_grad_()
+        inputs = x.clone().to(place).requires_grad_()
         y = layer(inputs)
         y.backward(d.to(place))
         AnalogSGD(layer.parameters(), lr=0.1).step()

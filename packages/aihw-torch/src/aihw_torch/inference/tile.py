@@ -294,7 +294,9 @@ class InferenceTile(WeightTile):
     def alpha(self) -> Tensor:
         """The factor of the drift compensation, 1 where nothing is compensated."""
         programmed = self.current_program()
-        return torch.ones((), device=self.device) if programmed is None or programmed.alpha is None else programmed.alpha
+        return (
+            torch.ones((), device=self.device) if programmed is None or programmed.alpha is None else programmed.alpha
+        )
 
     @property
     def programming_state(self) -> str:

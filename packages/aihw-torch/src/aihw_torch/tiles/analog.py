@@ -403,7 +403,7 @@ class AnalogTile(TileModule):
         super()._apply(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
         if self.device != before:
             self._move()
-        if self.device.type == "cpu" and _is_shared(fn(torch.empty(1))) and not _is_shared(self.weight):
+        if _is_shared(fn(torch.empty(1))) and not _is_shared(self.weight):
             self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
             self.weight.attach_array(self.tile.weights)
             self._describe_to_compiler()
@@ -431,8 +431,8 @@ class AnalogTile(TileModule):
 
 
 def _is_shared(values: Tensor) -> bool:
-    """Whether a tensor is in shared memory."""
-    return bool(values.untyped_storage().is_shared())
+    """Whether a tensor is in shared memory of the CPU; torch calls all memory of GPUs shared."""
+    return values.is_cpu and bool(values.untyped_storage().is_shared())
 
 
 class FloatingPointTile(AnalogTile):
