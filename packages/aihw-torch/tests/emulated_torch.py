@@ -148,6 +148,9 @@ def _on_cpu(op: Any, *args: Any, **kwargs: Any) -> Any:
         return value
 
     given = torch.utils._pytree.tree_map(down, args)
+    for i, (argument, value) in enumerate(zip(op._schema.arguments, given, strict=False)):
+        if isinstance(argument.type, torch._C.TensorType) and isinstance(value, (int, float)):
+            given = (*given[:i], torch.tensor(value), *given[i + 1 :])
     named = torch.utils._pytree.tree_map(down, kwargs)
     result = op(*given, **named)
     names = [argument.name for argument in op._schema.arguments]

@@ -35,7 +35,7 @@ only_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA de
 
 @pytest.fixture
 def emulated(monkeypatch):
-    """A device of torch whose memory only the kernels may touch; operations of torch compute with the bits of the CPU."""
+    """A device of torch whose memory only the kernels may touch; operations of torch have the bits of the CPU."""
     if not EMULATED:
         pytest.skip("this build of rpu-sim has no emulated kernels (RPU_EMULATED_CUDA=ON)")
     found = emulated_torch.kernels()

@@ -15,8 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from . import _core, cuda
-from . import arrays
+from . import _core, arrays, cuda
 from .arrays import Array, Float32, as_numpy, copied_cells, empty_cells, framework_of
 from .errors import DeviceError, DtypeError, NonFiniteError, ShapeError
 

@@ -398,7 +398,7 @@ class AnalogTile(TileModule):
         self._link()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or convert the digital parts; the array stays float32, and moves between devices and to shared memory."""
+        """Move or convert the digital parts; the array moves to devices and shared memory, and stays float32."""
         gradient, before = self.weight_token.grad, self.device
         super()._apply(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
         if self.device != before:
