@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
 import rpu_sim
-from aihw_torch.config import InferenceRPUConfig, SingleRPUConfig
+from aihw_torch.config import FloatingPointRPUConfig, InferenceRPUConfig, SingleRPUConfig, SoftBoundsDevice
 from aihw_torch.errors import ConfigError, NonFiniteError, ShapeError, StateError
-from aihw_torch.inference import drift_analog_weights
-from aihw_torch.nn import AnalogLinear
+from aihw_torch.inference import InferenceTile, drift_analog_weights
+from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
+from aihw_torch.tiles.base import encode_config
 from aihw_torch.utils.conductances import export_conductances, import_conductances
 from aihw_torch.utils.safetensors import load_safetensors, save_safetensors
 from rpu_sim import table
@@ -45,6 +47,83 @@ def test_programmed_states_of_another_shape(name: str, shape: tuple[int, ...]) -
     state[key] = torch.zeros(shape, dtype=state[key].dtype)
     with pytest.raises(RuntimeError, match=f"programmed.{name} is damaged"):
         programmed().load_state_dict(state)
+
+
+def mixed() -> nn.Module:
+    config = SingleRPUConfig(device=SoftBoundsDevice())
+    layers = (
+        AnalogLinear(4, 3, rpu_config=config),
+        nn.BatchNorm1d(3),
+        AnalogLinear(3, 3, rpu_config=InferenceRPUConfig()),
+    )
+    return AnalogSequential(*layers, nn.Linear(3, 3), AnalogLinear(3, 2, rpu_config=config)).eval()
+
+
+def _shorter(state: dict[str, Any], name: str) -> None:
+    state[name] = state[name][..., :-1]
+
+
+@pytest.mark.parametrize("strict", [True, False])
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("4.analog_module.weight", _shorter),
+        ("4.analog_module.cell.max_bound", lambda state, name: state[name].fill_(math.nan)),
+        ("4.analog_module.bias", _shorter),
+        ("4.analog_module.meta", _shorter),
+        ("4.analog_module.meta", lambda state, name: state.__setitem__(name, state["2.analog_module.meta"])),
+        ("2.analog_module.meta", _shorter),
+        ("2.analog_module.meta", lambda state, name: state.__setitem__(name, state["4.analog_module.meta"])),
+        ("2.analog_module.weight", _shorter),
+        ("2.analog_module.seed", lambda state, name: state.__setitem__(name, torch.zeros(2))),
+        ("2.analog_module.clipped", lambda state, name: state.__setitem__(name, torch.zeros(2))),
+        ("2.analog_module.programmed.g_prog", lambda state, name: state.__setitem__(name, state[name][:, :-1])),
+        ("2.analog_module.programmed.g_prog", lambda state, name: state.__setitem__(name, state[name][:1])),
+        ("2.analog_module.mapping_scales", lambda state, name: state.__setitem__(name, torch.zeros(1))),
+        ("3.weight", _shorter),
+        ("4.analog_module.weight", lambda state, name: state.__setitem__(name, [1.0])),
+    ],
+)
+def test_a_damaged_layer_leaves_the_whole_model_as_it_was(name: str, damage: Any, strict: bool) -> None:
+    saved, model = mixed(), mixed()
+    drift_analog_weights(saved, 100.0)
+    state = dict(saved.state_dict())
+    damage(state, name)
+    before = {key: values.clone() for key, values in model.state_dict().items()}
+    with pytest.raises(RuntimeError, match=r"Error\(s\) in loading state_dict"):
+        model.load_state_dict(state, strict=strict)
+    assert all(torch.equal(values, before[key]) for key, values in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["0.analog_module.cell.max_bound", "2.analog_module.seed", "3.bias"])
+def test_a_state_that_lacks_something_is_loaded_as_a_whole_or_as_far_as_it_goes(name: str) -> None:
+    saved, model = mixed(), mixed()
+    state = saved.state_dict()
+    del state[name]
+    before = {key: values.clone() for key, values in model.state_dict().items()}
+    with pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict(state)
+    assert all(torch.equal(values, before[key]) for key, values in model.state_dict().items())
+    assert model.load_state_dict(state, strict=False).missing_keys == [name]
+    assert torch.equal(model[4].weight, saved[4].weight)
+    assert torch.equal(model[1].weight, saved[1].weight)
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_a_damaged_configuration_is_called_so(number: int) -> None:
+    model = mixed()
+    state = model.state_dict()
+    state[f"{number}.analog_module.meta"] = torch.tensor([1, 2, 3], dtype=torch.uint8)
+    with pytest.raises(RuntimeError, match=rf"\(meta\) in the state of {number}.analog_module is damaged"):
+        model.load_state_dict(state)
+
+
+def test_a_configuration_of_another_kind_for_an_inference_tile() -> None:
+    tile = InferenceTile(4, 3)
+    state = tile.state_dict()
+    state["meta"] = encode_config(FloatingPointRPUConfig())
+    with pytest.raises(RuntimeError, match="class FloatingPointRPUConfig, which is not one of inference"):
+        AnalogSequential(tile).load_state_dict({f"0.{k}": v for k, v in state.items()}, load_rpu_config=True)
 
 
 def test_a_learning_rate_that_is_no_number_changes_nothing() -> None:

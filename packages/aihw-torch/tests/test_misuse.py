@@ -9,9 +9,14 @@ import pytest
 import torch
 
 from aihw_torch import nn as ann
-from aihw_torch.config import InferenceRPUConfig, SingleRPUConfig
+from aihw_torch.config import InferenceRPUConfig, IOParameters, SingleRPUConfig
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+from aihw_torch.inference import calibrate, evaluate_over_time
 from aihw_torch.nn import AnalogLinear, AnalogLSTM, AnalogSequential
+from aihw_torch.tiles import SharedPeripheryArray
+from aihw_torch.utils.analog_info import analog_summary
+from aihw_torch.utils.explain import explain
+from aihw_torch.utils.fitting import save_preset
 
 
 @pytest.fixture
@@ -142,6 +147,123 @@ def test_inputs_of_other_kinds(x, match, config):
         layer(x)
     assert one_sentence(caught)
     assert int(layer.analog_module.forward_step) == 0
+
+
+def _cut(config, **options):
+    config.mapping.max_input_size, config.mapping.max_output_size = 3, 1
+    for name, value in options.items():
+        setattr(config, name, value)
+    return config
+
+
+@pytest.mark.parametrize(
+    ("x", "error"),
+    [
+        (torch.zeros(()), ShapeError),
+        (torch.zeros(3, 0), ShapeError),
+        (torch.zeros(3, 5), ShapeError),
+        ([[0.0] * 4], DtypeError),
+        (torch.zeros(3, 4).to_sparse(), DtypeError),
+    ],
+)
+@pytest.mark.parametrize(
+    "config",
+    [
+        InferenceRPUConfig(),
+        _cut(SingleRPUConfig()),
+        _cut(InferenceRPUConfig()),
+        _cut(InferenceRPUConfig(), tile_array_class=SharedPeripheryArray),
+    ],
+    ids=["tile", "pulsed grid", "grid", "shared grid"],
+)
+def test_inputs_of_other_shapes(x, error, config):
+    layer = AnalogLinear(4, 2, rpu_config=config)
+    with pytest.raises(error) as caught:
+        layer(x)
+    assert one_sentence(caught)
+    assert all(int(tile.forward_step) == 0 for tile in layer.analog_tiles())
+
+
+@pytest.mark.parametrize(
+    ("indices", "error", "match"),
+    [
+        (torch.tensor([0, 5]), ShapeError, "an index is 5 and the table has the rows 0 to 4"),
+        (torch.tensor([-1]), ShapeError, "an index is -1"),
+        (torch.tensor([1.5]), DtypeError, "float32"),
+        (torch.tensor([True]), DtypeError, "bool"),
+        ([1], DtypeError, "list"),
+    ],
+)
+@pytest.mark.parametrize("config", [SingleRPUConfig(), InferenceRPUConfig()])
+def test_indices(indices, error, match, config):
+    with pytest.raises(error, match=match) as caught:
+        ann.AnalogEmbedding(5, 3, rpu_config=config)(indices)
+    assert one_sentence(caught)
+
+
+def test_indices_of_32_bits():
+    config = SingleRPUConfig(forward=IOParameters(is_perfect=True))
+    layer = ann.AnalogEmbedding(5, 3, rpu_config=config)
+    assert torch.equal(layer(torch.tensor([1, 4], dtype=torch.int32)), layer.weight.T[[1, 4]])
+
+
+@pytest.mark.parametrize("bias", [torch.zeros(5), torch.full((2,), torch.nan)])
+def test_a_bias_beside_the_tiles(bias):
+    layer = ann.AnalogConvTranspose2d(3, 2, 3)
+    before = copy.deepcopy(layer.state_dict())
+    with pytest.raises((ShapeError, NonFiniteError), match="the bias"):
+        layer.set_weights(torch.zeros(3, 2, 3, 3), bias)
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, 0.0, torch.ones(2)])
+def test_input_ranges(value):
+    config = InferenceRPUConfig()
+    config.pre_post.input_range.enable = True
+    tile = AnalogLinear(4, 2, rpu_config=config).analog_module
+    before = tile.input_range.clone()
+    with pytest.raises((NonFiniteError, ShapeError), match="an input range"):
+        tile.set_input_range(value)
+    assert torch.equal(tile.input_range, before)
+
+
+@pytest.mark.parametrize("lr", [float("nan"), float("inf"), "0.1"])
+def test_learning_rates_of_an_explanation(layer, lr):
+    with pytest.raises((DtypeError, NonFiniteError), match="the learning rate"), explain(layer, lr=lr):
+        pass
+
+
+@pytest.mark.parametrize("size", [(), [], 4, "ab", (2, -4), (2.5, 4), [(2, 4), ()]])
+def test_input_sizes_of_a_summary(layer, size):
+    with pytest.raises(ShapeError, match="input_size is the shape"):
+        analog_summary(layer, size)
+
+
+@pytest.mark.parametrize("given", [{"licence": " "}, {"source": ""}, {"licence": None}, {"status": "guess"}])
+def test_presets_that_say_too_little(tmp_path, given):
+    with pytest.raises(ConfigError):
+        save_preset(SingleRPUConfig().device, tmp_path / "Mine", **{"source": "me", "licence": "CC0-1.0", **given})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda model, loader: evaluate_over_time(model, loader, [1.0, 2.0], 1),
+        lambda model, loader: evaluate_over_time(model, loader, [1.0], 2),
+        calibrate,
+    ],
+)
+@pytest.mark.parametrize("once", [iter, lambda data: (batch for batch in data)])
+def test_loaders_that_can_be_read_only_once(read, once):
+    data = [(torch.rand(5, 4), torch.zeros(5, dtype=torch.int64))]
+    model = AnalogLinear(4, 2, rpu_config=InferenceRPUConfig())
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ConfigError, match="only once; give a list") as caught:
+        read(model, once(data))
+    assert one_sentence(caught)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert evaluate_over_time(model, once(data), [1.0], 1).values.shape == (1, 1)
 
 
 @pytest.mark.parametrize("config", ["SingleRPUConfig", SingleRPUConfig, SingleRPUConfig().device])

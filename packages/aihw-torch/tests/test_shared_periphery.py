@@ -8,6 +8,7 @@ import pytest
 import torch
 from layer_examples import exact_config
 
+from aihw_inference import GlobalDriftCompensation, InputRangeCalibrationType, PerColumnDriftCompensation
 from aihw_torch.config import (
     BoundManagementType,
     FloatingPointRPUConfig,
@@ -21,6 +22,7 @@ from aihw_torch.config import (
     WeightRemapType,
 )
 from aihw_torch.errors import ConfigError, NonFiniteError, ShapeError
+from aihw_torch.inference import ModelDevices, calibrate, drift_analog_weights
 from aihw_torch.nn import AnalogConv2d, AnalogLinear
 from aihw_torch.optim import AnalogSGD
 from aihw_torch.tiles import SharedPeripheryArray, TileModuleArray, WeightTile
@@ -171,6 +173,90 @@ def test_state_and_copies():
     assert torch.equal(results[0], results[2])
     half = layer.to(torch.float16)
     assert half(x.half()).dtype is torch.float16
+
+
+def inference_grid(compensation, n_in=9, n_out=5):
+    """A grid of 3 x 2 tiles, read exactly, of devices whose drift depends on the conductance."""
+    config = InferenceRPUConfig(forward=IOParameters(is_perfect=True), drift_compensation=compensation)
+    config.mapping = MappingParameter(max_input_size=3, max_output_size=3)
+    return shared(n_in, n_out, config).eval()
+
+
+def matrix(grid, of):
+    return torch.cat([torch.cat([of(tile) for tile in row]) for row in grid.array], dim=1)
+
+
+@pytest.mark.parametrize("drift", [drift_analog_weights, lambda layer, t: advanced(layer, t).read()])
+@pytest.mark.parametrize(
+    ("compensation", "over"), [(GlobalDriftCompensation(), (0, 1)), (PerColumnDriftCompensation(), 1)]
+)
+def test_a_shared_grid_compensates_the_drift_of_its_matrix(compensation, over, drift):
+    """One-hot probes of an exact product: alpha is mean |programmed| / mean |read|, of all tiles together."""
+    torch.manual_seed(0)
+    layer = inference_grid(compensation)
+    layer.set_weights(0.3 * torch.randn(5, 9) * torch.linspace(0.1, 1.0, 9))
+    drift(layer, 1e6)
+    grid = layer.analog_module
+    programmed = matrix(grid, lambda tile: tile.programmed.devices.programmed_weights())
+    read = matrix(grid, lambda tile: tile.programmed.weights)
+    expected = programmed.abs().mean(over) / read.abs().mean(over)
+    assert expected.min() > 1.1
+    for row in grid.array:
+        found = torch.cat([tile.alpha.expand(tile.out_size) for tile in row])
+        torch.testing.assert_close(found, expected.expand(5), rtol=1e-5, atol=0)
+    x = torch.randn(4, 9)
+    torch.testing.assert_close(layer(x), x @ (expected.view(-1, 1) * read).T + layer.bias, rtol=1e-4, atol=1e-5)
+
+
+def advanced(layer, t):
+    devices = ModelDevices(layer)
+    devices.program()
+    devices.advance(t)
+    return devices
+
+
+def test_the_compensation_of_a_shared_grid_is_part_of_the_state():
+    layer, other = (inference_grid(PerColumnDriftCompensation(estimator="least_squares")) for _ in "ab")
+    drift_analog_weights(layer, 1e6)
+    other.load_state_dict(layer.state_dict())
+    x = torch.randn(4, 9)
+    assert torch.equal(layer(x), other(x))
+    drift_analog_weights(layer, 1e7)
+    drift_analog_weights(other, 1e7)
+    assert torch.equal(layer(x), other(x))
+    assert inference_grid(None)(x).shape == (4, 5)
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_calibration_sets_the_range_of_a_shared_grid(enabled):
+    """Of its whole input, with which each tile's converters are then used; the tiles get no range of their own."""
+    torch.manual_seed(0)
+    layer = inference_grid(None)
+    config = layer.analog_module.rpu_config.mutable_copy()
+    config.forward = IOParameters(inp_res=1 / 62, out_res=-1.0, out_noise=0.0, out_bound=-1.0)
+    config.pre_post.input_range.enable = enabled
+    layer = shared(9, 5, config).eval()
+    x = torch.randn(50, 9) * torch.linspace(0.1, 3.0, 9)
+    found = calibrate(layer, [x], InputRangeCalibrationType.MAX)
+    grid = layer.analog_module
+    torch.testing.assert_close(grid.input_range, x.abs().max().view(1))
+    assert grid.rpu_config.forward.noise_management is NoiseManagementType.NONE
+    assert all(tile.input_range is None for tile in layer.analog_tiles())
+    assert all(t.rpu_config.forward.noise_management is NoiseManagementType.NONE for t in layer.analog_tiles())
+    assert sorted(found) == [f"analog_module.array.{i}.{j}" for i in range(3) for j in range(2)]
+    assert {ranges.input_range for ranges in found.values()} == {grid.input_range.item()}
+    assert found["analog_module.array.0.0"].dac.used < 0.5 < found["analog_module.array.2.0"].dac.used
+    weight, bias = layer.get_weights()
+    off = layer(x) - (x @ weight.T + bias)
+    half_step = grid.input_range / 62.0
+    assert (off.abs() <= half_step * weight.abs().sum(1) + 1e-5).all()
+    assert off.abs().max() > 0.05 * half_step
+    with pytest.raises(ConfigError, match="has no input range"):
+        calibrate(inference_grid(None), [x], force_all_layers=False)
+    again = shared(9, 5, config).eval()
+    if enabled:
+        again.load_state_dict(layer.state_dict(), load_rpu_config=True)
+        assert torch.equal(again.analog_module.input_range, grid.input_range)
 
 
 def test_what_only_single_tiles_can_do():

@@ -31,6 +31,7 @@ BAD_INPUTS = {
     "double": (lambda w: rows(3, w).astype(np.float64), DtypeError),
     "integer": (lambda w: np.ones((3, w), np.int32), DtypeError),
     "half": (lambda w: rows(3, w).astype(np.float16), DtypeError),
+    "masked": (lambda w: np.ma.masked_array(rows(3, w), False), DtypeError),
     "list": (lambda w: [[0.25] * w] * 3, DtypeError),
     "text": (lambda w: "x", DtypeError),
     "none": (lambda w: None, DtypeError),

@@ -227,7 +227,9 @@ def test_windows_are_gathered_on_the_gpu(device: str) -> None:
             self.held, self.shape = held, shape
 
         def __dlpack__(self, **options: Any) -> Any:
-            view = gpu._core.gpu_view(self.held._memory, *space.dlpack, 0, list(shape), "float32", list(strides))
+            view = gpu._core.gpu_view(
+                self.held, self.held._address, *space.dlpack, list(shape), "float32", list(strides)
+            )
             return view.__dlpack__(**options)
 
         def __dlpack_device__(self) -> tuple[int, int]:

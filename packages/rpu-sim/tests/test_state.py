@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -138,11 +139,22 @@ def test_damaged_states_are_refused(what: str) -> None:
     with pytest.raises(StateError) as error:
         tile.load_state(bad)
     assert str(error.value).count("\n") == 0
+    with pytest.raises(StateError, match=f"^{re.escape(str(error.value))}$"):
+        tile.check_state(bad)
     for name, value in tile.state_dict().items():
         np.testing.assert_array_equal(value, before[name])
     if what != "wrong shape":
         with pytest.raises(StateError):
             Tile.from_state(bad)
+
+
+def test_a_check_of_a_state_changes_nothing() -> None:
+    tile, other = make("constant"), make("constant")
+    train(other, 0, 1)
+    before = tile.state_dict()
+    tile.check_state(other.state_dict())
+    for name, value in tile.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
 
 
 def test_damaged_counters_of_cells_are_refused() -> None:

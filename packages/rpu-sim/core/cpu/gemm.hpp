@@ -24,8 +24,8 @@ constexpr int kTileRows = 6;      // 16 registers
 #else
 constexpr int kTileRows = 2;
 #endif
-constexpr int kWideStripe = kTileRows > 2 ? 4 : 2;  // packs of a stripe of at most kWideRows rows, which hide latency
-constexpr int kWideRows = 2;
+constexpr int kMostPacks = 2 * kTileRows;  // of a single row: wide tiles of few rows read longer runs of memory
+constexpr int kFewRows = kTileRows / 2;
 
 /// B[k][n] = data[k * stride + n], or data[n * stride + k] when transposed; its absolute value if `magnitude`.
 struct Operand {
@@ -185,7 +185,7 @@ RPU_FN void tile_of(int64_t rows, const float* a, int64_t a_stride, const float*
 constexpr int64_t kPackedFloats = kChunk * kBlock;
 
 /// One stripe of C, kPacks packs wide, all rows, one chunk.
-template <int kPacks, int kRows = kTileRows>
+template <int kPacks>
 RPU_FN void stripe(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t k, int64_t depth,
                    int64_t n, int64_t n_end, float* c, int64_t c_stride, Sum kind, float* packed) {
   const float* operand = packed;
@@ -198,20 +198,41 @@ RPU_FN void stripe(const float* a, int64_t a_stride, int64_t rows, const Operand
     operand = b.data + k * b.stride + n;
     stride = b.stride;
   }
-  for (int64_t m = 0; m < rows; m += kRows)
-    tile_of<kPacks, kRows>(rows - m, a + m * a_stride + k, a_stride, operand, stride, depth, c + m * c_stride, c_stride,
+  for (int64_t m = 0; m < rows; m += kTileRows)
+    tile_of<kPacks>(rows - m, a + m * a_stride + k, a_stride, operand, stride, depth, c + m * c_stride, c_stride,
                            kind);
+}
+
+/// Stripes of exactly kRows rows from a B that is read in place, wide ones first, as their runs in memory are longer;
+/// returns the first column that is left.
+template <int kRows, int kPacks = kMostPacks / kRows>
+RPU_FN int64_t stripes_in_place(const float* a, int64_t a_stride, const Operand& b, int64_t k, int64_t depth, int64_t n,
+                                int64_t n_end, float* c, int64_t c_stride, Sum kind) {
+  constexpr int64_t kWidth = kPacks * kLanes;
+  for (; n + kWidth <= n_end; n += kWidth, c += kWidth)
+    tile<kRows, kPacks>(a + k, a_stride, b.data + k * b.stride + n, b.stride, depth, c, c_stride, kind);
+  if constexpr (kPacks > 2)
+    return stripes_in_place<kRows, kPacks / 2>(a, a_stride, b, k, depth, n, n_end, c, c_stride, kind);
+  return n;
+}
+
+template <int kRows = kFewRows>
+RPU_FN int64_t few_rows_in_place(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t k, int64_t depth,
+                                 int64_t n, int64_t n_end, float* c, int64_t c_stride, Sum kind) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return few_rows_in_place<kRows - 1>(a, a_stride, rows, b, k, depth, n, n_end, c, c_stride, kind);
+  }
+  return stripes_in_place<kRows>(a, a_stride, b, k, depth, n, n_end, c, c_stride, kind);
 }
 
 void along_columns(const float* a, int64_t a_stride, int64_t rows, const Operand& b, int64_t depth, int64_t n,
                    int64_t n_end, float* c, int64_t c_stride, bool one_chain, float* packed) {
+  const bool in_place = !b.transposed && !b.magnitude;
   for (int64_t k = 0; k < depth; k += kChunk) {
     const int64_t steps = depth - k < kChunk ? depth - k : kChunk;
     const Sum kind = one_chain ? Sum::kOneChain : k > 0 ? Sum::kContinued : Sum::kFresh;
     int64_t col = n;
-    if (rows <= kWideRows)
-      for (; col + (kWideStripe - 1) * kLanes < n_end; col += kWideStripe * kLanes)
-        stripe<kWideStripe, kWideRows>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, kind, packed);
+    if (in_place && rows <= kFewRows) col = few_rows_in_place(a, a_stride, rows, b, k, steps, n, n_end, c, c_stride, kind);
     for (; col + kLanes < n_end; col += 2 * kLanes)
       stripe<2>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, kind, packed);
     if (col < n_end) stripe<1>(a, a_stride, rows, b, k, steps, col, n_end, c + (col - n), c_stride, kind, packed);

@@ -56,7 +56,8 @@ void check_plugin(const std::string& path, const RpuPlugin* plugin) {
   }
 }
 
-thread_local const Accelerator* of_thread = nullptr;
+constexpr Accelerator kCpu{};
+thread_local const Accelerator* of_thread = nullptr;  // &kCpu: the CPU, whatever is of all threads
 std::atomic<const Accelerator*> of_all{nullptr};
 
 }  // namespace
@@ -74,10 +75,13 @@ const RpuPlugin& load_plugin(const std::string& path) {
 }
 
 const Accelerator* accelerator() {
-  return of_thread != nullptr ? of_thread : of_all.load(std::memory_order_relaxed);
+  if (of_thread == nullptr) return of_all.load(std::memory_order_relaxed);
+  return of_thread == &kCpu ? nullptr : of_thread;
 }
 
-UseAccelerator::UseAccelerator(const Accelerator& chosen) : before_(of_thread) { of_thread = &chosen; }
+UseAccelerator::UseAccelerator(const Accelerator* chosen) : before_(of_thread) {
+  of_thread = chosen != nullptr ? chosen : &kCpu;
+}
 UseAccelerator::~UseAccelerator() { of_thread = before_; }
 
 void offload(const RpuPlugin* plugin, int device) {

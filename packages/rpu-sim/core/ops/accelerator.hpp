@@ -21,10 +21,10 @@ struct Accelerator {
 /// That of the calls of this thread; null: the CPU.
 const Accelerator* accelerator();
 
-/// Sends the calls of this thread to an accelerator while it lives.
+/// Sends the calls of this thread to an accelerator while it lives, or with null to the CPU.
 class UseAccelerator {
  public:
-  explicit UseAccelerator(const Accelerator& chosen);
+  explicit UseAccelerator(const Accelerator* chosen);
   ~UseAccelerator();
   UseAccelerator(const UseAccelerator&) = delete;
   UseAccelerator& operator=(const UseAccelerator&) = delete;

@@ -9,6 +9,20 @@ namespace rpu {
 /// Adds a read to the buffer and takes the steps out of it; returns whether there are any.
 bool take_steps(const BufferRule& rule, const BufferedSlice& slice);
 
+/// The buffer of one transfer: its rule, and borrowed arrays [slices, elements]. `mean` and `past` as for a slice.
+struct TransferBuffer {
+  BufferRule rule;
+  int64_t elements;
+  float* data;            // null: there is none
+  const float* out_sign;  // [elements]
+  float *mean, *past;
+
+  bool take(int64_t slice, const float* read, float gain, bool starts_phase, float* steps) const {
+    const auto row = [&](float* array) { return array == nullptr ? nullptr : array + slice * elements; };
+    return take_steps(rule, {elements, read, gain, out_sign, starts_phase, row(data), row(mean), row(past), steps});
+  }
+};
+
 /// Takes whole steps out of n rows of an accumulator from row `first` on, which wraps around: no more than `most` of each
 /// element. `counts` [rows, cols] are the steps with the sign of the change of the weight, which is that of -chi, 0 in all
 /// other rows; returns whether there are any.

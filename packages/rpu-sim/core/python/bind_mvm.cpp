@@ -1,4 +1,5 @@
 #include "../errors.hpp"
+#include "../ops/compound.hpp"
 #include "../ops/io_spec.hpp"
 #include "../ops/mvm.hpp"
 #include "bindings.hpp"
@@ -9,8 +10,6 @@
 namespace rpu::python {
 namespace {
 
-using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig>;
-
 Matrix matrix_view(const Weights& array) {
   const auto rows = static_cast<int64_t>(array.shape(0)), cols = static_cast<int64_t>(array.shape(1));
   return {array.data(), rows, cols, cols};
@@ -19,7 +18,7 @@ Matrix matrix_view(const Weights& array) {
 ConstMatrix read_only(const Matrix& m) { return {m.data, m.rows, m.cols, m.stride}; }
 
 /// One direction of a tile: its parameters, and a borrowed view of the weights and the constants of the periphery.
-class AnalogProduct {
+class AnalogProduct final : public Reader {
  public:
   AnalogProduct(nb::handle io_parameters, bool backward, Weights weights, std::optional<Vector> running_mean,
                 std::optional<Vector> out_noise, std::optional<Vector> nonlinearity,
@@ -52,20 +51,19 @@ class AnalogProduct {
     const Place place(weights_, input, output, weights);
     if (weights && (weights->shape(0) != weights_.shape(0) || weights->shape(1) != weights_.shape(1)))
       throw Error(ErrorKind::Shape, "the weights of a call must have the shape of those that the product was made with");
-    Mvm call{io_, {}, {}, {}, {}, nullptr, false, 0, 0, 0};
-    call.weights = read_only(matrix_view(weights ? *weights : weights_));
-    call.input = batch_view(input, inputs_, io_.backward ? "d" : "x");
-    call.output = matrix_view(output);
+    Mvm call = call_on(batch_view(input, inputs_, io_.backward ? "d" : "x"), matrix_view(output), seed, step);
+    if (weights) call.weights = read_only(matrix_view(*weights));
     if (call.output.rows != call.input.rows || call.output.cols != outputs_)
       throw Error(ErrorKind::Shape, "the output array must have one row per sample and one column per output");
-    call.constants = constants();
-    if (running_mean_) call.running_mean = running_mean_->data();
     call.freeze_mean = freeze_mean;
-    call.seed = seed;
-    call.step = step;
     call.first_sample = first_sample;
     const nb::gil_scoped_release unlocked;
     mvm(call);
+  }
+
+  void read(const ConstMatrix& input, const Matrix& output, uint64_t seed, uint32_t step) const override {
+    const nb::gil_scoped_release unlocked;
+    mvm(call_on(input, output, seed, step));
   }
 
   void draw(uint64_t seed) const {
@@ -75,6 +73,11 @@ class AnalogProduct {
   }
 
  private:
+  Mvm call_on(const ConstMatrix& input, const Matrix& output, uint64_t seed, uint32_t step) const {
+    float* mean = running_mean_ ? running_mean_->data() : nullptr;
+    return {io_, read_only(matrix_view(weights_)), input, output, constants(), mean, false, seed, step, 0};
+  }
+
   MvmConstants constants() const {
     const auto data = [](const auto& array) { return array ? array->data() : nullptr; };
     return {data(out_noise_), data(nonlinearity_), data(voltage_offset_), data(read_asymmetry_)};
@@ -95,7 +98,8 @@ class AnalogProduct {
 }  // namespace
 
 void bind_mvm(nb::module_& m) {
-  nb::class_<AnalogProduct>(m, "AnalogProduct", "Matrix-vector product of a tile in one direction.")
+  nb::class_<Reader>(m, "Reader", "Converters through which an array is read.");
+  nb::class_<AnalogProduct, Reader>(m, "AnalogProduct", "Matrix-vector product of a tile in one direction.")
       .def(nb::init<nb::handle, bool, Weights, std::optional<Vector>, std::optional<Vector>, std::optional<Vector>,
                     std::optional<Vector>, std::optional<Weights>, int64_t>(),
            nb::arg("io_parameters"), nb::arg("backward"), nb::arg("weights").noconvert(),

@@ -8,56 +8,51 @@
 namespace rpu::python {
 namespace {
 
-using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig>;
-
 using StepCounts = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig>;
 
-/// The buffer of one transfer: its rule, and borrowed arrays [slices, elements].
-class TransferBuffer {
- public:
-  TransferBuffer(Weights buffer, Vector out_sign, std::optional<Weights> mean, std::optional<Weights> past,
-                 float threshold, float most_steps, float kept, bool forgets, bool keeps, float cap, float mean_weight)
-      : rule_{threshold, most_steps, kept, forgets, keeps, cap, mean_weight},
-        buffer_(std::move(buffer)),
-        out_sign_(std::move(out_sign)),
-        mean_(std::move(mean)),
-        past_(std::move(past)) {
-    Place::check(buffer_, out_sign_, mean_, past_);
-    for (const auto* array : {&mean_, &past_})
-      if (*array && ((*array)->shape(0) != buffer_.shape(0) || (*array)->shape(1) != buffer_.shape(1)))
-        throw Error(ErrorKind::Shape, "the arrays of a buffer must have one shape");
-    if (out_sign_.shape(0) != buffer_.shape(1)) throw Error(ErrorKind::Shape, "out_sign must have one value per element");
-  }
+}  // namespace
 
-  bool run(const Samples& read, const Weights& steps, int64_t slice, float gain, bool starts_phase) const {
-    const auto n = static_cast<int64_t>(buffer_.shape(1));
-    if (slice < 0 || slice >= static_cast<int64_t>(buffer_.shape(0)) || static_cast<int64_t>(read.shape(1)) != n ||
-        static_cast<int64_t>(steps.shape(1)) != n || read.shape(0) != 1 || steps.shape(0) != 1)
-      throw Error(ErrorKind::Shape, "read and steps must have one row of the elements of a slice");
-    const Place place(buffer_, read, steps);
-    const FloatEnvironment pinned;
-    const auto row = [&](const std::optional<Weights>& array) { return array ? array->data() + slice * n : nullptr; };
-    return take_steps(rule_, {n, read.data(), gain, out_sign_.data(), starts_phase, buffer_.data() + slice * n, row(mean_),
-                              row(past_), steps.data()});
-  }
+Buffer::Buffer(Weights buffer, Vector out_sign, std::optional<Weights> mean, std::optional<Weights> past, float threshold,
+               float most_steps, float kept, bool forgets, bool keeps, float cap, float mean_weight)
+    : rule_{threshold, most_steps, kept, forgets, keeps, cap, mean_weight},
+      buffer_(std::move(buffer)),
+      out_sign_(std::move(out_sign)),
+      mean_(std::move(mean)),
+      past_(std::move(past)) {
+  Place::check(buffer_, out_sign_, mean_, past_);
+  for (const auto* array : {&mean_, &past_})
+    if (*array && ((*array)->shape(0) != buffer_.shape(0) || (*array)->shape(1) != buffer_.shape(1)))
+      throw Error(ErrorKind::Shape, "the arrays of a buffer must have one shape");
+  if (out_sign_.shape(0) != buffer_.shape(1)) throw Error(ErrorKind::Shape, "out_sign must have one value per element");
+}
 
- private:
-  BufferRule rule_;
-  Weights buffer_;
-  Vector out_sign_;
-  std::optional<Weights> mean_, past_;
-};
+TransferBuffer Buffer::view() const {
+  const auto data = [](const std::optional<Weights>& array) { return array ? array->data() : nullptr; };
+  return {rule_, static_cast<int64_t>(buffer_.shape(1)), buffer_.data(), out_sign_.data(), data(mean_), data(past_)};
+}
+
+namespace {
+
+bool take(const Buffer& buffer, const Samples& read, const Weights& steps, int64_t slice, float gain, bool starts_phase) {
+  const Place place(buffer, read, steps);
+  const TransferBuffer view = buffer.view();
+  if (slice < 0 || slice >= buffer.slices() || static_cast<int64_t>(read.shape(1)) != view.elements ||
+      static_cast<int64_t>(steps.shape(1)) != view.elements || read.shape(0) != 1 || steps.shape(0) != 1)
+    throw Error(ErrorKind::Shape, "read and steps must have one row of the elements of a slice");
+  const FloatEnvironment pinned;
+  return view.take(slice, read.data(), gain, starts_phase, steps.data());
+}
 
 }  // namespace
 
 void bind_transfer(nb::module_& m) {
-  nb::class_<TransferBuffer>(m, "TransferBuffer", "Digital buffer between two arrays.")
+  nb::class_<Buffer>(m, "TransferBuffer", "Digital buffer between two arrays.")
       .def(nb::init<Weights, Vector, std::optional<Weights>, std::optional<Weights>, float, float, float, bool, bool, float,
                     float>(),
            nb::arg("buffer").noconvert(), nb::arg("out_sign").noconvert(), nb::arg("mean").noconvert(), nb::arg("past").noconvert(),
            nb::arg("threshold"), nb::arg("most_steps"), nb::arg("kept"), nb::arg("forgets"), nb::arg("keeps"), nb::arg("cap"),
            nb::arg("mean_weight"))
-      .def("__call__", &TransferBuffer::run, nb::arg("read").noconvert(), nb::arg("steps").noconvert(), nb::arg("slice"),
+      .def("__call__", &take, nb::arg("read").noconvert(), nb::arg("steps").noconvert(), nb::arg("slice"),
            nb::arg("gain"), nb::arg("starts_phase"), "Add a read and take whole steps; returns whether there are any.");
 
   m.def("take_whole_steps", [](const Weights& chi, const StepCounts& counts, float threshold, float most, int64_t first, int64_t n) {

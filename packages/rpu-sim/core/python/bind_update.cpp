@@ -14,39 +14,19 @@ float normalised(float resolution) {
   return resolution > 1.0f ? 1.0f / resolution : resolution;
 }
 
-using Rates = nb::ndarray<const float, nb::ndim<1>, nb::c_contig>;
+}  // namespace
 
-using Counts = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig>;
-
-struct UpdateSpec {
-  explicit UpdateSpec(nb::handle dataclass) : parameters(from_python<params::UpdateParameters>(dataclass)) {
-    parameters.res = normalised(parameters.res);
-    parameters.x_res_implicit = normalised(parameters.x_res_implicit);
-    parameters.d_res_implicit = normalised(parameters.d_res_implicit);
-  }
-  params::UpdateParameters parameters;
-};
-
-/// Up and down pulses, where a GPU counts them.
-using Fired = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig>;
+UpdateSpec::UpdateSpec(nb::handle dataclass) : parameters(from_python<params::UpdateParameters>(dataclass)) {
+  parameters.res = normalised(parameters.res);
+  parameters.x_res_implicit = normalised(parameters.x_res_implicit);
+  parameters.d_res_implicit = normalised(parameters.d_res_implicit);
+}
 
 int64_t* counter_of(const std::optional<Fired>& counter) {
   if (counter && counter->shape(0) != 2) throw Error(ErrorKind::Shape, "pulses are counted in two numbers");
   return counter ? counter->data() : nullptr;
 }
 
-/// Samples of several axes: the leading ones count as many as `samples`, the others are the elements of a sample.
-Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
-  int leading = 0;
-  for (int64_t counted = 1; counted < samples && leading < static_cast<int>(x.ndim()); ++leading)
-    counted *= static_cast<int64_t>(x.shape(static_cast<size_t>(leading)));
-  const Windows view = windows_of(x, leading);
-  if (view.samples() != samples || view.elements() != width)
-    throw Error(ErrorKind::Shape, "x must have the leading shape of d and " + std::to_string(width) + " elements per sample");
-  return view;
-}
-
-/// An update of these cells, without its pulses.
 PulsedUpdate update_of(const Cells& cells, const Device& device, const Place& place, uint64_t seed, uint32_t step) {
   PulsedUpdate u{};
   u.device = device.kind();
@@ -59,6 +39,21 @@ PulsedUpdate update_of(const Cells& cells, const Device& device, const Place& pl
   u.seed = seed;
   u.step = step;
   return u;
+}
+
+namespace {
+
+using PulseNumbers = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig>;
+
+/// Samples of several axes: the leading ones count as many as `samples`, the others are the elements of a sample.
+Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
+  int leading = 0;
+  for (int64_t counted = 1; counted < samples && leading < static_cast<int>(x.ndim()); ++leading)
+    counted *= static_cast<int64_t>(x.shape(static_cast<size_t>(leading)));
+  const Windows view = windows_of(x, leading);
+  if (view.samples() != samples || view.elements() != width)
+    throw Error(ErrorKind::Shape, "x must have the leading shape of d and " + std::to_string(width) + " elements per sample");
+  return view;
 }
 
 nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec,
@@ -94,8 +89,8 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
 }
 
-nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const Counts& counts, uint64_t seed, uint32_t step,
-                                         int32_t most, const std::optional<Fired>& counter) {
+nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const PulseNumbers& counts, uint64_t seed,
+                                            uint32_t step, int32_t most, const std::optional<Fired>& counter) {
   const Place place(cells, counts, counter);
   PulsedUpdate u = update_of(cells, device, place, seed, step);
   u.fired = counter_of(counter);

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "../kernels.hpp"
+#include "../ops/transfer.hpp"
+#include "../ops/update.hpp"
 #include "../ops/windows.hpp"
 #include "from_python.hpp"
 #include "place.hpp"
@@ -23,6 +25,8 @@ using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig>;
 using Counts = nb::ndarray<int64_t, nb::ndim<3>, nb::c_contig>;
 using StridedSamples = nb::ndarray<const float>;
 using Samples = nb::ndarray<const float, nb::ndim<2>>;
+using Rates = nb::ndarray<const float, nb::ndim<1>, nb::c_contig>;
+using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig>;
 
 /// The device at each crosspoint: its kind and parameters, read once from the dataclass.
 class Device {
@@ -76,6 +80,37 @@ class Cells {
 /// Arguments of a write of all cells; the cells must have write noise.
 WriteArgs write_args(const Cells& cells, uint64_t seed, uint32_t step);
 
+/// Update parameters, read once from the dataclass.
+struct UpdateSpec {
+  explicit UpdateSpec(nb::handle dataclass);
+  params::UpdateParameters parameters;
+};
+
+/// An update of these cells, without its pulses.
+PulsedUpdate update_of(const Cells& cells, const Device& device, const Place& place, uint64_t seed, uint32_t step);
+
+/// Up and down pulses, where a GPU counts them.
+using Fired = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig>;
+
+/// Null without a counter.
+int64_t* counter_of(const std::optional<Fired>& counter);
+
+/// The buffer of one transfer with the arrays that it borrows.
+class Buffer {
+ public:
+  Buffer(Weights buffer, Vector out_sign, std::optional<Weights> mean, std::optional<Weights> past, float threshold,
+         float most_steps, float kept, bool forgets, bool keeps, float cap, float mean_weight);
+  TransferBuffer view() const;
+  int64_t slices() const { return static_cast<int64_t>(buffer_.shape(0)); }
+  DeviceId place() const { return {buffer_.device_type(), buffer_.device_id()}; }
+
+ private:
+  BufferRule rule_;
+  Weights buffer_;
+  Vector out_sign_;
+  std::optional<Weights> mean_, past_;
+};
+
 /// View of a batch; throws ShapeError unless it has `width` columns that are contiguous.
 ConstMatrix batch_view(const Samples& samples, int64_t width, const char* name);
 
@@ -94,6 +129,7 @@ void bind_update(nb::module_& m);
 void bind_mvm(nb::module_& m);
 void bind_weights(nb::module_& m);
 void bind_transfer(nb::module_& m);
+void bind_compound(nb::module_& m);
 void bind_stored(nb::module_& m);
 void bind_windows(nb::module_& m);
 void bind_places(nb::module_& m);

@@ -66,6 +66,7 @@ NB_MODULE(_core, m) {
   python::bind_mvm(m);
   python::bind_weights(m);
   python::bind_transfer(m);
+  python::bind_compound(m);
   python::bind_stored(m);
   python::bind_windows(m);
   python::bind_places(m);

@@ -65,7 +65,7 @@ void Place::add(DeviceId id) {
 void Place::enter() {
   gpu_ = &gpu_of(*id_);
   where_ = {gpu_->plugin, {sizeof(RpuCall), gpu_->index, stream_of(*gpu_), allocate, this, gpu_->faults}, gpu_->returned};
-  use_.emplace(where_);
+  use_.emplace(&where_);
 }
 
 void* Place::allocate(void* context, uint64_t bytes) {
@@ -108,12 +108,12 @@ nb::dlpack::dtype type_named(const std::string& name) {
   throw Error(ErrorKind::Config, "arrays on a GPU hold float32, int32 or int64, not " + name);
 }
 
-/// An array on the memory, which it keeps alive.
-nb::ndarray<nb::array_api> view_of(nb::handle memory, DeviceId id, uint64_t offset, const std::vector<size_t>& shape,
+/// An array of the owner, which it keeps alive.
+nb::ndarray<nb::array_api> view_of(nb::handle owner, uintptr_t address, DeviceId id, const std::vector<size_t>& shape,
                                const std::string& type, const std::vector<int64_t>& strides) {
   if (!strides.empty() && strides.size() != shape.size()) throw Error(ErrorKind::Shape, "there must be one stride per axis");
-  auto* at = static_cast<char*>(nb::cast<GpuMemory&>(memory).at()) + offset;
-  return nb::ndarray<nb::array_api>(at, shape.size(), shape.data(), memory, strides.empty() ? nullptr : strides.data(),
+  auto* at = reinterpret_cast<void*>(address);
+  return nb::ndarray<nb::array_api>(at, shape.size(), shape.data(), owner, strides.empty() ? nullptr : strides.data(),
                                    type_named(type), id.type, id.index);
 }
 
@@ -144,13 +144,14 @@ void bind_places(nb::module_& m) {
       .def("__init__", [](GpuMemory* self, int type, int index, uint64_t bytes) {
         const Gpu& gpu = gpu_of({type, index});
         new (self) GpuMemory(gpu, bytes, stream_of(gpu));
-      }, nb::arg("type"), nb::arg("index"), nb::arg("bytes"));
+      }, nb::arg("type"), nb::arg("index"), nb::arg("bytes"))
+      .def_prop_ro("address", [](const GpuMemory& self) { return reinterpret_cast<uintptr_t>(self.at()); });
 
-  m.def("gpu_view", [](nb::handle memory, int type, int index, uint64_t offset, const std::vector<size_t>& shape,
+  m.def("gpu_view", [](nb::handle owner, uintptr_t address, int type, int index, const std::vector<size_t>& shape,
                        const std::string& dtype, const std::vector<int64_t>& strides) {
-    return view_of(memory, {type, index}, offset, shape, dtype, strides);
+    return view_of(owner, address, {type, index}, shape, dtype, strides);
   },
-        nb::arg("memory"), nb::arg("type"), nb::arg("index"), nb::arg("offset"), nb::arg("shape"), nb::arg("dtype"),
+        nb::arg("owner"), nb::arg("address"), nb::arg("type"), nb::arg("index"), nb::arg("shape"), nb::arg("dtype"),
         nb::arg("strides") = std::vector<int64_t>{},
         "An array on memory of a GPU; strides in elements.");
 
@@ -163,7 +164,7 @@ void bind_places(nb::module_& m) {
 
   using Factors = nb::ndarray<const float, nb::ndim<1>, nb::c_contig>;
   m.def("combine", [](const Weights& out, const Samples& source, float factor, bool adds, const std::optional<Factors>& rows,
-                      const std::optional<Factors>& columns, float limit) {
+                      const std::optional<Factors>& columns) {
     const Place place(out, source, rows, columns);
     const Accelerator* where = accelerator();
     if (where == nullptr) throw Error(ErrorKind::Device, "combine is for arrays on a GPU; NumPy does it on the host");
@@ -173,20 +174,11 @@ void bind_places(nb::module_& m) {
         (columns && static_cast<int64_t>(columns->shape(0)) != n_cols))
       throw Error(ErrorKind::Shape, "the arrays of a sum must have one shape, and factors one value per row or column");
     const auto data = [](const auto& array) { return array ? array->data() : nullptr; };
-    const CombineCall call{{out.data(), n_rows, n_cols, n_cols}, from, factor, adds, data(rows), data(columns), limit};
+    const CombineCall call{{out.data(), n_rows, n_cols, n_cols}, from, factor, adds, data(rows), data(columns), 0.0f};
     run_on(*where, Operation::combine, &call);
   }, nb::arg("out").noconvert(), nb::arg("source").noconvert(), nb::arg("factor") = 1.0f, nb::arg("adds") = false,
-     nb::arg("rows").noconvert() = nb::none(), nb::arg("columns").noconvert() = nb::none(), nb::arg("limit") = 0.0f,
-     "out = factor * source, times factors of rows and columns, within +- limit if it is positive; or that added to out.");
-
-  m.def("largest", [](const Samples& values, const nb::ndarray<float, nb::ndim<1>, nb::c_contig>& out) {
-    const Place place(values, out);
-    const Accelerator* where = accelerator();
-    if (where == nullptr) throw Error(ErrorKind::Device, "largest is for arrays on a GPU; NumPy does it on the host");
-    if (out.shape(0) != values.shape(0)) throw Error(ErrorKind::Shape, "there must be one result per row");
-    const LargestCall call{batch_view(values, static_cast<int64_t>(values.shape(1)), "values"), out.data()};
-    run_on(*where, Operation::largest, &call);
-  }, nb::arg("values").noconvert(), nb::arg("out").noconvert(), "Largest magnitude of each row.");
+     nb::arg("rows").noconvert() = nb::none(), nb::arg("columns").noconvert() = nb::none(),
+     "out = factor * source, times factors of rows and columns; or that added to out.");
 }
 
 }  // namespace rpu::python

@@ -53,6 +53,8 @@ def as_numpy(array: Array, name: str = "the array") -> NDArray[Any]:
             pass
     framework = framework_of(array)
     if framework == "numpy":
+        if isinstance(array, np.ma.MaskedArray):
+            raise DtypeError(f"{name} is a masked array, whose mask would be lost; use {name}.filled(value)")
         return array  # type: ignore[no-any-return]
     if framework == "torch":
         if array.device.type != "cpu":

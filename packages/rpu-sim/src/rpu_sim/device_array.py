@@ -227,7 +227,7 @@ class DeviceArray:
         """
         kind = rule.parameters.pulse_type
         if self.core_device is None or kind is PulseType.NONE:
-            self._update_exactly(x, d if rates is None else self.space.scaled(d, rows=rates), lr)
+            self._update_exactly(x, d if rates is None else self.space.scaled(d, rates), lr)
         else:
             fired = _core.update(
                 self.cells,

@@ -60,10 +60,10 @@ class GpuArray:
         dtype: float32, int32 or int64.
     """
 
-    def __init__(self, space: GpuSpace, shape: tuple[int, ...], dtype: DTypeLike, memory: Any, offset: int = 0) -> None:
+    def __init__(self, space: GpuSpace, shape: tuple[int, ...], dtype: DTypeLike, owner: Any, address: int) -> None:
         self.space, self.shape, self.dtype = space, shape, np.dtype(dtype)
-        self._memory, self._offset = memory, offset
-        self._view = _core.gpu_view(memory, *space.dlpack, offset, list(shape), self.dtype.name)
+        self._owner, self._address = owner, address
+        self._view = _core.gpu_view(owner, address, *space.dlpack, list(shape), self.dtype.name)
 
     def __dlpack__(self, **options: Any) -> Any:
         return self._view.__dlpack__(**options)
@@ -108,7 +108,7 @@ class GpuArray:
         full = tuple(size // known if n < 0 and known else max(n, 0) for n in shape)
         if math.prod(full) != size:
             raise ShapeError(f"an array of shape {self.shape} cannot take the shape {shape}")
-        return GpuArray(self.space, full, self.dtype, self._memory, self._offset)
+        return GpuArray(self.space, full, self.dtype, self._owner, self._address)
 
     def __getitem__(self, key: slice | int) -> GpuArray:
         """Neighbouring elements of the first axis, on the same memory."""
@@ -117,7 +117,7 @@ class GpuArray:
             raise ShapeError("an array on a GPU gives neighbouring rows only; copy it with numpy() for others")
         row = math.prod(self.shape[1:])
         shape = (max(last - first, 0), *self.shape[1:]) if isinstance(key, slice) else self.shape[1:]
-        return GpuArray(self.space, shape, self.dtype, self._memory, self._offset + first * row * self.dtype.itemsize)
+        return GpuArray(self.space, shape, self.dtype, self._owner, self._address + first * row * self.dtype.itemsize)
 
     def __setitem__(self, key: Any, value: Any) -> None:
         """Write all of it with ``[...]``, or rows: a number, or an array of that shape on the host or this GPU."""
@@ -150,20 +150,8 @@ class Space(Protocol):
     ) -> None:
         """Write ``factor * source``, times a factor of each row and column, to ``out``, or add it."""
 
-    def scaled(self, values: Any, *, rows: Any = None, columns: Any = None) -> Any:
-        """A new matrix: values times a factor of each row or column."""
-
-    def limited(self, values: Any, limit: float) -> Any:
-        """A new matrix: values within +- limit."""
-
-    def flip_column(self, values: Any, at: int) -> None:
-        """Change the signs of a column in place."""
-
-    def scale_columns(self, values: Any, factors: Float32) -> None:
-        """Multiply columns in place by factors on the host."""
-
-    def largest(self, values: Any) -> list[float]:
-        """The largest magnitude of each row."""
+    def scaled(self, values: Any, rows: Float32) -> Any:
+        """A new matrix: values times a factor of each row."""
 
     def borrow(self, array: Array, name: str = "the array") -> Any:
         """An array of any framework in this space as the core takes it, without gradient; nothing is copied."""
@@ -211,20 +199,8 @@ class Host:
         else:
             out += np.float32(factor) * source
 
-    def scaled(self, values: Any, *, rows: Any = None, columns: Any = None) -> Any:
-        return values * (columns if rows is None else rows[:, None])
-
-    def limited(self, values: Any, limit: float) -> Any:
-        return np.clip(values, -limit, limit, dtype=np.float32)
-
-    def flip_column(self, values: Any, at: int) -> None:
-        values[:, at] *= -1.0
-
-    def scale_columns(self, values: Any, factors: Float32) -> None:
-        values *= factors
-
-    def largest(self, values: Any) -> list[float]:
-        return np.abs(values).max(1).tolist()  # type: ignore[no-any-return]
+    def scaled(self, values: Any, rows: Float32) -> Any:
+        return values * rows[:, None]
 
     def borrow(self, array: Array, name: str = "the array") -> Any:
         return as_numpy(array, name)
@@ -262,7 +238,12 @@ class GpuSpace:
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> GpuArray:
         n_bytes = math.prod(shape) * np.dtype(dtype).itemsize
-        return GpuArray(self, tuple(shape), dtype, _core.GpuMemory(*self.dlpack, n_bytes))
+        memory = _core.GpuMemory(*self.dlpack, n_bytes)
+        return GpuArray(self, tuple(shape), dtype, memory, memory.address)
+
+    def borrowed(self, address: int, rows: int, columns: int) -> GpuArray:
+        """A float32 matrix of the core, valid during a call."""
+        return GpuArray(self, (rows, columns), np.float32, self, address)
 
     def put(self, values: Any) -> GpuArray:
         if isinstance(values, GpuArray) and values.space is not self:
@@ -277,30 +258,13 @@ class GpuSpace:
     def combine(
         self, out: Any, source: Any, factor: float = 1.0, *, adds: bool = False, rows: Any = None, columns: Any = None
     ) -> None:
+        rows, columns = (None if factors is None else self.at(factors) for factors in (rows, columns))
         _core.combine(out, source, factor, adds, rows, columns)
 
-    def scaled(self, values: Any, *, rows: Any = None, columns: Any = None) -> GpuArray:
+    def scaled(self, values: Any, rows: Float32) -> GpuArray:
         result = self.empty(tuple(values.shape))
-        _core.combine(result, values, rows=None if rows is None else self.at(rows), columns=columns)
+        self.combine(result, values, rows=rows)
         return result
-
-    def limited(self, values: Any, limit: float) -> GpuArray:
-        result = self.empty(tuple(values.shape))
-        _core.combine(result, values, limit=limit)
-        return result
-
-    def flip_column(self, values: Any, at: int) -> None:
-        signs = np.ones(values.shape[1], np.float32)
-        signs[at] = -1.0
-        self.scale_columns(values, signs)
-
-    def scale_columns(self, values: Any, factors: Float32) -> None:
-        _core.combine(values, values, columns=self.at(factors))
-
-    def largest(self, values: Any) -> list[float]:
-        result = self.empty((len(values),))
-        _core.largest(values, result)
-        return result.numpy().tolist()  # type: ignore[no-any-return]
 
     # -- arrays of callers -------------------------------------------------------------------------------------------
 
@@ -321,7 +285,7 @@ class GpuSpace:
         leading = tuple(int(n) for n in view.shape[:-1])
         if view.ndim != 2:
             view = view.reshape(math.prod(leading), width)
-        return _with_dense_rows(view), leading
+        return _contiguous(view), leading
 
     def windows(self, array: Array, width: int, leading: tuple[int, ...], name: str) -> Array:
         """``array`` of shape [*leading, *window] as a matrix [batch, width], gathered on this GPU."""
@@ -373,13 +337,12 @@ def _check_float32(array: Array, name: str) -> None:
         raise DtypeError(f"{name} has dtype {array.dtype} but tiles compute in float32; convert it first")
 
 
-def _with_dense_rows(view: Array) -> Array:
-    """The matrix, or a copy if the elements of its rows are no neighbours."""
-    if isinstance(view, GpuArray) or view.shape[1] < 2:
+def _contiguous(view: Array) -> Array:
+    if isinstance(view, GpuArray):
         return view
     if framework_of(view) == "torch":
-        return view if view.stride(1) == 1 else view.contiguous()
-    return view if view.strides[1] == 4 else view.copy()
+        return view.contiguous()
+    return view if view.flags.c_contiguous else view.copy()
 
 
 def host(values: Any, name: str = "the array") -> NDArray[Any]:

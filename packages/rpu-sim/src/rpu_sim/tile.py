@@ -586,6 +586,20 @@ class Tile:
         Raises:
             StateError: if something is missing, damaged or does not fit; this tile is unchanged then.
         """
+        arrays = self._checked(saved)
+        self.seed = int(arrays["seed"]) % (1 << 64)
+        self._key = derive_seed(self.seed)
+        self._cells.set_seed(self.seed)
+        self._cells.restore(arrays, "")
+        self._adopt_buffers({name: self._space.put(arrays[name]) for name in self._buffers})
+        mark_written(self._weight_array)
+
+    def check_state(self, saved: dict[str, Array]) -> None:
+        """Raise the error that `load_state` would raise, if any; nothing is changed."""
+        self._checked(saved)
+
+    def _checked(self, saved: dict[str, Array]) -> dict[str, NDArray[Any]]:
+        """Views of the arrays of a state that fits this tile."""
         arrays = state.as_arrays(saved)
         state.decode_meta(arrays)
         state.check_names(arrays, {"seed", "meta", *self._buffers, *self._cells.state()})
@@ -593,12 +607,7 @@ class Tile:
         self._cells.check_state(arrays, "")
         for name, values in self._buffers.items():
             state.check_numbers(arrays[name], values.shape, name)
-        self.seed = int(arrays["seed"]) % (1 << 64)
-        self._key = derive_seed(self.seed)
-        self._cells.set_seed(self.seed)
-        self._cells.restore(arrays, "")
-        self._adopt_buffers({name: self._space.put(arrays[name]) for name in self._buffers})
-        mark_written(self._weight_array)
+        return arrays
 
     @classmethod
     def from_state(

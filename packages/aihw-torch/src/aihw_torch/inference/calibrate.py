@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from aihw_inference import InputRangeCalibrationType, MagnitudeHistogram, RangeStatistics, range_estimator
 from aihw_torch.config import NoiseManagementType
 from aihw_torch.errors import ConfigError, StateError
-from aihw_torch.inference.model import inference_tiles
+from aihw_torch.inference.loader import arguments, check_repeatable
+from aihw_torch.inference.model import inference_tiles, shared_grids
 from aihw_torch.inference.tile import InferenceTile
+from aihw_torch.tiles import SharedPeripheryArray
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ def calibrate(
 ) -> dict[str, LayerRanges]:
     """Set the input range of every inference tile from data, and return how the converters are then used.
 
+    A grid of tiles with one periphery (`SharedPeripheryArray`) has one range, which is set from its inputs.
+
     The data runs through the exact model in evaluation mode, once for the ranges and once for the statistics. A tile
     without an input range gets one that is not learned; noise management, which the range replaces, becomes NONE. Old
     ranges have no influence.
@@ -66,28 +70,28 @@ def calibrate(
 
     Raises:
         StateError: no inference tile, or a tile saw no input; nothing was changed.
-        ConfigError: an impossible parameter, or a tile that `force_all_layers=False` refuses; nothing was changed.
+        ConfigError: an impossible parameter, a loader that can be read only once, or a tile that
+            `force_all_layers=False` refuses; nothing was changed.
     """
-    tiles = dict(inference_tiles(model))
-    if not tiles:
-        raise StateError("the model has no inference tile; convert it with an InferenceRPUConfig first")
+    check_repeatable(loader, 2)
+    ranged = _ranged(model)
     if not force_all_layers:
-        _require_ranges(tiles)
+        _require_ranges(ranged)
     estimators = {}
-    for name, tile in tiles.items():
-        alpha = tile.rpu_config.pre_post.input_range.init_std_alpha if std_alpha is None else std_alpha
+    for name, module in ranged.items():
+        alpha = module.rpu_config.pre_post.input_range.init_std_alpha if std_alpha is None else std_alpha
         estimators[name] = range_estimator(
             calibration_type, quantile=quantile, max_samples=max_samples, std_alpha=alpha, signed=signed, seed=seed
         )
-    with _hooked(tiles, {name: estimator.update for name, estimator in estimators.items()}):
-        _run(model, tiles.values(), loader)
+    with _hooked(ranged, {name: estimator.update for name, estimator in estimators.items()}):
+        _run(model, loader)
     values = {}
     for name, estimator in estimators.items():
         if estimator.n_vectors == 0:
             raise StateError(f"no input that is not zero reached the tile {name}; give data that reaches every layer")
         values[name] = estimator.value()
-    for name, tile in tiles.items():
-        _set_range(tile, values[name], calibration_type)
+    for name, module in ranged.items():
+        _set_range(module, values[name])
     return range_statistics(model, loader)
 
 
@@ -125,12 +129,15 @@ def range_statistics(model: nn.Module, loader: Iterable[Any]) -> dict[str, Layer
     Raises:
         StateError: no inference tile, or a tile that saw no input.
     """
+    ranged = _ranged(model)
+    counters = {
+        name: _Converters(tile, module.input_range)
+        for prefix, module in ranged.items()
+        for name, tile in _tiles_of(prefix, module)
+    }
     tiles = dict(inference_tiles(model))
-    if not tiles:
-        raise StateError("the model has no inference tile; convert it with an InferenceRPUConfig first")
-    counters = {name: _Converters(tile) for name, tile in tiles.items()}
     with _hooked(tiles, {name: counter.update for name, counter in counters.items()}):
-        _run(model, tiles.values(), loader)
+        _run(model, loader)
     for name, counter in counters.items():
         if counter.dac.n == 0:
             raise StateError(f"no input reached the tile {name}; give data that reaches every layer")
@@ -149,12 +156,27 @@ def format_ranges(ranges: Mapping[str, LayerRanges]) -> str:
     return "\n".join(lines)
 
 
-class _Converters:
-    """Counts what the converters of a tile see."""
+def _ranged(model: nn.Module) -> dict[str, InferenceTile | SharedPeripheryArray]:
+    """Return what has an input range of its own, by name: grids with one periphery, and the other tiles."""
+    grids = dict(shared_grids(model))
+    inside = {id(tile) for grid in grids.values() for _, tile in inference_tiles(grid)}
+    alone = {name: tile for name, tile in inference_tiles(model) if id(tile) not in inside}
+    if not (grids or alone):
+        raise StateError("the model has no inference tile; convert it with an InferenceRPUConfig first")
+    return {**alone, **grids}
 
-    def __init__(self, tile: InferenceTile) -> None:
+
+def _tiles_of(name: str, module: nn.Module) -> Iterator[tuple[str, InferenceTile]]:
+    """Yield (name in the model, tile) of a module of the model that is called `name`."""
+    return ((f"{name}.{own}" if name and own else name or own, tile) for own, tile in inference_tiles(module))
+
+
+class _Converters:
+    """Counts what the converters of a tile see, whose inputs have a range."""
+
+    def __init__(self, tile: InferenceTile, input_range: Tensor | None) -> None:
         self._tile, self._io = tile, tile.rpu_config.forward
-        self._range = None if tile.input_range is None else tile.input_range.detach().float().abs()
+        self._range = None if input_range is None else input_range.detach().float().abs()
         self._weight = tile.array_weight()
         self.dac, self.adc = MagnitudeHistogram(), MagnitudeHistogram()
 
@@ -184,13 +206,13 @@ class _Converters:
 
 
 @contextmanager
-def _hooked(tiles: Mapping[str, InferenceTile], updates: Mapping[str, Callable[[Tensor], None]]) -> Iterator[None]:
-    """Let a function of each tile see its inputs."""
+def _hooked(modules: Mapping[str, nn.Module], updates: Mapping[str, Callable[[Tensor], None]]) -> Iterator[None]:
+    """Let a function of each module see its inputs."""
 
     def hook(update: Callable[[Tensor], None]) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
         return lambda _, args: update(args[0])
 
-    hooks = [tile.register_forward_pre_hook(hook(updates[name])) for name, tile in tiles.items()]
+    hooks = [module.register_forward_pre_hook(hook(updates[name])) for name, module in modules.items()]
     try:
         yield
     finally:
@@ -211,15 +233,15 @@ def _noise_management_scale(x: Tensor, io: Any) -> Tensor | float:
     return torch.where(largest > 0.0, largest, torch.ones_like(largest))
 
 
-def _require_ranges(tiles: Mapping[str, InferenceTile]) -> None:
-    for name, tile in tiles.items():
+def _require_ranges(ranged: Mapping[str, InferenceTile | SharedPeripheryArray]) -> None:
+    for name, tile in ranged.items():
         if tile.input_range is None:
             raise ConfigError(f"the tile {name} has no input range; enable it or pass force_all_layers=True")
         if tile.rpu_config.forward.noise_management is not NoiseManagementType.NONE:
             raise ConfigError(f"the tile {name} has noise management; switch it off or pass force_all_layers=True")
 
 
-def _set_range(tile: InferenceTile, value: float, calibration_type: InputRangeCalibrationType) -> None:
+def _set_range(tile: InferenceTile | SharedPeripheryArray, value: float) -> None:
     config = tile.rpu_config.mutable_copy()
     ranges = config.pre_post.input_range
     if not ranges.enable:
@@ -231,24 +253,12 @@ def _set_range(tile: InferenceTile, value: float, calibration_type: InputRangeCa
     tile.set_input_range(value)
 
 
-def _run(model: nn.Module, tiles: Iterable[InferenceTile], loader: Iterable[Any]) -> None:
+def _run(model: nn.Module, loader: Iterable[Any]) -> None:
     """Run the data through the exact model in evaluation mode, without gradients."""
-    with _evaluation(model), _exactly(tiles), torch.no_grad():
+    with _evaluation(model), _exactly(model), torch.no_grad():
         for batch in loader:
             args, kwargs = arguments(batch)
             model(*args, **kwargs)
-
-
-def arguments(batch: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return (args, kwargs) for the model: of such a pair, of (input, target, ...), of a dict, or of an input alone."""
-    if isinstance(batch, Mapping):
-        return (), dict(batch)
-    if isinstance(batch, tuple | list):
-        if len(batch) == 2 and isinstance(batch[1], Mapping):
-            args = batch[0] if isinstance(batch[0], tuple | list) else (batch[0],)
-            return tuple(args), dict(batch[1])
-        return (batch[0],), {}
-    return (batch,), {}
 
 
 @contextmanager
@@ -263,13 +273,13 @@ def _evaluation(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _exactly(tiles: Iterable[InferenceTile]) -> Iterator[None]:
-    """Read exactly, and without the clipping of input ranges."""
-    tiles = list(tiles)
-    for tile in tiles:
-        tile.exact = True
+def _exactly(model: nn.Module) -> Iterator[None]:
+    """Let inference tiles read exactly, and without the clipping of input ranges."""
+    modules = [module for _, module in (*inference_tiles(model), *shared_grids(model))]
+    for module in modules:
+        module.exact = True
     try:
         yield
     finally:
-        for tile in tiles:
-            tile.exact = False
+        for module in modules:
+            module.exact = False

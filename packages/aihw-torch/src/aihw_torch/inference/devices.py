@@ -20,6 +20,7 @@ from aihw_inference import (
     read_compensated,
 )
 from aihw_torch.errors import ConfigError, StateError
+from aihw_torch.inference.model import compensate_together
 from aihw_torch.inference.tile import InferenceTile
 from aihw_torch.nn.base import named_analog_tiles
 from aihw_torch.tiles import TileModule
@@ -55,7 +56,7 @@ class ModelDevices:
         w_max: float | None = None,
         seed: int = 0,
     ) -> None:
-        self._tiles = dict(named_analog_tiles(model))
+        self._model, self._tiles = model, dict(named_analog_tiles(model))
         if not self._tiles:
             raise StateError("the model has no analog tile; convert it first")
         self._noise_model, self._compensation, self._w_max, self._seed = noise_model, compensation, w_max, seed
@@ -114,6 +115,7 @@ class ModelDevices:
             else:
                 read = read_compensated(self._arrays[name], self.time, self._compensation, repeat=self._reads)
                 found[name] = read.compensated
+        compensate_together(self._model)
         self._reads += 1
         return found
 

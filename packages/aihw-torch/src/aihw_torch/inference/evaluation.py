@@ -18,6 +18,7 @@ from aihw_inference import BaseDriftCompensation, BaseNoiseModel
 from aihw_inference.errors import TimeError
 from aihw_torch.errors import ConfigError
 from aihw_torch.inference.devices import ModelDevices
+from aihw_torch.inference.loader import check_repeatable
 from aihw_torch.inference.model import inference_tiles
 from aihw_torch.nn.base import analog_tiles
 
@@ -101,7 +102,7 @@ def evaluate_over_time(
 
     Args:
         model: any module with analog tiles, trained hardware-aware or in memory.
-        loader: batches (input, target), read once for each chip and time.
+        loader: batches (input, target), read once for each chip and time: a list or a `DataLoader`, no generator.
         times: seconds after programming, in any order.
         n_chips: number of chips.
         metric: (model, loader) -> number; by default the accuracy of the largest output.
@@ -110,15 +111,16 @@ def evaluate_over_time(
         seed: of the chips; chip i is the same for any number of chips.
 
     Raises:
-        ConfigError: no time or chip.
+        ConfigError: no time or chip, or a loader that can be read only once.
         TimeError: a time that is no number of at least 0, or that a noise model does not cover.
         StateError: no analog tile.
     """
     seconds = _seconds(times)
-    if isinstance(n_chips, bool) or not isinstance(n_chips, int) or n_chips < 1 or not seconds:
+    if isinstance(n_chips, bool) or not hasattr(n_chips, "__index__") or n_chips < 1 or not seconds:
         raise ConfigError(
             f"an evaluation over time needs at least one chip and one time, not {n_chips!r} and {len(seconds)}"
         )
+    check_repeatable(loader, n_chips * len(seconds))
     measure = accuracy if metric is None else metric
     values = np.empty((n_chips, len(seconds)))
     with _as_before(model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -66,7 +66,7 @@ class ProgrammedTile:
         """Take devices that were just programmed; the compensation reads its baseline."""
         made = cls(devices, rpu_config, reading, version=version, number=number)
         if made._compensation is not None:
-            made.baseline = made._compensation.init_baseline(made._probe("baseline"), devices.weights)
+            made.baseline = made._compensation.init_baseline(partial(made.probe, drifted=False), devices.weights)
         return made
 
     def drift(self, t_inference: float) -> None:
@@ -79,7 +79,8 @@ class ProgrammedTile:
         self.weights, self.t_inference = weights, float(t_inference)
         self.reads += 1
         if self._compensation is not None and self.baseline is not None:
-            self.alpha = self._compensation.alpha(self._probe("drift"), self.baseline, self.devices.weights)
+            probe = partial(self.probe, drifted=True)
+            self.alpha = self._compensation.alpha(probe, self.baseline, self.devices.weights)
 
     def read_through(self, reading: Reading) -> None:
         """Read through another chain from now on."""
@@ -90,10 +91,18 @@ class ProgrammedTile:
         plain = self.reading.plain if isinstance(self.reading, NoisyReading) else self.reading
         self.reading = NoisyReading(plain, variance)
 
-    def _probe(self, purpose: str) -> Callable[[Tensor], Tensor]:
-        """The product of the converters and the present weights, with noise of its own."""
-        seed = rpu_sim.derive_seed(self.devices.rng.seed, purpose)
-        return lambda x: self.reading.product(x, self.weights, (seed, self.reads, 0))
+    def probe(self, x: Tensor, *, drifted: bool) -> Tensor:
+        """Return the product that the compensation compares, [..., out] of x [..., in], with noise of its own.
+
+        Args:
+            x: probe inputs.
+            drifted: of the weights that were read last; otherwise of those right after programming.
+        """
+        seed = rpu_sim.derive_seed(self.devices.rng.seed, "drift" if drifted else "baseline")
+        if drifted:
+            return self.reading.product(x, self.weights, (seed, self.reads, 0))
+        plain = self.reading.plain if isinstance(self.reading, NoisyReading) else self.reading
+        return plain.product(x, self.devices.programmed_weights(), (seed, 0, 0))
 
     # ---- state
 
@@ -126,7 +135,7 @@ class ProgrammedTile:
         return {name: values.clone() for name, values in arrays.items()}
 
     @staticmethod
-    def check_state(state: dict[str, Any], shape: tuple[int, ...]) -> None:
+    def check_state(state: dict[str, Any], shape: tuple[int, ...], noise_model: Any) -> None:
         """Raise `StateError` unless the arrays of a state are sound for weights [out, in] of that shape."""
         missing = {*_ARRAYS, "read", "time", "counters"} - state.keys()
         if missing:
@@ -139,6 +148,7 @@ class ProgrammedTile:
             )
             if not fits or (name != "time" and not torch.isfinite(values).all()):
                 raise StateError(f"programmed.{name} is damaged: {tuple(values.shape)} or not finite; save it again")
+        _stored_devices(state, noise_model)
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], rpu_config: Any, reading: Reading, *, version: int) -> Self:
@@ -147,18 +157,8 @@ class ProgrammedTile:
         Raises:
             StateError: something is missing or does not fit.
         """
-        low, high, number, reads = state["counters"].tolist()
-        try:
-            devices = ProgrammedArray(
-                state["targets"],
-                state["g_prog"],
-                state["drift_coefficients"],
-                ConversionParameters(state["scale_ratio"], state["w_low"]),
-                rpu_config.noise_model,
-                Philox(low | high << 32),
-            )
-        except ValueError as error:
-            raise StateError(f"the state of programmed weights does not fit the noise model: {error}") from None
+        _, _, number, reads = state["counters"].tolist()
+        devices = _stored_devices(state, rpu_config.noise_model)
         made = cls(devices, rpu_config, reading, version=version, number=number)
         made.weights, made.reads = state["read"].clone(), reads
         if "read_variance" in state:
@@ -167,3 +167,14 @@ class ProgrammedTile:
         time = float(state["time"])
         made.t_inference = None if time != time else time
         return made
+
+
+def _stored_devices(state: dict[str, Tensor], noise_model: Any) -> ProgrammedArray:
+    """Return the devices that a state describes; `StateError` if the noise model has others."""
+    low, high, *_ = state["counters"].tolist()
+    parameters = ConversionParameters(state["scale_ratio"], state["w_low"])
+    arrays = state["targets"], state["g_prog"], state["drift_coefficients"]
+    try:
+        return ProgrammedArray(*arrays, parameters, noise_model, Philox(low | high << 32))
+    except ValueError as error:
+        raise StateError(f"the state of programmed weights does not fit the noise model: {error}") from None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -19,6 +19,7 @@ from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
 from aihw_torch.inference.reading import Reading, constants_of, in_training, modifies
 from aihw_torch.tiles import input_range as ranges
+from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import register_tile_class
 from aihw_torch.tiles.weight import WeightTile
 from rpu_sim.weight_ops import clip_weights, remap_weights
@@ -41,6 +42,7 @@ class InferenceTile(WeightTile):
 
     Attributes:
         programmed: the devices with the weights programmed into them, or None.
+        exact: read without converters and input range, for calibration.
     """
 
     def __init__(
@@ -53,7 +55,6 @@ class InferenceTile(WeightTile):
         if config.remap.type is not WeightRemapType.NONE:
             self.set_mapping_scales(torch.ones(out_size))
         self.programmed: ProgrammedTile | None = None
-        self.exact = False  # read without converters and input range, for calibration
         self._clipped_at = -1
         self._adopt_config()
 
@@ -319,44 +320,43 @@ class InferenceTile(WeightTile):
             for name, values in programmed.state().items():
                 destination[prefix + "programmed." + name] = values
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Mapping[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        own = {name: values for name, values in state_dict.items() if name.startswith(prefix)}
-        clipped = torch.as_tensor(own.pop(prefix + "clipped", False))
-        parts: dict[str, dict[str, Any]] = {}
-        for part in ("constants.", "programmed."):
-            names = [name for name in own if name.startswith(prefix + part)]
-            parts[part] = {name.removeprefix(prefix + part): own.pop(name) for name in names}
-        errors = len(error_msgs)
+    def _prepare_load(self, given: dict[str, Tensor], found: state.Findings) -> Callable[[], None]:
+        clipped = given.pop("clipped", torch.tensor(False))
+        constants, programmed = (_taken(given, part) for part in ("constants.", "programmed."))
+        meta = given.get("meta")
+        write_weight = super()._prepare_load(given, found)
         try:
             if clipped.numel() != 1:
                 raise StateError("clipped is damaged; save it again")
-            if parts["programmed."]:
-                ProgrammedTile.check_state(parts["programmed."], tuple(self.physical_weight().shape))
+            if programmed:
+                noise_model = self._loaded_config(meta, state.Findings(found.where)).noise_model
+                ProgrammedTile.check_state(programmed, tuple(self.weight.shape), noise_model)
         except StateError as error:
-            error_msgs.append(f"{prefix}{error}")
-            return
-        super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
-        if len(error_msgs) > errors:
-            return
-        self._adopt_config()
-        self._clipped_at = self.weight._version if clipped else -1
-        constants = parts["constants."]
-        if {name: v.shape for name, v in constants.items()} == {name: v.shape for name, v in self._constants.items()}:
-            for name, values in constants.items():
-                self._constants[name].copy_(values)
-        if parts["programmed."]:
-            self.programmed = ProgrammedTile.from_state(
-                parts["programmed."], self.rpu_config, self._read_in_test, version=self.weight._version
-            )
+            found.errors.append(f"{found.where}: {error}")
+
+        def write() -> None:
+            write_weight()
+            self._adopt_config()
+            self._clipped_at = self.weight._version if clipped else -1
+            if {name: v.shape for name, v in constants.items()} == {k: v.shape for k, v in self._constants.items()}:
+                for name, values in constants.items():
+                    self._constants[name].copy_(values)
+            if programmed:
+                self.programmed = ProgrammedTile.from_state(
+                    programmed, self.rpu_config, self._read_in_test, version=self.weight._version
+                )
+
+        return write
+
+    def _loaded_config(self, meta: Tensor | None, found: state.Findings) -> Any:
+        config = super()._loaded_config(meta, found)
+        if isinstance(config, InferenceRPUConfig):
+            return config
+        found.errors.append(
+            f"the configuration in the state of {found.where} is of the class {type(config).__name__}, which is not "
+            "one of inference; load it with load_rpu_config=False"
+        )
+        return self._config
 
     def __getstate__(self) -> dict[str, Any]:
         clipped = 0 if self._is_clipped() else -1
@@ -368,6 +368,11 @@ class InferenceTile(WeightTile):
             self._clipped_at = self.weight._version
         if self.programmed is not None:
             self.programmed.version = self.weight._version
+
+
+def _taken(given: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take what starts with a prefix out of `given`; return it without the prefix."""
+    return {name.removeprefix(prefix): given.pop(name) for name in list(given) if name.startswith(prefix)}
 
 
 register_tile_class(InferenceRPUConfig, InferenceTile)

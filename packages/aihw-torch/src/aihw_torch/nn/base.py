@@ -11,7 +11,7 @@ from torch import nn
 from aihw_torch.distributed import same_on_all_processes
 from aihw_torch.errors import StateError
 from aihw_torch.tiles import SharedPeripheryArray, TileModule
-from aihw_torch.tiles.state import replacing_configs
+from aihw_torch.tiles.state import all_or_nothing, replacing_configs
 
 
 def named_analog_tiles(model: nn.Module) -> Iterator[tuple[str, TileModule]]:
@@ -131,6 +131,8 @@ class AnalogLayerBase(nn.Module):
     ) -> Any:
         """Load a state in place, as torch does: parameters keep their identity, so optimizers keep working.
 
+        Unlike in torch, a state with an error changes nothing.
+
         Args:
             state_dict: what `state_dict()` returned.
             strict: whether missing and unexpected keys are an error.
@@ -138,5 +140,5 @@ class AnalogLayerBase(nn.Module):
             load_rpu_config: True takes the configurations of the tiles from the state as well, False keeps those of
                 the tiles; None keeps them with a warning where the two differ.
         """
-        with replacing_configs(load_rpu_config):
+        with replacing_configs(load_rpu_config), all_or_nothing(self):
             return super().load_state_dict(state_dict, strict=strict, assign=assign)

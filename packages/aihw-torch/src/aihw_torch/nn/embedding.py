@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aihw_torch.errors import ConfigError
+from aihw_torch.errors import ConfigError, DtypeError, ShapeError
 from aihw_torch.nn.layer import AnalogLayer, check_sizes
 
 
@@ -49,13 +50,25 @@ class AnalogEmbedding(AnalogLayer, nn.Embedding):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the rows [..., embedding_dim] of the indices [...]."""
-        one_hot = F.one_hot(input, self.num_embeddings).to(next(self.analog_tiles()).edge_dtype)
+        if not torch.compiler.is_compiling():
+            self._check(input)
+        one_hot = F.one_hot(input.long(), self.num_embeddings).to(next(self.analog_tiles()).edge_dtype)
         if self.padding_idx is None:
             rows: Tensor = self.analog_module(one_hot)
             return rows
         present = (input != self.padding_idx).unsqueeze(-1)
         rows = self.analog_module(one_hot * present)
         return rows * present
+
+    def _check(self, input: Any) -> None:
+        if not isinstance(input, Tensor) or input.dtype not in (torch.int64, torch.int32):
+            given = input.dtype if isinstance(input, Tensor) else type(input).__name__
+            raise DtypeError(f"an embedding takes a tensor of int64 or int32 indices, not {given}; use input.long()")
+        low, high = (int(end) for end in input.aminmax()) if input.numel() else (0, 0)
+        if low < 0 or high >= self.num_embeddings:
+            raise ShapeError(
+                f"an index is {low if low < 0 else high} and the table has the rows 0 to {self.num_embeddings - 1}"
+            )
 
     @classmethod
     def _like(cls, digital: nn.Embedding, rpu_config: Any, tile_module_class: Any) -> Self:

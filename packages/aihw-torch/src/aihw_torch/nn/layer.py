@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from aihw_torch import seeds
 from aihw_torch.config import RPUConfigBase, SingleRPUConfig
-from aihw_torch.errors import ConfigError, ShapeError
+from aihw_torch.errors import ConfigError, NonFiniteError, ShapeError
 from aihw_torch.nn.base import AnalogLayerBase
 from aihw_torch.tiles import TileGroups, default_tile_module_class
 
@@ -126,10 +126,17 @@ class AnalogLayer(AnalogLayerBase):
         """
         weight = self._to_matrix(torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach())
         own = self._parameters.get("bias")
-        self.analog_module.set_weights(weight, None if own is not None else bias, **options)
-        if own is not None and bias is not None:
-            with torch.no_grad():
-                own.copy_(torch.as_tensor(bias))
+        if own is None or bias is None:
+            self.analog_module.set_weights(weight, bias, **options)
+            return
+        bias = torch.as_tensor(bias, dtype=torch.float32, device="cpu").detach()
+        if bias.shape != own.shape:
+            raise ShapeError(f"the bias has the shape {tuple(bias.shape)} instead of {tuple(own.shape)}")
+        if not torch.isfinite(bias).all():
+            raise NonFiniteError("the bias contains NaN or infinity and nothing was set")
+        self.analog_module.set_weights(weight, None, **options)
+        with torch.no_grad():
+            own.copy_(bias)
 
     def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return copies of the weights and of the bias or None, as the layer of torch has them.

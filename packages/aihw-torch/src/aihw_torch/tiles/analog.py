@@ -349,34 +349,22 @@ class AnalogTile(TileModule):
             destination[prefix + name] = values
         destination[prefix + "step.forward"] = step
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Mapping[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        given = {name[len(prefix) :]: values for name, values in state_dict.items() if name.startswith(prefix)}
-        where, missing, errors = prefix.rstrip(".") or "the tile", list[str](), len(error_msgs)
-        write_periphery = self._load_periphery(given, where, missing, error_msgs)
-        if len(error_msgs) > errors:
-            return
-        tile = state.load(self.tile, given, where, missing, unexpected := list[str](), error_msgs)
-        if len(error_msgs) == errors:
-            self._take(tile, given)
-            write_periphery()
-        missing_keys += [prefix + name for name in missing]
-        unexpected_keys += [prefix + name for name in unexpected]
+    def _prepare_load(self, given: dict[str, Tensor], found: state.Findings) -> Callable[[], None]:
+        write_periphery = super()._prepare_load(given, found)
+        load_array = state.prepare(self.tile, given, found)
 
-    def _take(self, tile: rpu_sim.Tile, given: Mapping[str, Tensor]) -> None:
+        def write() -> None:
+            if load_array is not None:
+                self._take(load_array(), given["step.forward"])
+            write_periphery()
+
+        return write
+
+    def _take(self, tile: rpu_sim.Tile, step: Tensor) -> None:
         if tile is not self.tile:
             self.tile = tile
             self.weight.attach_array(tile.weights)
-        if "step.forward" in given:
-            self.forward_step.copy_(given["step.forward"])
+        self.forward_step.copy_(step)
         self.seed = tile.seed
         self._describe_to_compiler()
         self._changed()

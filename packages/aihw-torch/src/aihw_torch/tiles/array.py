@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aihw_torch import seeds
 from aihw_torch.config import SingleRPUConfig
-from aihw_torch.errors import NonFiniteError, ShapeError
+from aihw_torch.errors import DtypeError, NonFiniteError, ShapeError
 from aihw_torch.tiles.base import TileModule
 from aihw_torch.tiles.mapping import split_sizes, tile_class_of
 
@@ -61,16 +61,23 @@ class TileModuleArray(nn.Module):
 
     def _sum(self, x: Tensor) -> Tensor:
         """Return the sum of what the tiles compute."""
-        if x.shape[-1] != self.in_size:
-            raise ShapeError(f"the last dimension of the input is {x.shape[-1]}, this layer takes {self.in_size}")
+        self._check_input(x)
         y = None
-        for part, tiles in zip(x.split(self.in_sizes, dim=-1), self._rows(), strict=True):
+        for part, tiles in zip(x.split(self.in_sizes, dim=-1), self.rows(), strict=True):
             partial = torch.cat([tile(part) for tile in tiles], dim=-1)
             y = partial if y is None else y + partial
         assert y is not None
         return y
 
-    def _rows(self) -> list[list[TileModule]]:
+    def _check_input(self, x: Any) -> None:
+        if not isinstance(x, Tensor) or x.layout is not torch.strided:
+            kind = type(x).__name__ if not isinstance(x, Tensor) else x.layout
+            raise DtypeError(f"this layer takes a dense torch.Tensor, not {kind}; convert the input")
+        if x.shape[-1:] != (self.in_size,):
+            raise ShapeError(f"this layer takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
+
+    def rows(self) -> list[list[TileModule]]:
+        """Return the tiles, `rows()[i][j]` as `array`."""
         return [list(row) for row in self.array]  # type: ignore[call-overload]
 
     @property
@@ -114,7 +121,7 @@ class TileModuleArray(nn.Module):
 
     def _parts(self, matrix: Tensor) -> Iterator[tuple[TileModule, Tensor]]:
         """Yield each tile with its part of a matrix [out, in]."""
-        for column, tiles in zip(matrix.split(self.in_sizes, dim=1), self._rows(), strict=True):
+        for column, tiles in zip(matrix.split(self.in_sizes, dim=1), self.rows(), strict=True):
             yield from zip(tiles, column.split(self.out_sizes, dim=0), strict=True)
 
     @torch.no_grad()
@@ -125,8 +132,7 @@ class TileModuleArray(nn.Module):
     def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
         """Return copies of the weights [out, in], logical or in units of the arrays, and of the bias [out] or None."""
         columns = [
-            torch.cat([tile.get_weights(apply_weight_scaling, realistic)[0] for tile in tiles])
-            for tiles in self._rows()
+            torch.cat([tile.get_weights(apply_weight_scaling, realistic)[0] for tile in tiles]) for tiles in self.rows()
         ]
         return torch.cat(columns, dim=1), None if self.bias is None else self.bias.detach().clone()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 import torch
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from aihw_torch import ops, replay, seeds
 from aihw_torch.config import RPUDataType, from_dict, to_dict
-from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, ShapeError, StateError
+from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 from aihw_torch.tiles import input_range as ranges
+from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import scales_of
 from aihw_torch.tiles.state import SOFTWARE_FORMAT
 from rpu_sim.gpu import space_of
@@ -148,6 +149,8 @@ class TileModule(ranges.RangedModule):
         if torch.compiler.is_compiling():
             return x.float(), self._result_dtype(x)
         self._check_tensor(x)
+        if not x.dim() or not x.shape[-1]:
+            raise ShapeError(f"the {self.describe()} takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
         if x.device != self.device:
             raise DeviceError(
                 f"the input is on {x.device} and the {self.describe()} on {self.device}; use x.to({str(self.device)!r})"
@@ -219,6 +222,10 @@ class TileModule(ranges.RangedModule):
     @property
     def rpu_config(self) -> Any:
         """The configuration, a frozen copy."""
+        raise NotImplementedError
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change fields of the configuration."""
         raise NotImplementedError
 
     def describe(self) -> str:
@@ -398,36 +405,60 @@ class TileModule(ranges.RangedModule):
         destination[prefix + "seed"] = torch.tensor(self.signed_seed)
         destination[prefix + "meta"] = encode_config(self.rpu_config)
 
-    def _load_periphery(
-        self, given: dict[str, Tensor], where: str, missing: list[str], error_msgs: list[str]
-    ) -> Callable[[], None]:
-        """Take what belongs to the periphery out of `given`; return the function that writes it, if all of it fits."""
-        found: dict[str, Tensor] = {}
+    def _load_from_state_dict(
+        self,
+        state_dict: Mapping[str, Any],
+        prefix: str,
+        local_metadata: Mapping[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        given = {name[len(prefix) :]: values for name, values in state_dict.items() if name.startswith(prefix)}
+        found = state.Findings(prefix.rstrip(".") or "the tile")
+        found.check_tensors(given)
+        write = None if found.errors else self._prepare_load(given, found)
+        missing_keys += [prefix + name for name in found.missing]
+        unexpected_keys += [prefix + name for name in found.unexpected]
+        error_msgs += found.errors
+        if write is not None and not found.errors:
+            state.write_when_all_is_sound(write)
+
+    def _prepare_load(self, given: dict[str, Tensor], found: state.Findings) -> Callable[[], None]:
+        """Check a state and return the function that writes it, which is not called if `found` has errors.
+
+        What belongs to the periphery is taken out of `given`; derived classes do the same with what is theirs.
+        """
+        values: dict[str, Tensor] = {}
+        complete = True
         for name in ("bias", "mapping_scales", "out_scaling_alpha", "input_range", "input_range_update_idx"):
             own: Any = getattr(self, name, None)
             if own is None and name != "mapping_scales":
                 continue  # left in `given`, where it is unexpected
-            values = given.pop(name, None)
-            if values is None:
-                missing += [name] if own is not None else []
-            elif (name == "mapping_scales" and values.numel() in (1, self.out_size)) or values.shape == own.shape:
-                found[name] = values
-            else:
-                shape = (self.out_size,) if own is None else tuple(own.shape)
-                error_msgs.append(f"the {name} of {where} has the shape {tuple(values.shape)} instead of {shape}")
-        has_scales = "mapping_scales" in found
+            if name not in given:
+                complete = complete and own is None
+                found.missing += [name] if own is not None else []
+                continue
+            values[name] = given.pop(name)
+            if name != "mapping_scales":
+                found.check_shape(name, values[name], tuple(own.shape))
+                continue
+            try:
+                self._checked_scales(values[name])
+            except RpuError as error:
+                found.errors.append(f"the mapping_scales of {found.where} do not fit: {error}")
+        return lambda: self._write_periphery(values, complete)
 
-        def write() -> None:
-            with torch.no_grad():
-                for name, values in found.items():
-                    if name == "mapping_scales":
-                        self.set_mapping_scales(values)
-                    else:
-                        getattr(self, name).copy_(values)
-            if not has_scales and not missing:
-                self.mapping_scales = None
-
-        return write
+    def _write_periphery(self, values: Mapping[str, Tensor], complete: bool) -> None:
+        with torch.no_grad():
+            for name, value in values.items():
+                if name == "mapping_scales":
+                    self.set_mapping_scales(value)
+                else:
+                    getattr(self, name).copy_(value)
+        if complete and "mapping_scales" not in values:
+            self.mapping_scales = None
 
     def __getstate__(self) -> dict[str, Any]:
         left = ("_log", "_counter", "process_group")

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import InputRangeParameter
-from aihw_torch.errors import ConfigError
+from aihw_torch.errors import ConfigError, NonFiniteError, ShapeError
 
 
 class RangedModule(nn.Module):
     """A module whose inputs have a range, if the configuration asks for it.
 
     Attributes:
+        exact: inputs go through as if there were no range, for calibration.
         input_range: r, [1]; a parameter if it is learned; None without an input range.
         input_range_update_idx: number of batches that have set r so far, one int64; only with an input range.
     """
 
     edge_dtype = torch.float32  # of inputs and outputs
+    exact = False
     input_range: Tensor | None
     input_range_update_idx: Tensor
 
@@ -45,11 +48,16 @@ class RangedModule(nn.Module):
         return apply(x, self.input_range.float(), parameters)
 
     def set_input_range(self, value: Any) -> None:
-        """Set the input range to |value|."""
+        """Set the input range to |value|, a finite number that is not zero."""
         if self.input_range is None:
             raise ConfigError("there is no input range here; set pre_post.input_range.enable=True")
+        given = torch.as_tensor(value).detach().abs()
+        if given.numel() != 1:
+            raise ShapeError(f"an input range is one number, not {given.numel()}")
+        if not 0.0 < float(given) < math.inf:
+            raise NonFiniteError(f"an input range must be finite and not zero, not {float(given)}")
         with torch.no_grad():
-            self.input_range.copy_(torch.as_tensor(value).abs().reshape(1))
+            self.input_range.copy_(given.reshape(1))
 
 
 @torch.no_grad()

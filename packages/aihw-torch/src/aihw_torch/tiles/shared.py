@@ -19,9 +19,10 @@ class SharedPeripheryArray(TileModuleArray, RangedModule):
 
         x -> clip(x, -r, r) / r -> tiles -> sum over the inputs -> * r * mapping scale * learned scale -> + bias
 
-    Each tile has its own devices, converters and noise, and in inference its own drift compensation. A matrix whose
-    partial sums are analog, with one converter for each output, is a single large tile: that of the limits
-    `mapping.max_input_size` and `mapping.max_output_size` at 0.
+    Each tile has its own devices, converters and noise. In inference the digital part works on sums over the tiles, so
+    the drift compensation is that of the matrix as a whole: `drift_analog_weights` gives all tiles of an output the
+    same factor. A matrix whose partial sums are analog, with one converter for each output, is a single large tile:
+    that of the limits `mapping.max_input_size` and `mapping.max_output_size` at 0.
 
     Layers take this class where the configuration says `tile_array_class=SharedPeripheryArray`, or their argument
     `tile_module_class`.
@@ -59,8 +60,9 @@ class SharedPeripheryArray(TileModuleArray, RangedModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias: [..., in] -> [..., out]."""
+        self._check_input(x)
         factor = None
-        if self.input_range is not None and x.is_floating_point():
+        if self.input_range is not None and not self.exact and x.is_floating_point():
             ranged, factor = self._ranged(x.float(), self.rpu_config.pre_post.input_range, False)
             x = ranged.to(x.dtype)
         y = self._sum(x)
@@ -69,6 +71,18 @@ class SharedPeripheryArray(TileModuleArray, RangedModule):
             if scale is not None:
                 y = y * scale
         return (y if self.bias is None else y + self.bias).to(dtype)
+
+    def reconfigure(self, **changes: Any) -> None:
+        """Change fields of the configuration, for the grid and all of its tiles."""
+        config = self.rpu_config.mutable_copy()
+        for name, value in changes.items():
+            setattr(config, name, value)
+        config.check()
+        _refuse(config)
+        own = _of_tiles(config)
+        for tile, *_ in self._parts(torch.empty(self.out_size, self.in_size)):
+            tile.reconfigure(**{name: getattr(own, name) for name in changes})
+        self.rpu_config = config.frozen_copy()
 
     # ---- weights and scales
 
@@ -111,7 +125,7 @@ class SharedPeripheryArray(TileModuleArray, RangedModule):
 
     def get_mapping_scales(self) -> Tensor | None:
         """Return a copy of the mapping scales, [1] or [out], or None."""
-        parts = [tile.get_mapping_scales() for tile in self._rows()[0]]
+        parts = [tile.get_mapping_scales() for tile in self.rows()[0]]
         found = [part for part in parts if part is not None]
         return None if not found else torch.cat(found) if self._is_columnwise(found) else found[0]
 
@@ -128,7 +142,7 @@ class SharedPeripheryArray(TileModuleArray, RangedModule):
             if not bool((torch.isfinite(values) & (values != 0.0)).all()):
                 raise NonFiniteError("scales must be finite and not zero")
             parts = list(values.split(self.out_sizes)) if values.numel() > 1 else [values] * len(parts)
-        for tiles in self._rows():
+        for tiles in self.rows():
             for tile, part in zip(tiles, parts, strict=True):
                 tile.set_mapping_scales(part)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import FloatingPointRPUConfig
+from aihw_torch.errors import RpuError
 from aihw_torch.tiles import state
 from aihw_torch.tiles.base import TileModule, decode_config, encode_config
 
@@ -91,47 +92,57 @@ class WeightTile(TileModule):
 
     # ---- state
 
-    def _load_from_state_dict(
-        self,
-        state_dict: Mapping[str, Any],
-        prefix: str,
-        local_metadata: Mapping[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        own = {name: values for name, values in state_dict.items() if name.startswith(prefix)}
-        extras = {name: own.pop(prefix + name, None) for name in ("step.forward", "seed", "meta")}
-        where = prefix.rstrip(".") or "the tile"
-        if (meta := extras["meta"]) is not None and not state.is_software_state(meta):
-            error_msgs.append(
-                f"the state of {where} is that of a tile that is trained by pulses, and the weight of this one is "
-                "trained in software; make the layer with the configuration it was saved with, or copy the weight with "
-                "set_weights()"
-            )
-            return
-        missing_keys += [prefix + name for name, values in extras.items() if values is None]
-        scales = own.get(prefix + "mapping_scales")
-        if scales is None or scales.numel() in (1, self.out_size):
-            self.mapping_scales = None if scales is None else scales.clone()
-        errors = len(error_msgs)
-        super()._load_from_state_dict(own, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
-        if len(error_msgs) == errors:
-            self._take(extras, where)
+    def _prepare_load(self, given: dict[str, Tensor], found: state.Findings) -> Callable[[], None]:
+        names = ["weight", "step.forward", "seed", "meta"]
+        own = {name: given.pop(name) for name in names if name in given}
+        found.missing += [name for name in names if name not in own]
+        write_periphery = super()._prepare_load(given, found)
+        found.unexpected += given
+        if "weight" in own:
+            found.check_shape("weight", own["weight"], tuple(self.weight.shape))
+        for name in ("step.forward", "seed"):
+            found.check_integer(name, own.get(name))
+        config = self._loaded_config(own.get("meta"), found)
 
-    def _take(self, given: Mapping[str, Tensor | None], where: str) -> None:
-        if (step := given["step.forward"]) is not None:
-            self.forward_step.copy_(step)
-        if (seed := given["seed"]) is not None:
-            self.seed = int(seed) % (1 << 64)
-            self.seed_tensor.fill_(self.signed_seed)
-        meta = given["meta"]
-        if meta is not None and not torch.equal(meta, encode_config(self._config)):
-            if state.replaces_configs():
+        def write() -> None:
+            write_periphery()
+            self._take(own, config)
+            if config is self._config and "meta" in own and not torch.equal(own["meta"], encode_config(config)):
+                state.warn_of_other_config(found.where)
+
+        return write
+
+    def _loaded_config(self, meta: Tensor | None, found: state.Findings) -> Any:
+        """Return the configuration that the tile has with a state: its own, or the stored one."""
+        if meta is None:
+            return self._config
+        kind = state.format_of(meta)
+        if kind == state.ARRAY_FORMAT:
+            found.errors.append(
+                f"the state of {found.where} is that of a tile that is trained by pulses, and the weight of this one "
+                "is trained in software; make the layer with the configuration it was saved with, or copy the weight "
+                "with set_weights()"
+            )
+        elif kind != state.SOFTWARE_FORMAT:
+            found.errors.append(state.damaged_meta(found.where))
+        elif state.replaces_configs() and not torch.equal(meta, encode_config(self._config)):
+            try:
                 stored = decode_config(meta)
-                stored.tile_class, stored.tile_array_class = self._config.tile_class, self._config.tile_array_class
-                self._config = stored.frozen_copy()
-            else:
-                state.warn_of_other_config(where)
+            except RpuError as error:
+                found.errors.append(f"the configuration in the state of {found.where} cannot be read: {error}")
+                return self._config
+            stored.tile_class, stored.tile_array_class = self._config.tile_class, self._config.tile_array_class
+            return stored.frozen_copy()
+        return self._config
+
+    @torch.no_grad()
+    def _take(self, values: Mapping[str, Tensor], config: Any) -> None:
+        if "weight" in values:
+            self.weight.copy_(values["weight"])
+        if "step.forward" in values:
+            self.forward_step.copy_(values["step.forward"].view(()))
+        if "seed" in values:
+            self.seed = int(values["seed"]) % (1 << 64)
+            self.seed_tensor.fill_(self.signed_seed)
+        self._config = config
         self._weights_changed()

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aihw_torch.errors import ShapeError
 from aihw_torch.nn.base import AnalogLayerBase, analog_tiles, named_analog_tiles
 from aihw_torch.tiles import AnalogTile, TileModule
 
@@ -116,6 +117,9 @@ def analog_summary(model: nn.Module, input_size: Any = None, rpu_config: Any = N
         input_size: shape of an input, with the batch, or a list of shapes for several inputs, or the inputs themselves;
             they go once through the model in evaluation mode. Without it shapes and products are unknown.
         rpu_config: accepted for ported scripts; every tile knows its own.
+
+    Raises:
+        ShapeError: `input_size` is none of these.
     """
     layers = {name: _describe(name, module) for name, module in _layers(model)}
     if input_size is not None:
@@ -180,9 +184,17 @@ def _describe_tile(name: str, tile: TileModule) -> TileInfo:
 def _inputs(given: Any) -> tuple[Any, ...]:
     if isinstance(given, Tensor):
         return (given,)
-    if isinstance(given, Sequence) and all(isinstance(size, int) for size in given):
-        return (torch.zeros(*given),)
-    return tuple(part if isinstance(part, Tensor) else torch.zeros(*part) for part in given)
+    parts = (given,) if _is_shape(given) else given
+    if not isinstance(parts, Sequence) or not parts or not all(isinstance(p, Tensor) or _is_shape(p) for p in parts):
+        raise ShapeError(
+            f"input_size is the shape of an input, such as (1, 784), a list of shapes, or tensors, not {given!r}"
+        )
+    return tuple(part if isinstance(part, Tensor) else torch.zeros(*part) for part in parts)
+
+
+def _is_shape(value: Any) -> bool:
+    is_sequence = isinstance(value, Sequence) and len(value) > 0 and not isinstance(value, str)
+    return is_sequence and all(isinstance(size, int) and size >= 0 for size in value)
 
 
 def _measure(model: nn.Module, layers: dict[str, LayerInfo], inputs: tuple[Any, ...]) -> None:

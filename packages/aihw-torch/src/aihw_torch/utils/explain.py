@@ -16,6 +16,7 @@ from aihw_torch.nn.base import named_analog_tiles
 from aihw_torch.tiles import AnalogTile, TileModule
 from aihw_torch.utils.nonidealities import at_bounds, of_chain, of_update, of_weights
 from rpu_sim.periphery import io_of
+from rpu_sim.state import check_finite
 
 # Fewer expected pulses per step on every device of a tile: it takes tens of steps for anything to move.
 _FEW_PULSES = 0.1
@@ -132,7 +133,12 @@ def explain(model: nn.Module, lr: float | None = None) -> Iterator[Explanation]:
         model: any model with tiles.
         lr: learning rate, for the expected pulses of a step with what the block recorded; they need a backward pass
             before the step of the optimizer. A tile whose devices will hardly move gets a warning.
+
+    Raises:
+        DtypeError, NonFiniteError: the learning rate is no finite number.
     """
+    if lr is not None:
+        check_finite(lr, "the learning rate")
     explanation, hooks = Explanation(), []
     watches = {name: _Watch(tile) for name, tile in named_analog_tiles(model)}
     for watch in watches.values():

@@ -22,6 +22,9 @@ _KINDS: dict[type, str] = {
 }
 
 
+_STATUS = ("measured", "fit", "specification", "default")
+
+
 def save_preset(
     config: ConfigBase, path: str | Path, *, source: str, licence: str, notes: str = "", status: str = "fit"
 ) -> Path:
@@ -39,11 +42,17 @@ def save_preset(
         The path of the file.
 
     Raises:
-        ConfigError: the configuration is not a valid one, or the name is none for a preset.
+        ConfigError: the configuration is not a valid one, the name is none for a preset, or `source`, `licence` or
+            `status` is not what a preset needs.
     """
     path = Path(path) if Path(path).suffix == ".toml" else Path(path).with_name(f"{Path(path).name}.toml")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9._-]*", path.stem):
         raise ConfigError(f"{path.stem!r} is no name of a preset; begin with a letter and use letters, digits, . _ -")
+    for name, text in (("source", source), ("licence", licence)):
+        if not isinstance(text, str) or not text.strip():
+            raise ConfigError(f"a preset says where its numbers are from and how they may be used; {name} is {text!r}")
+    if status not in _STATUS:
+        raise ConfigError(f"the status of a preset is one of {', '.join(_STATUS)}, not {status!r}")
     config.check()
     kind = next((kind for cls, kind in _KINDS.items() if isinstance(config, cls)), "parameters")
     is_doi = re.match(r"10\.[0-9]{4,9}/", source) is not None

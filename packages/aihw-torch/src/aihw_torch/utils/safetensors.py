@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from aihw_torch.errors import StateError
-from aihw_torch.tiles.state import replacing_configs
+from aihw_torch.tiles.state import all_or_nothing, replacing_configs
 
 _FORMAT = {"format": "aihw_torch.state", "version": "1"}
 
@@ -29,6 +29,8 @@ def load_safetensors(
 ) -> Any:
     """Load a file of `save_safetensors` into a model, in place; arguments and result are those of `load_state_dict`.
 
+    A file that does not fit changes nothing.
+
     Raises:
         StateError: if the file is not one of `save_safetensors`, or of a newer version.
     """
@@ -40,7 +42,7 @@ def load_safetensors(
         if any(found.get(key) != value for key, value in _FORMAT.items()):
             raise StateError(f"{path} is not a file of save_safetensors that this version reads")
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    with replacing_configs(load_rpu_config):
+    with replacing_configs(load_rpu_config), all_or_nothing(model):
         return model.load_state_dict(state, strict=strict)
 
 

@@ -19,9 +19,8 @@ from ..config import (
     VectorUnitCell,
     VectorUnitCellUpdatePolicy,
 )
-from ..config.base import LARGEST
 from ..device_array import STEP_MASK, Drive, PulseRule, Trains
-from ..errors import ConfigError, NonFiniteError, RpuError, StateError
+from ..errors import ConfigError, RpuError, StateError
 from ..gpu import HOST, Space, host
 from ..seeds import derive_seed
 from ..streams import Stream
@@ -30,7 +29,7 @@ from .build import make_cells
 from .layout import devices_of, factors_of
 from .one_sided import RefreshEdge, mirror
 from .protocol import Arrays, Cells
-from .transfer import TransferEdge
+from .transfer import TransferEdge, behind
 
 _SAMPLES, _CURRENT = range(2)  # the counters
 _MINUS, _PLUS = range(2)  # the devices of a one-sided cell
@@ -78,7 +77,7 @@ class CellGraph:
     def _set_cell(self, cell: UnitCell, update: UpdateParameters) -> None:
         self.cell, self._update = cell, update
         self.granularity = self._nominal_step()
-        self._schedules: dict[int, list[tuple[TransferEdge | RefreshEdge, int]]] = {}
+        self._schedules: dict[int, list[int]] = {}
         self._checked: tuple[PulseRule, float, float] | None = None
         self.held: Arrays = {"counters": np.zeros(2, np.int64)}
         if isinstance(cell, ChoppedTransferCompound) and cell.auto_scale:
@@ -89,8 +88,16 @@ class CellGraph:
         if isinstance(cell, TransferCompound):
             pairs = zip(self.children[:-1], self.children[1:], strict=True)
             self.edges += [TransferEdge(cell, j, a, b, self.factors) for j, (a, b) in enumerate(pairs)]
+            self._compound = self._compiled()
         elif isinstance(cell, OneSidedUnitCell) and cell.refresh_every > 0:
             self.edges.append(RefreshEdge(cell, self.children[_MINUS], self.children[_PLUS]))
+
+    def _compiled(self) -> Any:
+        """The step of a compound on the arrays and the state held here."""
+        cell, edges = self.cell, [edge.core for edge in self.edges if isinstance(edge, TransferEdge)]
+        scales = isinstance(cell, ChoppedTransferCompound) and cell.auto_scale and cell.fast_lr > 0.0
+        maxima, momentum = (self.held["maxima"], cell.auto_momentum) if scales else (None, 0.0)
+        return _core.Compound(behind(self.children[0]), edges, self._counters, maxima, momentum)
 
     def move(self, space: Space, weight: Any) -> None:
         """Hold all arrays in another space, where ``weight`` already holds the weights."""
@@ -100,6 +107,8 @@ class CellGraph:
             child.move(space, weight if is_last else space.put(child.weight))
         for edge in self.edges:
             edge.move(space)
+        if isinstance(self.cell, TransferCompound):
+            self._compound = self._compiled()
 
     def set_seed(self, seed: int) -> None:
         """Take the keys of another seed, without drawing anything."""
@@ -146,7 +155,6 @@ class CellGraph:
         for edge, earlier in zip(self.edges, edges, strict=False):
             edge.draw()
             held.keep(edge.held, earlier.held)
-            edge.resume()
         self._read_out()
 
     def _nominal_step(self) -> float:
@@ -188,9 +196,10 @@ class CellGraph:
                 child.update(rule, x, d, lr, trains, granularity=g, rates=rates)
             self._counters[_CURRENT] = following
         elif isinstance(self.cell, OneSidedUnitCell):
-            self._update_between_events(rule, x, d, lr, lr, trains, g, rates)
+            self._update_pair(rule, x, d, lr, trains, g, rates)
         else:
-            self._update_fast(rule, x, d, lr, trains, g, rates)
+            at = trains.key, trains.step & STEP_MASK, trains.first_sample & STEP_MASK
+            self._compound.step(rule, x, d, lr, self._fast_rate(rule, lr), *at, g, rates, self._periods(len(x)))
         self.steps["update"] += 1
         self._read_out()
 
@@ -204,20 +213,6 @@ class CellGraph:
         else:
             for child in self.children:
                 child.check_rate(rule, lr, g)
-
-    def _update_fast(
-        self, rule: PulseRule, x: Float32, d: Float32, lr: float, trains: Trains, g: float, rates: Float32 | None
-    ) -> None:
-        """The update of a compound: pulses of its fast array, and transfers."""
-        cell, edge = self.cell, self.edges[0]
-        assert isinstance(edge, TransferEdge)
-        fast = self._fast_rate(rule, lr)
-        if isinstance(cell, ChoppedTransferCompound):
-            if cell.auto_scale and cell.fast_lr > 0.0 and len(x):
-                scale = self._sample_rates(cell, rule, fast, g, x, d)
-                rates = scale if rates is None else scale * rates
-            x, d = edge.chop(x, d)
-        self._update_between_events(rule, x, d, lr, fast, trains, g, rates)
 
     def _chosen(self) -> tuple[list[Cells], int]:
         """The arrays that this call of the update pulses, and the current index after it."""
@@ -245,80 +240,37 @@ class CellGraph:
             rate *= rule.parameters.desired_bl * self.granularity
         return rate
 
-    def _sample_rates(
-        self, cell: ChoppedTransferCompound, rule: PulseRule, fast: float, g: float, x: Float32, d: Float32
-    ) -> Float32:
-        """Factors on the learning rate of the fast array for each sample, by the running maxima of x and d."""
-        x_values, d_values = self.space.largest(x), self.space.largest(d)
-        if not math.isfinite(sum(x_values) + sum(d_values)):
-            raise NonFiniteError("x or d contains NaN or infinity; the weights were left unchanged")
-        decay = (1.0 - cell.auto_momentum) / len(x)
-        x_max, d_max = (float(m) for m in self.held["maxima"])
-        scale = []
-        for x_new, d_new in zip(x_values, d_values, strict=True):
-            x_max, d_max = follow(x_max, x_new, decay), follow(d_max, d_new, decay)
-            scale.append(min(1.0 / (x_max * d_max), LARGEST) if x_max > 0.0 and d_max > 0.0 else 1.0)
-        self.children[0].check_rate(rule, fast * max(scale), g)
-        self.held["maxima"][...] = x_max, d_max
-        return np.array(scale, np.float32)
-
-    def _update_between_events(
-        self,
-        rule: PulseRule,
-        x: Float32,
-        d: Float32,
-        lr: float,
-        fast: float,
-        trains: Trains,
-        granularity: float,
-        rates: Float32 | None,
+    def _update_pair(
+        self, rule: PulseRule, x: Float32, d: Float32, lr: float, trains: Trains, g: float, rates: Float32 | None
     ) -> None:
+        """The update of a one-sided cell: up pulses of one array, down pulses of the other, and refreshes."""
         batch, start = len(x), 0
-        events, samples = self._events(batch), int(self._counters[_SAMPLES])
+        events, samples = self._periods(batch), int(self._counters[_SAMPLES])
         while start < batch:
-            stop = batch
-            for _, period in events:
-                stop = min(stop, start + period - samples % period)
-            if stop - start == batch:
-                self._pulse(rule, x, d, fast, trains, granularity, rates)
-            else:
-                if start == 0 and self.space is HOST:  # later pulses would find what is not finite too late
-                    state.check_samples(x, "x")
-                    state.check_samples(d, "d")
-                at = Trains(trains.key, trains.step, trains.first_sample + start)
-                part_rates = None if rates is None else rates[start:stop]
-                self._pulse(rule, x[start:stop], d[start:stop], fast, at, granularity, part_rates)
+            stop = min([batch, *(start + period - samples % period for period in events if period)])
+            if (
+                start == 0 and stop != batch and self.space is HOST
+            ):  # later pulses would find what is not finite too late
+                state.check_samples(x, "x")
+                state.check_samples(d, "d")
+            at = Trains(trains.key, trains.step, trains.first_sample + start)
+            part = slice(start, stop)
+            for k, drive in ((_PLUS, Drive.UP), (_MINUS, Drive.DOWN_AS_UP)):
+                options = {"granularity": g, "rates": None if rates is None else rates[part], "drive": drive}
+                self.children[k].update(rule, x[part], d[part], lr, at, **options)  # type: ignore[arg-type]
             samples += stop - start
-            for edge, period in events:
-                if samples % period == 0:
-                    last_rate = fast if rates is None else fast * float(rates[stop - 1])
-                    edge.transfer(lr, last_rate, period, x, d, stop)
+            for edge, period in zip(self.edges, events, strict=True):
+                if period and samples % period == 0:
+                    assert isinstance(edge, RefreshEdge)
+                    edge.refresh()
             start = stop
         self._counters[_SAMPLES] = samples
 
-    def _events(self, batch: int) -> list[tuple[TransferEdge | RefreshEdge, int]]:
-        """The edges that transfer and their periods in samples, for update calls of ``batch`` samples."""
+    def _periods(self, batch: int) -> list[int]:
+        """The periods of the edges in samples, 0 for never, for update calls of ``batch`` samples."""
         if batch not in self._schedules:
-            periods = [(edge, edge.period(batch)) for edge in self.edges]
-            self._schedules[batch] = [(edge, period) for edge, period in periods if period > 0]
+            self._schedules[batch] = [edge.period(batch) for edge in self.edges]
         return self._schedules[batch]
-
-    def _pulse(
-        self,
-        rule: PulseRule,
-        x: Float32,
-        d: Float32,
-        lr: float,
-        trains: Trains,
-        granularity: float,
-        rates: Float32 | None,
-    ) -> None:
-        if isinstance(self.cell, OneSidedUnitCell):
-            for k, drive in ((_PLUS, Drive.UP), (_MINUS, Drive.DOWN_AS_UP)):
-                options = {"granularity": granularity, "rates": rates, "drive": drive}
-                self.children[k].update(rule, x, d, lr, trains, **options)  # type: ignore[arg-type]
-        else:
-            self.children[0].update(rule, x, d, lr, trains, granularity=granularity, rates=rates)
 
     def fire(self, counts: Any) -> None:
         """Fire given numbers of pulses; see `DeviceArray`."""
@@ -501,10 +453,3 @@ class CellGraph:
         for edge in self.edges:
             edge.resume()
         self._read_out()
-
-
-def follow(running: float, value: float, decay: float) -> float:
-    """A running maximum after a new value; zeros leave it alone."""
-    if running <= 0.0:
-        return value
-    return (1.0 - decay) * running + decay * value if value > 0.0 else running

@@ -63,6 +63,9 @@ class RefreshEdge:
         """Samples between two refreshes when an update call has ``batch`` samples."""
         return self.config.refresh_every * (batch if self.config.units_in_mbatch else 1)
 
+    def resume(self) -> None:
+        """Nothing follows from what is held."""
+
     def restart(self) -> None:
         """Nothing to begin again."""
 
@@ -73,13 +76,10 @@ class RefreshEdge:
     def set_hidden_parameters(self, parameters: Arrays) -> None:
         """Nothing to set."""
 
-    def resume(self) -> None:
-        """Nothing follows from what is held."""
-
     def check_rate(self, lr: float) -> None:
         """A refresh makes its trains long enough."""
 
-    def transfer(self, lr: float, fast_rate: float, period: int, x: Float32, d: Float32, done: int) -> None:
+    def refresh(self) -> None:
         """Read both arrays, reset the pairs that need it, and write their differences back."""
         step = int(self.held["counters"][0])
         self.held["counters"][0] += 1

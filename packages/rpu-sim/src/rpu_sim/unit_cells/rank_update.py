@@ -122,7 +122,7 @@ class RankUpdateCells:
                 x = self._rounded(x, "x", compound.n_x_bins, compound.stoc_round_x, Stream.RANK_ROUND_X, trains)
             if compound.n_d_bins > 0:
                 d = self._rounded(d, "d", compound.n_d_bins, compound.stoc_round_d, Stream.RANK_ROUND_D, trains)
-            _core.rank_update(self.held["chi"], x, d if rates is None else self.space.scaled(d, rows=rates), -lr)
+            _core.rank_update(self.held["chi"], x, d if rates is None else self.space.scaled(d, rates), -lr)
             counters[_CALLS] += 1
             if compound.transfer_every > 0 and counters[_CALLS] % compound.transfer_every == 0:
                 self._transfer()
