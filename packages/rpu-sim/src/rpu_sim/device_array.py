@@ -151,10 +151,6 @@ class DeviceArray:
         if self._fired is not None:
             self._fired[...] = 0
 
-    def _count(self, fired: tuple[int, int]) -> None:
-        self._pulses[0] += fired[0]
-        self._pulses[1] += fired[1]
-
     @property
     def hides_state(self) -> bool:
         """Whether `weight` only shows what is stored elsewhere, so that writing into it would be lost."""
@@ -229,7 +225,7 @@ class DeviceArray:
         if self.core_device is None or kind is PulseType.NONE:
             self._update_exactly(x, d if rates is None else self.space.scaled(d, rates), lr)
         else:
-            fired = _core.update(
+            up, down = _core.update(
                 self.cells,
                 self.core_device,
                 rule.spec,
@@ -247,7 +243,8 @@ class DeviceArray:
                 0.0 if rates is None else float(rates.max(initial=0.0)),
                 self._fired,
             )
-            self._count(fired)
+            self._pulses[0] += up
+            self._pulses[1] += down
             if kind is PulseType.NONE_WITH_DEVICE:
                 self._show()
             elif kind is PulseType.MEAN_FIELD and self.hides_state:
@@ -261,7 +258,9 @@ class DeviceArray:
         most = 0 if self.space is HOST else int(np.abs(counts.astype(np.int64)).max(initial=0))
         if self.space is HOST or most > 0:
             pulses = self.space.at(counts)
-            self._count(_core.fire(self.cells, self.core_device, pulses, self.key, step, most, self._fired))
+            up, down = _core.fire(self.cells, self.core_device, pulses, self.key, step, most, self._fired)
+            self._pulses[0] += up
+            self._pulses[1] += down
         self.steps["update"] += 1
 
     def _update_exactly(self, x: Float32, d: Float32, lr: float) -> None:

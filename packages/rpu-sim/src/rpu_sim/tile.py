@@ -23,6 +23,7 @@ from .arrays import (
     empty_cells,
     framework_of,
     mark_written,
+    samples,
     state_array,
 )
 from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
@@ -312,8 +313,13 @@ class Tile:
         sample_offset: int,
         evaluate: bool,
     ) -> Array:
-        view, leading = self._space.samples(values, width, name)
-        result = self._space.result(view, (int(view.shape[0]), outputs))
+        result: Any
+        if self._space is HOST:  # without the steps of other spaces, a good part of a small product
+            view, leading = samples(values, width, name)
+            result = np.empty((view.shape[0], outputs), np.float32)
+        else:
+            view, leading = self._space.samples(values, width, name)
+            result = self._space.result(view, (int(view.shape[0]), outputs))
         at = self.steps[direction] if step is None else state.integer(step, "step")
         first = state.integer(sample_offset, "sample_offset")
         self._products[direction](view, result, self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))
