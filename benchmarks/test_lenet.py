@@ -15,26 +15,11 @@ from benchmarks.conftest import SideBySide
 from benchmarks.interleave import Local
 
 config = pytest.importorskip("aihw_torch.config", reason="measures the layers of aihw-torch")
+experiments = pytest.importorskip("aihw_torch.experiments", reason="has the network")
 aihw_nn = pytest.importorskip("aihw_torch.nn", reason="measures the layers of aihw-torch")
 aihw_optim = pytest.importorskip("aihw_torch.optim", reason="measures the layers of aihw-torch")
 
 BATCHES = (8, 64)
-
-
-def lenet() -> nn.Sequential:
-    """For 28 x 28 images."""
-    return nn.Sequential(
-        nn.Conv2d(1, 16, 5),
-        nn.Tanh(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 5),
-        nn.Tanh(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(512, 128),
-        nn.Tanh(),
-        nn.Linear(128, 10),
-    )
 
 
 def pulsed(device: str) -> Any:
@@ -88,7 +73,7 @@ def step(model: nn.Module, batch: int) -> Local:
 def test_training_step(batch: int, kind: str, side_by_side: SideBySide) -> None:
     make, target = KINDS[kind]
     torch.manual_seed(1)
-    digital = lenet()
+    digital = experiments.lenet5()
     analog = aihw_nn.convert_to_analog(copy.deepcopy(digital), make())
     case = f"LeNet training step b{batch}, {kind}"
     side_by_side("layers", case, step(analog, batch), "torch", step(digital, batch), target)

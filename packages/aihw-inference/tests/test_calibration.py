@@ -89,7 +89,7 @@ def test_moving_std_stops_after_the_samples() -> None:
 def test_bad_settings(settings: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         range_estimator(Type.CACHE_QUANTILE, **settings)
-    with pytest.raises(ConfigError, match="other than NONE"):
+    with pytest.raises(ConfigError, match="one of MAX, CACHE_QUANTILE"):
         range_estimator(Type.NONE)
     with pytest.raises(ConfigError, match="std_alpha must be positive"):
         range_estimator(Type.MOVING_STD, std_alpha=-1.0)

@@ -16,7 +16,6 @@ from aihw_inference.moments import drift_factor
 
 from .backends import Backend
 from .reference import Comparison, cases, model_of
-from .two_phase import two_phase_weights
 
 CASES = cases("inference_compensation")
 
@@ -36,11 +35,11 @@ def test_reference_alphas():
         compensation = getattr(ai, case["config"]["drift_compensation"])()
         alphas = []
         for tile in range(200):
-            state = program(weights, model_of(case), rng=Philox(31).fold(name, tile))
+            state = program(weights, model_of(case), rng=Philox(31).fold(name, tile), reference_compat=True)
             baseline = compensation.init_baseline(ideal_forward(state.programmed_weights()), weights)
             alphas.append(
                 [
-                    np.atleast_1d(compensation.alpha(ideal_forward(two_phase_weights(state, t)), baseline, weights))
+                    np.atleast_1d(compensation.alpha(ideal_forward(state.weights_at(t)), baseline, weights))
                     for t in case["procedure"]["times"]
                 ]
             )

@@ -9,7 +9,7 @@ from scipy.stats import t as student_t
 import aihw_inference as ai
 from aihw_inference import PCMLikeNoiseModel, Philox, aging_curve, confidence_interval, program
 from aihw_inference.confidence import student_t_quantile
-from aihw_inference.errors import ConfigError, ShapeError
+from aihw_inference.errors import ConfigError, DtypeError, ShapeError
 
 from .backends import Backend
 
@@ -61,6 +61,12 @@ def test_aging_curve_programs_anew():
 def test_bad_arguments():
     with pytest.raises(ShapeError, match="at least two samples"):
         confidence_interval(np.zeros((1, 3)))
+    for no_axis in (np.zeros(3), np.float64(1.0)):
+        with pytest.raises(ShapeError, match="along axis 1"):
+            confidence_interval(no_axis, axis=1)
+    for no_samples in ([1.0, 2.0], np.array(["a", "b"]), np.zeros(3, complex)):
+        with pytest.raises(DtypeError, match="samples"):
+            confidence_interval(no_samples)
     for level in (0.0, 1.0, 95.0):
         with pytest.raises(ConfigError, match="level"):
             confidence_interval(np.zeros((3, 3)), level=level)

@@ -92,6 +92,41 @@ def test_the_state_is_apart_from_its_arguments():
         state.g_prog = weights
 
 
+def test_a_programmed_state_cannot_be_changed():
+    """Neither its arrays nor its noise model; a copy of the model can, and reads the same devices otherwise."""
+    state = program(WEIGHTS, PCMLikeNoiseModel(), rng=1)
+    before = state.weights_at(60.0)
+    for values in (state.weights, state.g_prog, state.drift_coefficients, state.parameters.scale_ratio):
+        with pytest.raises(ValueError, match="read-only"):
+            values[...] = 0.0
+    with pytest.raises(ConfigError, match="programmed devices cannot be changed"):
+        state.noise_model.read_noise_scale = 0.0
+    assert state.noise_model == PCMLikeNoiseModel()
+    other = copy.copy(state.noise_model)
+    other.read_noise_scale = 0.0
+    quiet = dataclasses.replace(state, noise_model=other)
+    assert not np.array_equal(quiet.weights_at(60.0), before)
+    assert np.array_equal(quiet.weights_at(60.0, repeat=1), quiet.weights_at(60.0))
+    assert np.array_equal(state.weights_at(60.0), before)
+    assert before.flags.writeable
+
+
+def test_reference_compat_encodes_programmed_weights_anew(backend: Backend):
+    """Same weights after programming; then the range is that of their maximum and one device of each pair is empty."""
+    weights = backend.array(WEIGHTS)
+    kept, anew = (program(weights, PCMLikeNoiseModel(), rng=1, reference_compat=flag) for flag in (False, True))
+    programmed = backend.numpy(kept.programmed_weights())
+    np.testing.assert_allclose(backend.numpy(anew.programmed_weights()), programmed, atol=1e-6)
+    g_prog = backend.numpy(anew.g_prog)
+    assert g_prog.max() == pytest.approx(25.0, rel=1e-6)
+    assert (g_prog.min(axis=0) == 0.0).all()
+    assert (backend.numpy(kept.g_prog).min(axis=0) > 0.0).any()
+    np.testing.assert_array_equal(backend.numpy(anew.drift_coefficients), backend.numpy(kept.drift_coefficients))
+    assert float(anew.parameters.scale_ratio) == pytest.approx(25.0 / np.abs(programmed).max(), rel=1e-6)
+    with pytest.raises(ConfigError, match="leave out n_chips"):
+        program(weights, PCMLikeNoiseModel(), rng=1, n_chips=2, reference_compat=True)
+
+
 def test_copies_and_pickles_read_the_same():
     state = program(WEIGHTS, ai.ReRamCMONoiseModel(), rng=1)
     for other in (copy.deepcopy(state), pickle.loads(pickle.dumps(state))):
@@ -214,6 +249,12 @@ def test_integer_weights_and_times_of_any_kind():
     assert np.array_equal(state.weights_at(np.array([60.0]))[0], reads[0])
 
 
+def test_times_as_an_array_of_any_library(backend: Backend):
+    state = program(backend.array(WEIGHTS), PCMLikeNoiseModel(), rng=1)
+    read = backend.numpy(state.weights_at(backend.array(np.array([3600.0, 1.0], np.float32))))
+    assert np.array_equal(read, backend.numpy(state.weights_at([3600.0, 1.0])))
+
+
 def test_apply_noise_and_its_two_parts():
     model = PCMLikeNoiseModel()
     noisy, state = model.apply_programming_noise(WEIGHTS, rng=4)
@@ -252,6 +293,8 @@ def test_memory_of_a_single_pair():
         (lambda: program(WEIGHTS.tolist(), PCMLikeNoiseModel(), rng=1), DtypeError, "must be an array"),
         (lambda: program(WEIGHTS * 1j, PCMLikeNoiseModel(), rng=1), DtypeError, "complex64"),
         (lambda: program(WEIGHTS, PCMLikeNoiseModel(), rng=1, w_max=0.0), ConfigError, "w_max"),
+        (lambda: program(WEIGHTS, PCMLikeNoiseModel(), rng=1, w_max="1"), DtypeError, "w_max must be a number"),
+        (lambda: program(WEIGHTS, PCMLikeNoiseModel(), rng=1, w_max=np.ones(30) * 1j), DtypeError, "w_max"),
         (lambda: program(WEIGHTS, PCMLikeNoiseModel(), rng=1, w_max=np.ones(7)), ShapeError, "broadcast"),
         (lambda: program(WEIGHTS, PCMLikeNoiseModel(), rng=1, w_max=np.ones((2, 7, 30))), ShapeError, "broadcast"),
     ],
@@ -263,8 +306,8 @@ def test_bad_programming(call, error, words: str):
 
 @pytest.mark.parametrize(
     "t",
-    [-1.0, float("nan"), float("inf"), "soon", None, 10**400],
-    ids=["negative", "nan", "inf", "text", "none", "huge"],
+    [-1.0, float("nan"), float("inf"), "soon", "1", b"1", True, [[1.0]], np.array([[1.0]]), None, 10**400],
+    ids=["negative", "nan", "inf", "text", "digit", "bytes", "bool", "nested", "matrix", "none", "huge"],
 )
 @pytest.mark.parametrize("name", list(MODELS))
 def test_impossible_times(name: str, t: float):

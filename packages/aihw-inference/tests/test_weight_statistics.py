@@ -13,7 +13,6 @@ from aihw_inference.moments import drift_factor, folded_normal, rectified_normal
 
 from .backends import Backend
 from .reference import Comparison, cases, model_of
-from .two_phase import two_phase_weights
 
 CASES = cases("inference_weights")
 ONE_SHOT = [name for name, case in CASES.items() if "one_shot_mean" in case["stats"]]
@@ -47,15 +46,15 @@ def test_reference_one_shot(backend: Backend):
 
 
 def test_reference_two_phases():
-    """The reference's stored-weights path (quirks Q1, Q2, Q8), composed of our parts: 40 tiles of 4000 x 12."""
+    """The reference's stored-weights path (quirks Q1, Q2, Q8): 40 tiles of 4000 x 12."""
     comparison = Comparison()
     for name, case in CASES.items():
         procedure, stats, model = case["procedure"], case["stats"], model_of(case)
         weights = np.tile(np.array(procedure["w_target"], np.float32), (4000, 1))
         drifted = []
         for tile in range(40):
-            state = program(weights, model, rng=Philox(23).fold(name, tile))
-            drifted.append([_moments(two_phase_weights(state, t).astype(np.float64)) for t in procedure["times"]])
+            state = program(weights, model, rng=Philox(23).fold(name, tile), reference_compat=True)
+            drifted.append([_moments(state.weights_at(t).astype(np.float64)) for t in procedure["times"]])
         for i, kind in enumerate(("mean", "std")):
             mine = np.stack([[d[i] for d in tile] for tile in drifted])
             where = np.ones(mine.shape[1:], bool)

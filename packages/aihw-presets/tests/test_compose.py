@@ -72,6 +72,8 @@ def test_notes_of_a_member_come_first() -> None:
         ("TTv2", {"device": {"dw_min": 0.1}}, r"leaves fields.device.unit_cell_devices\[0\] without a class"),
         ("TTv2", {"device": 3}, "no preset named 3"),
         ("TTv2", {"device": ["EcRamPresetDevice"]}, r"no preset named \['EcRamPresetDevice'\]"),
+        ("TTv2", {"device": "StandardIOParameters"}, "of kind 'io' and does not go into the slot 'device'"),
+        ("Single", {"device": "EcRamPresetDevice", "io": "PCMPresetDevice"}, "use one of kind 'io'"),
         ("EcRamPresetDevise", {}, "no preset named 'EcRamPresetDevise': did you mean EcRamPresetDevice or"),
         ("xyzzy", {}, r"no preset named 'xyzzy': aihw_presets.names\(\) lists the presets"),
         ("tikitakaecrampreset", {}, "did you mean TikiTakaEcRamPreset"),
@@ -80,3 +82,24 @@ def test_notes_of_a_member_come_first() -> None:
 def test_bad_requests(name: str, slots: dict[str, Any], message: str) -> None:
     with pytest.raises(PresetError, match=message):
         aihw_presets.compose(name, **slots)
+
+
+def test_differences() -> None:
+    assert aihw_presets.diff("EcRamPreset", "EcRamPreset") == {}
+    found = aihw_presets.diff("StandardIOParameters", "PresetIOParameters")
+    assert found["out_bound"] == (10.0, 20.0)
+    assert found["inp_res"] == (aihw_presets.load("StandardIOParameters")["inp_res"], None)
+    changed = aihw_presets.compose("TTv2EcRamPreset", device={"preset": "EcRamPresetDevice", "dw_min": 0.1})
+    differences = aihw_presets.diff("TTv2EcRamPreset", changed)
+    assert differences == {f"device.unit_cell_devices[{n}].dw_min": (0.002, 0.1) for n in range(2)}
+
+
+def test_digests() -> None:
+    """They are those of the values: equal in any order, and different for every shipped pair that differs."""
+    table = aihw_presets.load("EcRamPresetDevice")
+    assert aihw_presets.digest(dict(reversed(table.items()))) == aihw_presets.digest("EcRamPresetDevice")
+    names = aihw_presets.names("config") + aihw_presets.names("noise")
+    digests = {name: aihw_presets.digest(name) for name in names}
+    for a in names:
+        for b in names:
+            assert (digests[a] == digests[b]) == (not aihw_presets.diff(a, b)), (a, b)

@@ -102,7 +102,7 @@ DANGLING = [
     ({"source": '["nobody2020"]'}, r"the source 'nobody2020' is unknown: describe it under \[references\]"),
     ({"fields": "dw_min = 0.1"}, "MyDevice leaves fields without a class: add 'class' or 'preset'"),
     ({"fields": 'class = "LinearStepDevice"\ndrift = { nu = 0.1 }'}, "leaves fields.drift without a class"),
-    ({"fields": 'preset = "EcRamPresetDevize"'}, "did you mean EcRamPresetDevice"),
+    ({"fields": 'preset = "EcRamPresetDevize"'}, r"MyDevice\.toml: there is no .* did you mean EcRamPresetDevice"),
     ({"fields": 'preset = "MyDevice"'}, "circular reference MyDevice -> MyDevice"),
     ({"fields": 'preset = "$device"'}, "MyDevice needs a device"),
     ({"fields": 'preset = "TTv2"'}, "TTv2 needs a device"),
@@ -180,8 +180,8 @@ def test_nothing_there(tmp_path: Path) -> None:
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
     file = tmp_path / "Binary.toml"
-    file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(PresetError, match=r"Binary.toml is not valid TOML"):
+    file.write_bytes(b"schema = 1\n\xff\xfe\x00")
+    with pytest.raises(PresetError, match=r"Binary.toml is not valid TOML: no UTF-8 \(at line 2\)"):
         aihw_presets.load("EcRamPreset", path=file)
 
 

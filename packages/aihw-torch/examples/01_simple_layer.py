@@ -6,24 +6,20 @@ move the weights in place; no matrix of gradients is ever formed.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
 from torch.nn.functional import mse_loss
 
 from aihw_torch.config import ConstantStepDevice, SingleRPUConfig
+from aihw_torch.experiments import command_line
 from aihw_torch.nn import AnalogLinear
 from aihw_torch.optim import AnalogSGD
 
 
 def main(arguments: Sequence[str] | None = None) -> list[float]:
     """Train, print the loss, and return it of every step."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, steps=100)
 
     x = torch.tensor([[0.1, 0.2, 0.4, 0.3], [0.2, 0.1, 0.1, 0.3]])
     y = torch.tensor([[1.0, 0.5], [0.7, 0.3]])

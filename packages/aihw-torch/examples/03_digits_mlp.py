@@ -6,16 +6,14 @@ in other toolkits; scikit-learn's 8 x 8 digits need no download.)
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 from torch.optim.lr_scheduler import StepLR
 from torch.utils.data import DataLoader
 
 from aihw_torch.config import ConstantStepDevice, SingleRPUConfig
-from aihw_torch.experiments import digits, format_table
+from aihw_torch.experiments import command_line, digits, format_table
 from aihw_torch.inference import accuracy
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
@@ -23,11 +21,7 @@ from aihw_torch.optim import AnalogSGD
 
 def main(arguments: Sequence[str] | None = None) -> float:
     """Train, print a table, and return the accuracy."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, epochs=20)
 
     training, test = digits(flat=True)
     loader = DataLoader(training, batch_size=8, shuffle=True)

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from aihw_torch.config import FloatingPointRPUConfig
-from aihw_torch.experiments import digits, format_table, lenet5
+from aihw_torch.experiments import command_line, digits, format_table, lenet5, train_epoch
 from aihw_torch.inference import accuracy
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.optim import AnalogSGD
@@ -30,22 +29,13 @@ def train(config: Any, options: argparse.Namespace) -> tuple[float, float]:
     model = convert_to_analog(lenet5(options.size), config)
     optimizer = AnalogSGD(model.parameters(), lr=options.lr)
     for _ in range(options.epochs):
-        for images, labels in DataLoader(training, batch_size=10, shuffle=True):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(images), labels)
-            loss.backward()
-            optimizer.step()
-    return accuracy(model.eval(), DataLoader(test, 100)), loss.item()
+        loss = train_epoch(model, optimizer, DataLoader(training, batch_size=10, shuffle=True))
+    return accuracy(model.eval(), DataLoader(test, 100)), loss
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train with both kinds of weights, print a table, and return the accuracies."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--lr", type=float, default=0.1)
-    parser.add_argument("--size", type=int, default=16, help="height and width of the images")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(__doc__, arguments, epochs=5, lr=0.1, size=(16, "height and width of the images"))
 
     configs = {"floating point": FloatingPointRPUConfig(), "TTv2": TTv2EcRamPreset()}
     rows = []

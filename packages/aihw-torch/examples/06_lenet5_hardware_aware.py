@@ -6,15 +6,13 @@ Clip, remap and a noisy copy of the weights in every forward pass; converters of
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from aihw_torch.config import InferenceRPUConfig, IOParameters, WeightClipType, WeightModifierType, WeightRemapType
-from aihw_torch.experiments import digits, lenet5
+from aihw_torch.experiments import command_line, digits, lenet5, train_epoch
 from aihw_torch.inference import DriftTable, evaluate_over_time
 from aihw_torch.nn import convert_to_analog
 
@@ -34,22 +32,13 @@ def configuration() -> InferenceRPUConfig:
 
 def main(arguments: Sequence[str] | None = None) -> DriftTable:
     """Train, print the accuracy over time, and return the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--size", type=int, default=16, help="height and width of the images")
-    parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, epochs=15, size=(16, "height and width of the images"), chips=5)
 
     training, test = digits(options.size)
     model = convert_to_analog(lenet5(options.size), configuration())
     optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
     for _ in range(options.epochs):
-        for images, labels in DataLoader(training, batch_size=50, shuffle=True):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
+        train_epoch(model, optimizer, DataLoader(training, batch_size=50, shuffle=True))
     table = evaluate_over_time(model.eval(), [test.tensors], TIMES, options.chips, seed=options.seed)
     print(table)
     return table

@@ -5,7 +5,6 @@ Three rows: some devices with all noise, the same without noise from pulse to pu
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import matplotlib.pyplot as plt
 import torch
 
 from aihw_torch import presets
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from aihw_torch.utils.visualization import plot_device
 
-DEVICES = (
+DEVICES = [
     "ReRamESPresetDevice",
     "ReRamSBPresetDevice",
     "CapacitorPresetDevice",
@@ -25,17 +24,18 @@ DEVICES = (
     "PCMPresetDevice",
     "GokmenVlasovPresetDevice",
     "IdealizedPresetDevice",
-)
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> list[Path]:
     """Draw, print the steps and bounds, and return the paths of the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--devices", nargs="+", default=DEVICES, help="names in aihw_torch.presets")
-    parser.add_argument("--loops", type=int, default=2, help="how often to go up and down")
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder of the figures")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(
+        __doc__,
+        arguments,
+        devices=(DEVICES, "names in aihw_torch.presets"),
+        loops=(2, "how often to go up and down"),
+        output=(Path("results"), "folder of the figures"),
+    )
     plt.switch_backend("Agg")
     options.output.mkdir(parents=True, exist_ok=True)
 

@@ -7,15 +7,13 @@ synthetic stripes in the place of SVHN, which would have to be downloaded.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
 from aihw_torch.config import MappingParameter
-from aihw_torch.experiments import format_table, textures
+from aihw_torch.experiments import command_line, format_table, textures, train_epoch
 from aihw_torch.inference import accuracy
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.optim import AnalogSGD
@@ -36,13 +34,9 @@ def vgg8(width: int) -> nn.Sequential:
 
 def main(arguments: Sequence[str] | None = None) -> float:
     """Train, print a table, and return the accuracy."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--width", type=int, default=8, help="channels of the first stage (48 in the paper's network)")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(
+        __doc__, arguments, epochs=8, samples=1000, width=(8, "channels of the first stage (48 in the paper's network)")
+    )
 
     training, test = textures(options.samples, seed=0), textures(200, seed=1)
     mapping = MappingParameter(weight_scaling_omega=0.6, weight_scaling_columnwise=True)
@@ -50,14 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> float:
     optimizer = AnalogSGD(model.parameters(), lr=0.05)
     rows = []
     for epoch in range(options.epochs):
-        model.train()
-        for images, labels in DataLoader(training, batch_size=20, shuffle=True):
-            optimizer.zero_grad()
-            loss = nn.functional.cross_entropy(model(images), labels)
-            loss.backward()
-            optimizer.step()
+        loss = train_epoch(model, optimizer, DataLoader(training, batch_size=20, shuffle=True))
         right = accuracy(model.eval(), DataLoader(test, 100))
-        rows.append({"epoch": epoch, "last loss": loss.item(), "accuracy": right})
+        rows.append({"epoch": epoch, "last loss": loss, "accuracy": right})
     print(format_table(rows))
     return float(rows[-1]["accuracy"])
 

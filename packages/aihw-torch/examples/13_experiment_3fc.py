@@ -6,26 +6,19 @@ with the constructor of torchvision's works, such as `FashionMNIST`; `Digits` ne
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from aihw_torch.config import ConstantStepDevice, SingleRPUConfig
-from aihw_torch.experiments import BasicTraining, Digits, LocalRunner, format_table
+from aihw_torch.experiments import BasicTraining, Digits, LocalRunner, command_line, format_table
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Run the experiment, print its results, and return them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--samples", type=int, default=0, help="most training samples, 0 for all")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, epochs=10, samples=(0, "most training samples, 0 for all"))
 
     config = SingleRPUConfig(device=ConstantStepDevice(w_min=-1.0, w_max=1.0))
     model = AnalogSequential(

@@ -5,18 +5,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import StepLR
 
 from aihw_torch.config import ConstantStepDevice, SingleRPUConfig
-from aihw_torch.experiments import BasicTraining, Digits, LocalRunner, Signals, format_table
-from aihw_torch.nn import AnalogLinear, AnalogSequential
+from aihw_torch.experiments import BasicTraining, Digits, LocalRunner, Signals, command_line, format_table
+from aihw_torch.nn import convert_to_analog
 
 
 class ScheduledTraining(BasicTraining):
@@ -38,21 +36,10 @@ class ScheduledTraining(BasicTraining):
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, Any]]:
     """Run the experiment, print its results, and return them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--samples", type=int, default=0, help="most training samples, 0 for all")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, epochs=10, samples=(0, "most training samples, 0 for all"))
 
-    config = SingleRPUConfig(device=ConstantStepDevice(w_min=-1.0, w_max=1.0))
-    model = AnalogSequential(
-        nn.Flatten(),
-        AnalogLinear(64, 128, rpu_config=config),
-        nn.Tanh(),
-        AnalogLinear(128, 10, rpu_config=config),
-        nn.LogSoftmax(dim=1),
-    )
+    digital = nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 10), nn.LogSoftmax(dim=1))
+    model = convert_to_analog(digital, SingleRPUConfig(device=ConstantStepDevice(w_min=-1.0, w_max=1.0)))
     experiment = ScheduledTraining(Digits, model, batch_size=10, epochs=options.epochs, learning_rate=0.1)
     results = LocalRunner().run(experiment, max_elements_train=options.samples)
     print(format_table(results))

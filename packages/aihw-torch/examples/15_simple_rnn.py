@@ -6,7 +6,6 @@ arguments of torch's layers; `AnalogRNN` takes the class of a cell.
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Sequence
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import InferenceRPUConfig, WeightModifierType
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from aihw_torch.inference import drift_analog_weights
 from aihw_torch.nn import AnalogGRUCell, AnalogLinear, AnalogLSTMCell, AnalogRNN, AnalogSequential, AnalogVanillaRNNCell
 
@@ -42,12 +41,7 @@ def waves(n: int, length: int) -> tuple[Tensor, Tensor]:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train all of them, print the errors, and return those of the trained ones."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=300)
-    parser.add_argument("--hidden", type=int, default=16)
-    parser.add_argument("--length", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(__doc__, arguments, steps=300, hidden=16, length=20)
 
     config = InferenceRPUConfig()
     config.modifier.type, config.modifier.std_dev = WeightModifierType.ADD_NORMAL, 0.05

@@ -6,7 +6,6 @@ away what the other one's pass left behind.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from aihw_torch.experiments import digits, format_table
+from aihw_torch.experiments import command_line, digits, format_table
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.optim import AnalogSGD
 from aihw_torch.presets import MixedPrecisionEcRamMOPreset
@@ -33,12 +32,7 @@ def draw(images: Tensor, path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     """Train, print a table, draw some images, and return the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder of the figure")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, epochs=40, output=(Path("results"), "folder of the figure"))
 
     images, _ = digits(flat=True)[0].tensors
     generator = nn.Sequential(nn.Linear(NOISE, 64), nn.LeakyReLU(0.2), nn.Linear(64, 64), nn.Sigmoid())

@@ -6,12 +6,9 @@ into a grid of tiles. Any model of torch can be converted, such as those of torc
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
-import torch
-
-from aihw_torch.experiments import resnet
+from aihw_torch.experiments import command_line, resnet
 from aihw_torch.nn import ConversionReport, convert_to_analog
 from aihw_torch.presets import TikiTakaReRamSBPreset
 from aihw_torch.utils.analog_info import AnalogInfo, analog_summary
@@ -19,12 +16,12 @@ from aihw_torch.utils.analog_info import AnalogInfo, analog_summary
 
 def main(arguments: Sequence[str] | None = None) -> AnalogInfo:
     """Convert, print the report and the tiles, and return the summary."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--blocks", type=int, nargs="+", default=[3, 4, 6, 3], help="residual blocks of the stages")
-    parser.add_argument("--width", type=int, default=64, help="channels of the first stage")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(
+        __doc__,
+        arguments,
+        blocks=([3, 4, 6, 3], "residual blocks of the stages"),
+        width=(64, "channels of the first stage"),
+    )
 
     digital = resnet(options.blocks, options.width, classes=100)
     report = ConversionReport()

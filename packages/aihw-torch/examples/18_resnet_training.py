@@ -6,41 +6,22 @@ never interrupted. The images are synthetic stripes in the place of CIFAR-10, wh
 
 from __future__ import annotations
 
-import argparse
 import io
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
-from aihw_torch.experiments import format_table, resnet, textures
+from aihw_torch.experiments import command_line, format_table, resnet, textures, train_epoch
 from aihw_torch.inference import accuracy
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.optim import AnalogSGD
 from aihw_torch.presets import TikiTakaEcRamPreset
 
 
-def epoch_of(model: nn.Module, optimizer: AnalogSGD, loader: DataLoader[tuple[torch.Tensor, ...]]) -> float:
-    """Train once through the data; return the last loss."""
-    model.train()
-    for images, labels in loader:
-        optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
-    return loss.item()
-
-
 def main(arguments: Sequence[str] | None = None) -> tuple[float, bool]:
     """Train, save, resume; return the accuracy and whether the resumed run has the bits of the other one."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=6)
-    parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--width", type=int, default=8, help="channels of the first stage")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, epochs=6, samples=1000, width=(8, "channels of the first stage"))
 
     training, test = textures(options.samples, seed=0), textures(200, seed=1)
     loader = DataLoader(training, batch_size=20)
@@ -48,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, bool]:
     optimizer = AnalogSGD(model.parameters(), lr=0.2)
     rows = []
     for epoch in range(options.epochs - 1):
-        loss = epoch_of(model, optimizer, loader)
+        loss = train_epoch(model, optimizer, loader)
         rows.append({"epoch": epoch, "last loss": loss, "accuracy": accuracy(model.eval(), DataLoader(test, 100))})
 
     file = io.BytesIO()
@@ -60,8 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> tuple[float, bool]:
     twin.load_state_dict(state["model"])
     resumed.load_state_dict(state["optimizer"])
 
-    loss, again = epoch_of(model, optimizer, loader), epoch_of(twin, resumed, loader)
-    rows.append({"epoch": epoch + 1, "last loss": loss, "accuracy": accuracy(model.eval(), DataLoader(test, 100))})
+    loss, again = train_epoch(model, optimizer, loader), train_epoch(twin, resumed, loader)
+    rows.append(
+        {"epoch": options.epochs - 1, "last loss": loss, "accuracy": accuracy(model.eval(), DataLoader(test, 100))}
+    )
     print(format_table(rows))
     same = loss == again and all(
         torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True) if a.dim() > 1

@@ -7,7 +7,6 @@ The file has a header and a line per reading: `direction` (up, down, or empty at
 
 from __future__ import annotations
 
-import argparse
 import csv
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 import torch
 
 from aihw_torch.config import PiecewiseStepDevice, SingleRPUConfig, SoftBoundsDevice
+from aihw_torch.experiments import command_line
 from aihw_torch.utils.visualization import compute_pulse_response, compute_pulse_statistics, get_tile_for_plotting
 
 SAME = {"dw_min_dtod": 0.0, "up_down_dtod": 0.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0}
@@ -53,16 +53,16 @@ def fit(path: Path, nodes: int) -> tuple[PiecewiseStepDevice, np.ndarray, np.nda
 
 def main(arguments: Sequence[str] | None = None) -> float:
     """Fit, print the device, plot, and return the mean distance between measured and simulated weights."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--csv", type=Path, help="a measurement; without it one is simulated")
-    parser.add_argument("--cycles", type=int, default=4, help="of the simulated measurement")
-    parser.add_argument("--nodes", type=int, default=9)
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder of the figure and the measurement")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(
+        __doc__,
+        arguments,
+        csv=("", "a measurement; without it one is simulated"),
+        cycles=(4, "of the simulated measurement"),
+        nodes=9,
+        output=(Path("results"), "folder of the figure and the measurement"),
+    )
     options.output.mkdir(parents=True, exist_ok=True)
-    if options.csv is None:
+    if not options.csv:
         options.csv = options.output / "21_measurement.csv"
         measure(options.csv, options.cycles)
 

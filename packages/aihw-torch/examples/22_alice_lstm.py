@@ -1,6 +1,6 @@
 """An LSTM reads a text character by character and learns what comes next, by pulses on soft-bounds devices.
 
-Each gate matrix of the cell is one tile (`--cell combined` puts both into one); a second linear layer, also analog,
+Each gate matrix of the cell is one tile (`--combined` puts both into one); a second linear layer, also analog,
 gives the logits. The text is the first chapter of Alice's Adventures in Wonderland. Beside the pulsed network the same
 one is trained in floating point and hardware-aware; a perplexity of 59, the number of characters, would be no knowledge
 at all.
@@ -8,7 +8,6 @@ at all.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -23,7 +22,7 @@ from aihw_torch.config import (
     SoftBoundsDevice,
     WeightModifierType,
 )
-from aihw_torch.experiments import Characters, format_table, perplexity
+from aihw_torch.experiments import Characters, command_line, format_table, perplexity
 from aihw_torch.nn import AnalogLinear, AnalogLSTMCell, AnalogLSTMCellCombinedWeight, AnalogRNN, AnalogSequential
 from aihw_torch.optim import AnalogSGD
 
@@ -57,17 +56,18 @@ def configurations() -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train all of them, print a table, and return the perplexities on the end of the chapter."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600)
-    parser.add_argument("--hidden", type=int, default=64)
-    parser.add_argument("--length", type=int, default=32, help="characters of a piece")
-    parser.add_argument("--lr", type=float, default=2.0)
-    parser.add_argument("--cell", choices=("plain", "combined"), default="plain")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(
+        __doc__,
+        arguments,
+        steps=600,
+        hidden=64,
+        length=(32, "characters of a piece"),
+        lr=2.0,
+        combined=(False, "one matrix for both inputs of a cell"),
+    )
 
     text = Characters()
-    cell = AnalogLSTMCell if options.cell == "plain" else AnalogLSTMCellCombinedWeight
+    cell = AnalogLSTMCellCombinedWeight if options.combined else AnalogLSTMCell
     rows = []
     for name, config in configurations().items():
         torch.manual_seed(options.seed)

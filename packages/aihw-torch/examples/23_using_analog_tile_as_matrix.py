@@ -6,22 +6,18 @@ pulses into the devices instead of being written exactly.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
 
 from aihw_torch.config import IOParameters, MappingParameter, SingleRPUConfig, SoftBoundsDevice
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from rpu_sim.linalg import AnalogMatrix
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Compute, print relative errors, and return them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=60)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(__doc__, arguments, size=60)
 
     rng = np.random.default_rng(options.seed)
     matrix = rng.uniform(-1.0, 1.0, (options.size, options.size // 2))

@@ -7,7 +7,6 @@ needs no particular trainer. (Pretrained weights would need a download; here the
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import InferenceRPUConfig, IOParameters, WeightModifierType
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from aihw_torch.inference import evaluate_over_time
 from aihw_torch.nn import convert_to_analog
 
@@ -70,13 +69,9 @@ def exact_match(model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> f
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train, convert, train further, print a table, and return the fractions."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600, help="of the digital training; half of them hardware-aware")
-    parser.add_argument("--width", type=int, default=32)
-    parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(
+        __doc__, arguments, steps=(600, "of the digital training; half of them hardware-aware"), width=32, chips=5
+    )
 
     digital = SpanFinder(options.width)
     train(digital, options.steps, 3e-3)

@@ -8,11 +8,9 @@ loads.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from aihw_torch.config import (
@@ -22,7 +20,7 @@ from aihw_torch.config import (
     TorchInferenceRPUConfig,
     WeightModifierType,
 )
-from aihw_torch.experiments import digits, format_table, lenet5
+from aihw_torch.experiments import command_line, digits, format_table, lenet5, train_epoch
 from aihw_torch.inference import accuracy, inference_tiles
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.presets import StandardHWATrainingPreset
@@ -41,22 +39,19 @@ def configuration(per_sample: bool) -> TorchInferenceRPUConfig:
 
 def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     """Train, load into the preset, print ranges and accuracies, and return the latter."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--size", type=int, default=16, help="height and width of the images")
-    parser.add_argument("--per-sample", action="store_true", help="a noisy copy of the weights for every sample")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(
+        __doc__,
+        arguments,
+        epochs=10,
+        size=(16, "height and width of the images"),
+        per_sample=(False, "a noisy copy of the weights for every sample"),
+    )
 
     training, test = digits(options.size)
     model = convert_to_analog(lenet5(options.size), configuration(options.per_sample))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.002)
     for _ in range(options.epochs):
-        for images, labels in DataLoader(training, batch_size=50, shuffle=True):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images), labels).backward()
-            optimizer.step()
+        train_epoch(model, optimizer, DataLoader(training, batch_size=50, shuffle=True))
     ranges = [{"tile": name, "input range": tile.input_range.item()} for name, tile in inference_tiles(model)]
     print(format_table(ranges))
 

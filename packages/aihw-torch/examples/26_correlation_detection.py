@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from aihw_torch.config import IOParameters, SoftBoundsReferenceDevice, build_config
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from aihw_torch.tiles import AnalogTile
 
 N = 20  # inputs, the first half correlated
@@ -43,14 +43,15 @@ def trace(config: Any, options: argparse.Namespace) -> np.ndarray:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Run all algorithms, print how far the groups are apart, draw the traces, and return the distances."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--updates", type=int, default=5000)
-    parser.add_argument("--correlation", type=float, default=0.3)
-    parser.add_argument("--offset", type=float, default=0.2, help="spread of the references around the symmetry points")
-    parser.add_argument("--lr", type=float, default=0.01)
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder of the figure")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(
+        __doc__,
+        arguments,
+        updates=5000,
+        correlation=0.3,
+        offset=(0.2, "spread of the references around the symmetry points"),
+        lr=0.01,
+        output=(Path("results"), "folder of the figure"),
+    )
 
     device = SoftBoundsReferenceDevice(
         dw_min=0.01, w_max=1.0, w_min=-1.0, subtract_symmetry_point=True, reference_std=options.offset

@@ -6,37 +6,27 @@ layer use a few levels of the DAC only. `calibrate` sets ranges and returns how 
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from aihw_torch.config import InferenceRPUConfig, IOParameters, NoiseManagementType
-from aihw_torch.experiments import digits, format_table, lenet5
+from aihw_torch.experiments import command_line, digits, format_table, lenet5, train_epoch
 from aihw_torch.inference import InputRangeCalibrationType, accuracy, calibrate, format_ranges
 from aihw_torch.nn import convert_to_analog
 
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train digitally, calibrate in all ways, print a table, and return the accuracies."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--size", type=int, default=16, help="height and width of the images")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, epochs=10, size=(16, "height and width of the images"))
 
     training, test = digits(options.size)
     digital = lenet5(options.size)
     optimizer = torch.optim.Adam(digital.parameters(), lr=0.002)
     for _ in range(options.epochs):
-        for images, labels in DataLoader(training, batch_size=50, shuffle=True):
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(digital(images), labels).backward()
-            optimizer.step()
+        train_epoch(digital, optimizer, DataLoader(training, batch_size=50, shuffle=True))
 
     forward = IOParameters(
         inp_res=62, out_res=254, out_noise=0.04, out_bound=10.0, noise_management=NoiseManagementType.NONE

@@ -6,13 +6,12 @@ product with a full-size array against the exact one, without noise, so that onl
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
 
 from aihw_torch.config import AnalogMVType, InferenceRPUConfig, IOParametersIRDropT, NoiseManagementType
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from aihw_torch.nn import AnalogLinear
 
 
@@ -39,11 +38,12 @@ def relative_error(mode: AnalogMVType, resistance: float, size: int, seed: int) 
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, float | str]]:
     """Compute all of them, print a table, and return the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=256, help="inputs of the array, a multiple of 8")
-    parser.add_argument("--resistances", type=float, nargs="+", default=[0.0, 0.15, 0.5], help="Ohm per cell")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(
+        __doc__,
+        arguments,
+        size=(256, "inputs of the array, a multiple of 8"),
+        resistances=([0.0, 0.15, 0.5], "Ohm per cell"),
+    )
 
     rows: list[dict[str, float | str]] = []
     for mode in (AnalogMVType.ONE_PASS, AnalogMVType.SPLIT_MODE, AnalogMVType.BIT_WISE):

@@ -7,14 +7,13 @@ method bears (doi:10.1038/s41928-018-0054-8). Compared is the number of exact pr
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, gcrotmk
 
 from aihw_torch.config import IdealDevice, IOParameters, MappingParameter, SingleRPUConfig
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from rpu_sim.linalg import AnalogMatrix
 
 
@@ -39,11 +38,7 @@ def products(matrix: np.ndarray, f: np.ndarray, preconditioner: LinearOperator |
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, float | str]]:
     """Solve in three ways, print a table, and return the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--points", type=int, default=20, help="along each side")
-    parser.add_argument("--systems", type=int, default=3)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(__doc__, arguments, points=(20, "along each side"), systems=3)
 
     rng = np.random.default_rng(options.seed)
     matrix = laplacian(options.points)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from aihw_torch.experiments import resnet, textures
+from aihw_torch.experiments import command_line, resnet, textures
 from aihw_torch.inference import DriftTable, calibrate, evaluate_over_time, format_ranges
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.presets import StandardHWATrainingPreset
@@ -39,14 +39,9 @@ def train_elsewhere(path: Path, options: argparse.Namespace) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> DriftTable:
     """Train, import, calibrate, print the accuracy over time, and return the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--samples", type=int, default=1000)
-    parser.add_argument("--width", type=int, default=8, help="channels of the first stage")
-    parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(
+        __doc__, arguments, epochs=8, samples=1000, width=(8, "channels of the first stage"), chips=5
+    )
 
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "model.pt"

@@ -6,13 +6,12 @@ weights over time is compared with the built-in model, on many chips at once.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
 
 from aihw_inference import CustomDriftPCMLikeNoiseModel, PCMLikeNoiseModel, SinglePairConductanceConverter, program
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 
 DRIFT = {
     "g_lst": [0.0, 10.0, 20.0],  # microsiemens
@@ -24,11 +23,7 @@ TIMES = (1.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     """Program, print the relative error over time, and return the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=128, help="of the square matrix")
-    parser.add_argument("--chips", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(__doc__, arguments, size=(128, "of the square matrix"), chips=10)
 
     weights = torch.randn(options.size, options.size, generator=torch.Generator().manual_seed(options.seed))
     models = {

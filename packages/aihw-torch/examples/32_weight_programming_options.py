@@ -6,7 +6,6 @@ is that of the weights an hour after programming, with the mean drift compensate
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +21,7 @@ from aihw_inference import (
     program,
     read_compensated,
 )
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 
 CONVERTERS = {
     "single device": SingleDeviceConductanceConverter(g_max=25.0, g_min=0.1),
@@ -37,10 +36,7 @@ CONVERTERS = {
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Program in all ways, print a table, and return the errors."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", type=int, default=128, help="of the square matrix")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(__doc__, arguments, size=(128, "of the square matrix"))
 
     weights = torch.randn(options.size, options.size, generator=torch.Generator().manual_seed(options.seed))
     rows = []

@@ -8,7 +8,6 @@ of any layer can be passed.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -17,19 +16,15 @@ from scipy.optimize import differential_evolution
 
 from aihw_inference import GlobalDriftCompensation, PCMLikeNoiseModel, SinglePairConductanceConverter
 from aihw_torch.config import InferenceRPUConfig
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from aihw_torch.inference import WeightProgrammingOptimizer
 
 
 def main(arguments: Sequence[str] | None = None) -> tuple[float, float]:
     """Search, print the curves, and return the losses of the usual curves and of those found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=int, default=4096)
-    parser.add_argument("--bins", type=int, default=4, help="nodes of a curve")
-    parser.add_argument("--iterations", type=int, default=20, help="of differential evolution")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(
+        __doc__, arguments, weights=4096, bins=(4, "nodes of a curve"), iterations=(20, "of differential evolution")
+    )
 
     def minimize(objective: Callable[[np.ndarray], float], dimension: int, target: float) -> np.ndarray:
         bounds = [(0.0, 1.0)] * dimension

@@ -6,14 +6,13 @@ that of the relaxation (`ReRamCMONoiseModel`, arXiv:2502.04524).
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
 
 from aihw_inference import ReRamCMONoiseModel
 from aihw_torch.config import InferenceRPUConfig, IOParameters
-from aihw_torch.experiments import format_table
+from aihw_torch.experiments import command_line, format_table
 from aihw_torch.inference import drift_analog_weights
 from aihw_torch.nn import AnalogLinear
 
@@ -22,12 +21,7 @@ TIMES = (1.0, 3600.0, 86400.0, 2592000.0, 31536000.0)
 
 def main(arguments: Sequence[str] | None = None) -> list[dict[str, float]]:
     """Program, print the relative error over time, and return the rows."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--inputs", type=int, default=100)
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(__doc__, arguments, chips=5, inputs=100)
 
     weight, x = torch.empty(64, 64).uniform_(-1.0, 1.0), torch.empty(options.inputs, 64).uniform_(-1.0, 1.0)
     exact = x @ weight.T

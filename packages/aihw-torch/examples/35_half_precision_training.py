@@ -6,15 +6,13 @@ their inputs and outputs follow the layer. `torch.autocast` works as with torch'
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from aihw_torch.config import InferenceRPUConfig, SingleRPUConfig, SoftBoundsDevice, WeightModifierType
-from aihw_torch.experiments import digits, format_table, lenet5
+from aihw_torch.experiments import command_line, digits, format_table, lenet5, train_epoch
 from aihw_torch.inference import accuracy
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.optim import AnalogSGD
@@ -22,11 +20,7 @@ from aihw_torch.optim import AnalogSGD
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train in both types and kinds of layers, print a table, and return the accuracies."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--size", type=int, default=16, help="height and width of the images")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(__doc__, arguments, epochs=8, size=(16, "height and width of the images"))
 
     aware = InferenceRPUConfig()
     aware.modifier.type, aware.modifier.std_dev = WeightModifierType.ADD_NORMAL, 0.05
@@ -36,14 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
         for dtype in (torch.float32, torch.bfloat16):
             torch.manual_seed(options.seed)
             training, test = digits(options.size)
+            loader = DataLoader(training, batch_size=20, shuffle=True)
             model = convert_to_analog(lenet5(options.size), config).to(dtype)
             optimizer = AnalogSGD(model.parameters(), lr=0.1)
             for _ in range(options.epochs):
-                for images, labels in DataLoader(training, batch_size=20, shuffle=True):
-                    optimizer.zero_grad()
-                    loss = nn.functional.cross_entropy(model(images.to(dtype)), labels)
-                    loss.backward()
-                    optimizer.step()
+                batches = ((images.to(dtype), labels) for images, labels in loader)
+                train_epoch(model, optimizer, batches)
             images, labels = test.tensors
             right = accuracy(model.eval(), [(images.to(dtype), labels)])
             rows.append({"training": name, "type": str(dtype).removeprefix("torch."), "accuracy": right})

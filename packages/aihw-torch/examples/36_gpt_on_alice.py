@@ -8,7 +8,6 @@ trained here, character by character, on the first chapter of Alice's Adventures
 
 from __future__ import annotations
 
-import argparse
 import copy
 from collections.abc import Sequence
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch.config import InferenceRPUConfig, IOParameters, WeightClipType, WeightModifierType
-from aihw_torch.experiments import Characters, format_table, perplexity
+from aihw_torch.experiments import Characters, command_line, format_table, perplexity
 from aihw_torch.inference import evaluate_over_time, program_analog_weights
 from aihw_torch.nn import convert_to_analog
 
@@ -94,16 +93,16 @@ def configuration(noise: float) -> InferenceRPUConfig:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train, convert, train further, print perplexities and a text, and return the perplexities."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=600, help="of the digital training; half of them hardware-aware")
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--blocks", type=int, default=2)
-    parser.add_argument("--context", type=int, default=48)
-    parser.add_argument("--chips", type=int, default=5)
-    parser.add_argument("--noise", type=float, default=0.06, help="of the weights in training, of their largest")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
-    torch.manual_seed(options.seed)
+    options = command_line(
+        __doc__,
+        arguments,
+        steps=(600, "of the digital training; half of them hardware-aware"),
+        width=64,
+        blocks=2,
+        context=48,
+        chips=5,
+        noise=(0.06, "of the weights in training, of their largest"),
+    )
 
     text = Characters()
     test = text.test_batches(options.context)

@@ -10,13 +10,11 @@ One loop trains all of them; only the configuration differs.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 
 from aihw_torch.config import (
@@ -29,7 +27,7 @@ from aihw_torch.config import (
     WeightModifierType,
     build_config,
 )
-from aihw_torch.experiments import digits, format_table, lenet5
+from aihw_torch.experiments import command_line, digits, format_table, lenet5, train_epoch
 from aihw_torch.inference import accuracy, drift_analog_weights
 from aihw_torch.nn import convert_to_analog
 from aihw_torch.optim import AnalogSGD
@@ -57,11 +55,7 @@ def hardware_aware() -> InferenceRPUConfig:
 
 def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
     """Train in all ways, print a table, and return the accuracies."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--size", type=int, default=16, help="height and width of the images")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args(arguments)
+    options = command_line(__doc__, arguments, epochs=20, size=(16, "height and width of the images"))
 
     ways: dict[str, tuple[Any, float]] = {  # configuration and learning rate
         "floating point": (FloatingPointRPUConfig(), 0.1),
@@ -79,11 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, float]:
         optimizer = AnalogSGD(model.parameters(), lr=lr)
         start = time.process_time()
         for _ in range(options.epochs):
-            for images, labels in loader:
-                optimizer.zero_grad()
-                loss = nn.functional.cross_entropy(model(images), labels)
-                loss.backward()
-                optimizer.step()
+            train_epoch(model, optimizer, loader)
         seconds = (time.process_time() - start) / options.epochs
         model.eval()
         if name == "hardware-aware":

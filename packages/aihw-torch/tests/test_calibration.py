@@ -10,7 +10,7 @@ import torch
 from hwa_examples import hwa_config, layer_of, twin_of
 from torch import nn
 
-from aihw_torch.config import BoundManagementType, NoiseManagementType
+from aihw_torch.config import BoundManagementType, InferenceRPUConfig, NoiseManagementType
 from aihw_torch.errors import ConfigError, StateError
 from aihw_torch.inference import (
     InputRangeCalibrationType,
@@ -20,6 +20,7 @@ from aihw_torch.inference import (
     range_statistics,
 )
 from aihw_torch.nn import AnalogLinear, AnalogSequential
+from aihw_torch.presets import StandardHWATrainingPreset
 
 TYPES = [kind for kind in InputRangeCalibrationType if kind is not InputRangeCalibrationType.NONE]
 
@@ -91,7 +92,10 @@ def test_the_established_call_and_its_pairs() -> None:
     calibrate_input_ranges(model, InputRangeCalibrationType.NONE, pairs)
     assert model[0].analog_module.input_range is None
     calibrate_input_ranges(model, InputRangeCalibrationType.MAX, pairs)
-    assert model[0].analog_module.input_range.item() == max(float(x.abs().max()) for x, _ in data)
+    largest = max(float(x.abs().max()) for x, _ in data)
+    assert model[0].analog_module.input_range.item() == largest
+    calibrate_input_ranges(model, InputRangeCalibrationType.MAX, (((0.5 * x,), {}) for x, _ in data))
+    assert model[0].analog_module.input_range.item() == 0.5 * largest
 
 
 def test_verbose_prints_the_table(capsys) -> None:
@@ -132,6 +136,13 @@ def test_statistics_under_noise_management() -> None:
     assert (found.dac.maximum, found.dac.clipped, found.dac.bound) == (1.0, 0.0, 1.0)
 
 
+def test_the_standard_preset_needs_no_force() -> None:
+    """Its noise management is a constant of 1, which scales nothing."""
+    layer = AnalogLinear(8, 3, rpu_config=StandardHWATrainingPreset())
+    found = calibrate(layer, [torch.ones(4, 8)], force_all_layers=False)
+    assert found["analog_module"].input_range == 1.0
+
+
 def test_bad_calls_change_nothing() -> None:
     model, data = model_and_data()
     before = copy.deepcopy(model.state_dict())
@@ -143,6 +154,11 @@ def test_bad_calls_change_nothing() -> None:
         calibrate(model, data, force_all_layers=False)
     with pytest.raises(StateError, match="no input reached"):
         range_statistics(model, [])
+    config = InferenceRPUConfig()
+    config.pre_post.input_range.enable = True
+    managed = AnalogLinear(8, 3, rpu_config=config)
+    with pytest.raises(ConfigError, match="has noise management"):
+        calibrate(managed, [torch.randn(4, 8)], force_all_layers=False)
     with pytest.raises(Exception, match="quantile must lie above 0"):
         calibrate(model, data, quantile=0.0)
     for name, values in model.state_dict().items():

@@ -76,6 +76,9 @@ CASES = {
     "37_lenet_four_ways": ("--epochs 1 --size 16", lambda found: found["pulsed SGD"] > 0.5),
 }
 
+#: An option that is a whole number, of at least one.
+COUNT = r"(--\w+) \d+( |$)"
+
 
 def load(name):
     """Import an example, whose name is no identifier."""
@@ -102,6 +105,15 @@ def test_an_example_explains_itself(name, capsys):
         module.main(["--help"])
     assert ended.value.code == 0
     assert "--seed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if re.search(COUNT, CASES[name][0])])
+def test_an_example_refuses_to_do_nothing(name, capsys):
+    option = re.search(COUNT, CASES[name][0])[1]
+    with pytest.raises(SystemExit) as ended:
+        load(name).main([option, "0"])
+    assert ended.value.code == 2
+    assert f"argument {option}: must be at least 1, not 0" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="a source distribution has no documentation")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -20,12 +22,16 @@ from aihw_torch.experiments import (
     LocalRunner,
     Signals,
     alice,
+    command_line,
     digits,
     format_table,
+    learn_two_rows,
     lenet5,
     perplexity,
     resnet,
     textures,
+    train_epoch,
+    two_rows,
 )
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 
@@ -183,3 +189,58 @@ def test_tables():
         "b",
     ]
     assert format_table([]) == "(no rows)"
+
+
+def test_the_command_line_of_an_example():
+    options = {"steps": (5, "how many"), "samples": 0, "rate": 0.5, "path": Path("a"), "exact": False, "times": [1.0]}
+    found = command_line("What it does.", [], **options)
+    assert vars(found) == {
+        "steps": 5,
+        "samples": 0,
+        "rate": 0.5,
+        "path": Path("a"),
+        "exact": False,
+        "times": [1.0],
+        "seed": 1,
+    }
+    first = torch.rand(1)
+    words = "--steps 7 --samples 0 --rate 2 --path b/c --exact --times 1 2.5 --seed 1"
+    found = command_line("What it does.", words.split(), **options)
+    assert (found.steps, found.samples, found.rate, found.path) == (7, 0, 2.0, Path("b/c"))
+    assert (found.exact, found.times) == (True, [1.0, 2.5])
+    assert torch.equal(first, torch.rand(1))
+
+
+@pytest.mark.parametrize("words", ["--steps 0", "--steps -1", "--samples -1", "--steps 1.5", "--step 1 --nonsense 2"])
+def test_command_lines_that_make_no_sense(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        command_line("What it does.", words.split(), steps=5, samples=0)
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err
+
+
+def test_loops_are_those_of_torch():
+    """`learn_two_rows` is a loop of plain torch, and says so every few steps."""
+    layers = [nn.Linear(4, 2), nn.Linear(4, 2)]
+    layers[1].load_state_dict(layers[0].state_dict())
+    first, second = (torch.optim.SGD(layer.parameters(), lr=0.1) for layer in layers)
+    losses = learn_two_rows(layers[0].eval(), first, 3)
+    assert layers[0].training
+    x, y = two_rows()
+    for loss in losses:
+        second.zero_grad()
+        expected = nn.functional.mse_loss(layers[1](x), y)
+        expected.backward()
+        second.step()
+        assert loss == expected.item()
+    seen = []
+    batches = [(torch.zeros(n, 4), torch.zeros(n, dtype=torch.int64)) for n in (3, 1)]
+    last = train_epoch(layers[0], first, batches, after_batch=lambda n, total: seen.append((n, total)))
+    assert [n for n, _ in seen] == [3, 1]
+    assert seen[-1][1] == last
+
+
+def test_the_loop_prints_what_it_learns(capsys):
+    layer = nn.Linear(4, 2)
+    learn_two_rows(layer, torch.optim.SGD(layer.parameters(), lr=0.1), 5, show=2)
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["step", "step", "step", "final"]

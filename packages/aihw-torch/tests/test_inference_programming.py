@@ -21,6 +21,7 @@ from aihw_inference import (
     PerColumnDriftCompensation,
     Philox,
     ReRamWan2022NoiseModel,
+    StateIndependentNoiseModel,
     optimize_programming,
     program,
 )
@@ -36,7 +37,7 @@ from aihw_torch.inference import (
     evaluate_over_time,
     program_analog_weights,
 )
-from aihw_torch.nn import AnalogLinear, AnalogSequential
+from aihw_torch.nn import AnalogConv2d, AnalogConvTranspose2d, AnalogLinear, AnalogSequential
 
 
 def programmed_layer(**fields) -> AnalogLinear:
@@ -101,14 +102,25 @@ def test_compensation_with_exact_reads_has_a_closed_form(compensation) -> None:
 
 def test_compensation_acts_on_channels_of_convolutions() -> None:
     """7 channels and outputs of 7 x 7: the factor must not reach the width."""
-    from aihw_torch.nn import AnalogConv2d
-
     config = hwa_config(drift_compensation=PerColumnDriftCompensation())
     layer = AnalogConv2d(2, 7, 3, bias=False, rpu_config=config, seed=1).eval()
     layer.drift_analog_weights(1e6)
     weight = layer.analog_module.read_programmed().view(7, 2, 3, 3)
     x = torch.randn(2, 2, 9, 9)
     torch.testing.assert_close(layer(x), nn.functional.conv2d(x, weight), rtol=1e-4, atol=1e-5)
+
+
+def test_compensation_acts_on_channels_of_transposed_convolutions() -> None:
+    """With one drift exponent for all devices and no noise, the compensated layer is the layer before the drift."""
+    model = StateIndependentNoiseModel(prog_noise_scale=0.0, drift_nu_std=0.0, read_noise_scale=0.0)
+    config = hwa_config(noise_model=model, drift_compensation=PerColumnDriftCompensation())
+    layer = AnalogConvTranspose2d(2, 7, 3, bias=False, rpu_config=config, seed=1).eval()
+    x = torch.randn(2, 2, 5, 5)
+    before = layer(x)
+    layer.drift_analog_weights(1e6)
+    assert layer.analog_module.alpha.shape == (7 * 3 * 3,)  # the outputs of its matrix, before they are added
+    assert float(layer.analog_module.alpha.min()) > 2.0
+    torch.testing.assert_close(layer(x), before, rtol=1e-4, atol=1e-5)
 
 
 def test_the_baseline_sees_the_converters() -> None:
@@ -299,6 +311,8 @@ def test_evaluation_over_time(kind: str) -> None:
         model = pulsed_model()
     loader = small_task(model.eval())
     model.train()
+    model[1].eval()  # as a frozen normalisation is
+    modes = [module.training for module in model.modules()]
     state = copy.deepcopy(model.state_dict())
     table = evaluate_over_time(model, loader, [1e8, 0.0], 8, seed=1)
     assert table.values.shape == (8, 2)
@@ -306,9 +320,11 @@ def test_evaluation_over_time(kind: str) -> None:
     assert len(set(table.values[:, 0])) > 1
     fewer = evaluate_over_time(model, loader, [0.0, 1e8], 3, seed=1)
     np.testing.assert_array_equal(fewer.values[:, 0], table.values[:3, 1])
-    assert model.training
+    assert [module.training for module in model.modules()] == modes
     for name, values in model.state_dict().items():
         assert torch.equal(values, state[name]), name
+    with pytest.raises(TimeError, match="not '12'"):
+        evaluate_over_time(model, loader, "12", 3)
     with pytest.raises(ConfigError, match="at least one chip and one time"):
         evaluate_over_time(model, loader, [], 3)
     with pytest.raises(ConfigError, match="no sample"):

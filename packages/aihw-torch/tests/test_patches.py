@@ -7,7 +7,7 @@ import torch
 
 from aihw_torch.config import SingleRPUConfig
 from aihw_torch.nn import AnalogConv2d
-from aihw_torch.nn.patches import Kernel, patches
+from aihw_torch.patches import Kernel, patches
 
 KERNELS = {
     "1d_strided": ((3, 2, 9), Kernel((3,), (2,), (1,))),

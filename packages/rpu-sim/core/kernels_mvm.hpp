@@ -187,6 +187,7 @@ constexpr int64_t kSamplePanel = 256;  // most samples of one task, times its bl
 constexpr int64_t kChunk = 512;        // inputs of one chunk of a product (cpu/gemm.hpp)
 constexpr int kChains = 16;            // chains of a chunk ...
 constexpr int kWorthChains = 64;       // ... of a product of at least so many inputs; else one
+constexpr int64_t kFewUpdates = 8;     // samples up to which a rank update is limited by the memory
 constexpr int64_t kScratchFloats = kChunk * kOutputBlock + kSamplePanel * kOutputBlock;
 constexpr int64_t kArrayScratchFloats = kScratchFloats + 7 * kSamplePanel * kOutputBlock;
 

@@ -109,8 +109,8 @@ RPU_FN F fma_(F a, F b, F c) { return (F)_mm512_fmadd_ps((__m512)a, (__m512)b, (
 RPU_FN void mulhilo(uint32_t m, U a, U& hi, U& lo) {
   const __m512i x = (__m512i)a, k = _mm512_set1_epi32((int)m);
   const __m512i even = _mm512_mul_epu32(x, k), odd = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), k);
-  lo = (U)_mm512_mullo_epi32(x, k);
-  hi = (U)_mm512_mask_blend_epi32(0xAAAA, _mm512_srli_epi64(even, 32), odd);
+  lo = (U)_mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA);
+  hi = (U)_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB);
 }
 #    if defined(__AVX512VPOPCNTDQ__)
 RPU_FN U popcount(U x) { return (U)_mm512_popcnt_epi32((__m512i)x); }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,32 @@ def checked_count(value: Any, name: str, low: int, high: int | None = None) -> i
         limit = f"at least {low}" if high is None else f"from {low} to {high}"
         raise ConfigError(f"{name} must be an integer {limit}, got {value!r}.")
     return number
+
+
+def checked_real(value: Any, name: str) -> float:
+    """`value` as a float, finite or not; raises ConfigError unless it is one real number."""
+    try:
+        if isinstance(value, str | bytes | bool):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise ConfigError(f"{name} must be a number, got {value!r}.") from None
+
+
+def checked_reals(values: Any, name: str) -> tuple[float, ...]:
+    """`values` as floats, finite or not; raises ConfigError unless it is a sequence of real numbers."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise ConfigError(f"{name} must be a list of numbers, got {values!r}.")
+    return tuple(checked_real(value, name) for value in values)
+
+
+def sealed(x: Array) -> Array:
+    """`x`, and for a NumPy array a view that cannot be written to."""
+    if not isinstance(x, np.ndarray):
+        return x
+    view = x.view()
+    view.flags.writeable = False
+    return view
 
 
 def on_host(x: Array) -> NDArray[Any]:

@@ -202,8 +202,10 @@ def range_estimator(
         return MovingQuantileRange(quantile, signed=signed)
     if calibration_type is InputRangeCalibrationType.MOVING_STD:
         return MovingStdRange(std_alpha, max_samples)
-    known = ", ".join(f"InputRangeCalibrationType.{kind.name}" for kind in InputRangeCalibrationType)
-    raise ConfigError(f"calibration_type must be one of {known} other than NONE, got {calibration_type!r}.")
+    known = ", ".join(kind.name for kind in InputRangeCalibrationType if kind is not InputRangeCalibrationType.NONE)
+    raise ConfigError(
+        f"calibration_type must be an InputRangeCalibrationType, one of {known}, got {calibration_type!r}."
+    )
 
 
 def quantile(x: Array, probability: float) -> float:

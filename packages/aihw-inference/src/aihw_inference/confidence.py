@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
+from .arrays import real_array
 from .errors import ConfigError, ShapeError
 
 Array = Any
@@ -40,17 +40,19 @@ def confidence_interval(samples: Array, *, axis: int = 0, level: float = 0.95) -
     Chips are independent; reads of one chip are not. So the samples must be one number (or array) per chip.
 
     Args:
-        samples: floating-point array with at least two entries along `axis`.
+        samples: real array with at least two entries along `axis`.
         axis: axis of the independent samples.
         level: 0 < level < 1.
 
     Raises:
-        ShapeError: fewer than two samples.
+        ShapeError: fewer than two samples, or no such axis.
         ConfigError: level out of range.
+        DtypeError: no array of real numbers.
     """
     if not 0.0 < level < 1.0:
         raise ConfigError(f"level must lie between 0 and 1, got {level}.")
-    xp, n = array_namespace(samples), samples.shape[axis]
+    xp, samples = real_array(samples, "samples")
+    n = samples.shape[axis] if -samples.ndim <= axis < samples.ndim else 0
     if n < 2:
         raise ShapeError(f"A confidence interval needs at least two samples along axis {axis}, got {n}.")
     mean, std = xp.mean(samples, axis=axis), xp.std(samples, axis=axis, correction=1)

@@ -18,7 +18,7 @@ import numpy as np
 from array_api_compat import array_namespace
 from numpy.typing import NDArray
 
-from .arrays import finite_array
+from .arrays import finite_array, on_host
 from .compensation import BaseDriftCompensation, GlobalDriftCompensation, read_compensated
 from .converters import BaseConductanceConverter, CustomPairConductanceConverter
 from .errors import BackendError, ConfigError
@@ -136,7 +136,7 @@ def downsample_weight_distribution(weights: Array, shape: tuple[int, ...], *, se
     The smallest and the largest weight are kept; a larger `shape` interpolates.
     """
     _, weights = finite_array(weights, "weights")
-    ordered = np.sort(np.asarray(np.from_dlpack(weights), dtype=np.float64).reshape(-1))
+    ordered = np.sort(on_host(weights).astype(np.float64).reshape(-1))
     if not ordered.size or not ordered.any():
         raise ConfigError("the optimisation needs weights that are not all zero; pass trained weights.")
     n = math.prod(shape)

@@ -6,16 +6,16 @@
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from array_api_compat import array_namespace, device, size
 
-from .arrays import Block, assembled, checked_count, finite_array
+from .arrays import Block, assembled, checked_count, finite_array, real_array, sealed
 from .converters import BaseConductanceConverter, ConversionParameters
-from .errors import ConfigError, ShapeError, TimeError
+from .errors import ConfigError, DtypeError, ShapeError, TimeError
 from .rng import DRIFT, PROGRAMMING, READ, Draw, Generator, as_generator
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ Array = Any
 
 @dataclass(frozen=True, eq=False)
 class ProgrammedArray:
-    """One or many chips with a weight matrix programmed into them. Immutable.
+    """One or many chips with a weight matrix programmed into them. Immutable: its NumPy arrays cannot be written to.
 
     With K devices per weight, the arrays are [K, *weights.shape], or [K, n_chips, *weights.shape] for many chips.
 
@@ -57,6 +57,8 @@ class ProgrammedArray:
             shape = tuple(getattr(self, name).shape)
             if shape != expected:
                 raise ShapeError(f"{name} must have the shape {expected} for these weights, got {shape}.")
+        for name in ("weights", "g_prog", "drift_coefficients"):
+            object.__setattr__(self, name, sealed(getattr(self, name)))
 
     @property
     def _converter(self) -> BaseConductanceConverter:
@@ -113,11 +115,15 @@ class ProgrammedArray:
         return weights, xp.reshape(self._blockwise(variance), weights.shape)
 
     def _at_times(self, t: Any, read: Callable[[float], Array]) -> Array:
-        if (isinstance(t, Sequence) and not isinstance(t, str)) or getattr(t, "ndim", 0) == 1:
-            if len(t) == 0:
-                raise TimeError("At least one inference time is needed, got none.")
-            return array_namespace(self.weights).stack([read(time) for time in t])
-        return read(t)
+        if getattr(t, "ndim", 0) == 1:
+            times = [t[number] for number in range(t.shape[0])]
+        elif isinstance(t, Sequence) and not isinstance(t, str | bytes):
+            times = list(t)
+        else:
+            return read(t)
+        if not times:
+            raise TimeError("At least one inference time is needed, got none.")
+        return array_namespace(self.weights).stack([read(time) for time in times])
 
     def _reader(self, t: float, repeat: int) -> Callable[[Block, Array, Array], Array]:
         repeat = checked_count(repeat, "repeat", 0, 2**32 - 1)
@@ -161,6 +167,7 @@ def program(
     rng: Generator | int,
     n_chips: int | None = None,
     w_max: float | Array | None = None,
+    reference_compat: bool = False,
 ) -> ProgrammedArray:
     """Programs `weights` into one chip, or into `n_chips` independent ones.
 
@@ -171,17 +178,22 @@ def program(
         n_chips: number of chips; None for one chip without a chip axis.
         w_max: weight that maps to the largest conductance, a number or an array that broadcasts to the weights, such
             as [out, 1] for one scale per output; larger weights saturate. Default: the largest magnitude in `weights`.
+        reference_compat: keep what the established toolkit keeps, for comparison with its numbers: not the conductances
+            but the programmed weights, encoded anew with their own largest magnitude. That rescales the conductances
+            and empties the smaller device of every pair. For one chip without a chip axis.
 
     Raises:
         DtypeError, NonFiniteError, ShapeError: bad weights or w_max.
-        ConfigError: n_chips < 1, w_max <= 0, a seed or a model parameter out of range.
+        ConfigError: n_chips < 1 or with reference_compat, w_max <= 0, a seed or a model parameter out of range.
     """
-    if isinstance(noise_model, type) or not hasattr(noise_model, "conductance_at"):
+    if isinstance(noise_model, type) or not hasattr(noise_model, "sealed"):
         raise ConfigError(f"noise_model must be a noise model such as PCMLikeNoiseModel(), got {noise_model!r}.")
     noise_model.check()
-    model, generator = copy.deepcopy(noise_model), as_generator(rng)
+    model, generator = noise_model.sealed(), as_generator(rng)
     if n_chips is not None:
         n_chips = checked_count(n_chips, "n_chips", 1)
+        if reference_compat:
+            raise ConfigError("reference_compat scales each chip anew and takes one at a time; leave out n_chips.")
     xp, weights = finite_array(weights, "weights")
     weights = xp.asarray(weights, copy=True)
     parameters = _conversion_parameters(xp, model.g_converter, weights, w_max)
@@ -192,7 +204,16 @@ def program(
         return xp.reshape(flat, shape)
 
     g_prog, coefficients = drawn(PROGRAMMING, model.program_conductance), drawn(DRIFT, model.drift_coefficients)
-    return ProgrammedArray(weights, g_prog, coefficients, parameters, model, generator, n_chips)
+    state = ProgrammedArray(weights, g_prog, coefficients, parameters, model, generator, n_chips)
+    return _reencoded(state) if reference_compat else state
+
+
+def _reencoded(state: ProgrammedArray) -> ProgrammedArray:
+    """The state with the programmed weights encoded anew; drift coefficients stay those of the targets."""
+    converter, weights = state.noise_model.g_converter, state.programmed_weights()
+    xp = array_namespace(weights)
+    parameters = converter.parameters(xp, *converter.weight_range(xp, weights))
+    return dataclasses.replace(state, g_prog=converter.encode(xp, weights, parameters), parameters=parameters)
 
 
 def _drawn(
@@ -235,7 +256,11 @@ def _conversion_parameters(
 ) -> ConversionParameters:
     if w_max is None:
         return converter.parameters(xp, *converter.weight_range(xp, weights))
-    high = xp.asarray(w_max, dtype=weights.dtype, device=device(weights))
+    try:
+        _, high = real_array(xp.asarray(w_max, device=device(weights)), "w_max")
+    except (TypeError, ValueError, RuntimeError):
+        raise DtypeError(f"w_max must be a number or an array of real numbers, got {w_max!r}.") from None
+    high = xp.astype(high, weights.dtype)
     try:
         fits = xp.broadcast_to(high, weights.shape).shape == weights.shape
     except (ValueError, RuntimeError):

@@ -11,6 +11,7 @@ from the defaults of the class they name, and are what `rpu_sim.config.from_dict
 from __future__ import annotations
 
 from .api import compose, load, names
+from .compare import diff, digest
 from .describe import info, validate
 from .errors import PresetError
 from .library import register_path
@@ -18,4 +19,15 @@ from .schema import KINDS
 
 __version__ = "0.1.0"
 
-__all__ = ["KINDS", "PresetError", "compose", "info", "load", "names", "register_path", "validate"]
+__all__ = [
+    "KINDS",
+    "PresetError",
+    "compose",
+    "diff",
+    "digest",
+    "info",
+    "load",
+    "names",
+    "register_path",
+    "validate",
+]

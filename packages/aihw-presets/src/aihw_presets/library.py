@@ -35,12 +35,15 @@ class Entry:
 
 
 def parse(path: Path) -> Table:
-    """Read one TOML file. Raises `PresetError` with the file, line and column if it cannot be read."""
+    """Read one TOML file. Raises `PresetError` with the file, and the line of what is wrong, if it cannot be read."""
     try:
         with path.open("rb") as file:
             return tomllib.load(file)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise PresetError(f"{path} is not valid TOML: {error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise PresetError(f"{path} is not valid TOML: no UTF-8 (at line {line}), save it as UTF-8") from error
     except OSError as error:
         raise PresetError(f"cannot read the presets at {path}: {error.strerror}") from error
 

@@ -38,8 +38,8 @@ class Resolution:
     def entry(self, entry: Entry, slots: Mapping[str, Any]) -> Table:
         """Return the table of a preset, its slots filled with the given names or tables instead of its own.
 
-        Raises `PresetError` for a slot that the preset lacks or that stays empty, an unknown or circular reference,
-        and a table that says neither which class nor which preset it is.
+        Raises `PresetError` for a slot that the preset lacks, that stays empty or is given another kind of preset, an
+        unknown or circular reference, and a table that says neither which class nor which preset it is.
         """
         if entry.name in self._open:
             raise PresetError(f"{entry.path}: circular reference {' -> '.join([*self._open, entry.name])}")
@@ -47,9 +47,11 @@ class Resolution:
         self.used[entry.name] = entry
         fields = merge(entry.doc["fields"], entry.member.get("fields", {}))
         own = {**entry.doc.get("slots", {}), **entry.member.get("slots", {})}
-        for slot in slots:
+        for slot, value in slots.items():
             if slot not in (takes := _slots(fields)):
                 raise PresetError(f"{entry.name} has no slot {slot!r}: it takes {', '.join(takes) or 'none'}")
+            if not isinstance(value, dict):
+                _require_kind(slot, find(self._index, value))
         table: Table = self._resolve(fields, {**own, **slots}, entry)
         self._open.pop()
         _require_class(table, entry)
@@ -73,7 +75,24 @@ class Resolution:
             reference = slots[reference[1:]]
         if isinstance(reference, dict):
             return self._resolve(reference, {}, entry)
-        return self.entry(find(self._index, reference), {})
+        try:
+            found = find(self._index, reference)
+        except PresetError as error:
+            raise PresetError(f"{entry.path}: {error}") from None
+        return self.entry(found, {})
+
+
+_SLOT_KINDS = {"device": ("device", "cell"), "io": ("io",), "update": ("update",)}
+
+
+def _require_kind(slot: str, entry: Entry) -> None:
+    """Raise `PresetError` for a preset that is something else than what the slot holds."""
+    kinds = _SLOT_KINDS.get(slot, (entry.kind,))
+    if entry.kind not in kinds:
+        raise PresetError(
+            f"{entry.name} is of kind {entry.kind!r} and does not go into the slot {slot!r}: use one of kind "
+            f"{' or '.join(map(repr, kinds))}"
+        )
 
 
 def _slots(fields: Table) -> list[str]:

@@ -14,7 +14,7 @@
 RPU_BEGIN
 
 constexpr int kBlock = 64;        // columns of a block of C
-constexpr int kSmallRows = 8;     // up to this many rows of A do not repay a copy of B
+constexpr int kSmallRows = 64;    // up to this many rows of A do not repay a copy of B
 constexpr int kDotRows = 32;      // up to this many, a B that is stored along k is read so
 
 #if RPU_LANES == 16 || defined(__aarch64__)

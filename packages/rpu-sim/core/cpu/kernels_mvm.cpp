@@ -124,7 +124,7 @@ void rank_update_block(const RankUpdateArgs& args, Range rows, int64_t first, in
 
 void rank_update(const RankUpdateArgs& args, Range rows, Range columns, float* scratch) {
   // A few samples leave the memory as the limit, so that weights are visited along rows; many repay packing x.
-  const int64_t height = args.x.rows <= kSmallRows ? kTileRows : rows.end - rows.begin;
+  const int64_t height = args.x.rows <= kFewUpdates ? kTileRows : rows.end - rows.begin;
   for (int64_t row = rows.begin; row < rows.end; row += height)
     for (int64_t first = columns.begin; first < columns.end; first += kBlock) {
       const Range part{row, row + height < rows.end ? row + height : rows.end};

@@ -86,7 +86,10 @@ template <class Device, class Source> struct RowUpdate {
 
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad) {
     F xi[4] = {};
-    if (merges() && device.noisy()) quad.normals(args.chunk, args.step, Stream::CYCLE_MERGED, 0, key, xi);
+    if (merges() && device.noisy())
+      quad.with_packs(args.weights.cols, [&](auto packs) {
+        quad.normals<packs()>(args.chunk, args.step, Stream::CYCLE_MERGED, 0, key, xi);
+      });
     if constexpr (Device::kStateIndependent) {
       for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; ++k) update_pack(row, quad.column(k), weights, xi[k]);
     } else {
@@ -121,12 +124,12 @@ template <class Device, class Source> struct RowUpdate {
       packs.index[k] = lane_index() + static_cast<uint32_t>(row * args.weights.cols + columns[k]);
     }
     if (merges()) {
+      F moved[2];
+      M near_bound[2];
+      merged_moments(device, packs, queues, xi, moved, near_bound);
       RPU_UNROLL
-      for (int k = 0; k < 2; ++k) {
-        M near_bound;
-        const F moved = merged_moments(device, packs.w[k], packs.cells[k], queues[k], xi[k], near_bound);
-        keep(columns[k], weights, packs.w[k], select(queues[k].count != 0u, moved, packs.w[k]), near_bound);
-      }
+      for (int k = 0; k < 2; ++k)
+        keep(columns[k], weights, packs.w[k], select(queues[k].count != 0u, moved[k], packs.w[k]), near_bound[k]);
     } else {
       const int done = packs.apply(device, queues, kFewLanes, args, key);
       for (int k = 0; k < 2; ++k) {

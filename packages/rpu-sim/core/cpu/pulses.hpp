@@ -103,15 +103,20 @@ template <class Device> class LateCells {
   int n_ = 0;
 };
 
+/// The merged pulses of two packs; a pulse waits for the one before it here too.
 template <class Device>
-RPU_FN F merged_moments(const Device& device, F w, const typename Device::Cell& c, const SignQueue& queue, F xi,
-                        M& near_bound) {
-  MergedMoments moments(w);
-  const int most = queue.most();
-  const I count = as_i(queue.count);
-  for (int p = 0; p < most; ++p)
-    moments.pulse(device, c, (queue.words[p >> 5] & (1u << (p & 31))) != 0u, count > p);
-  return moments.moved(c, xi, near_bound);
+RPU_FN void merged_moments(const Device& device, const PulsedPacks<Device, 2>& packs, const SignQueue* queues, const F* xi,
+                           F* moved, M* near_bound) {
+  MergedMoments moments[2] = {MergedMoments(packs.w[0]), MergedMoments(packs.w[1])};
+  const I count[2] = {as_i(queues[0].count), as_i(queues[1].count)};
+  const int first = queues[0].most(), second = queues[1].most(), most = first > second ? first : second;
+  for (int p = 0; p < most; ++p) {
+    RPU_UNROLL
+    for (int k = 0; k < 2; ++k)
+      moments[k].pulse(device, packs.cells[k], (queues[k].words[p >> 5] & (1u << (p & 31))) != 0u, count[k] > p);
+  }
+  RPU_UNROLL
+  for (int k = 0; k < 2; ++k) moved[k] = moments[k].moved(packs.cells[k], xi[k], near_bound[k]);
 }
 
 RPU_END

@@ -1,5 +1,6 @@
 #include "thread_pool.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -35,6 +36,12 @@ void pause() {
 #endif
 }
 
+/// Tasks [next, end) of one thread, on a cache line of their own.
+struct alignas(64) Share {
+  std::atomic<int64_t> next{0};
+  int64_t end = 0;
+};
+
 class ThreadPool {
  public:
   static ThreadPool& instance() {
@@ -55,7 +62,7 @@ class ThreadPool {
     if (wakes || n_spinning_.load(std::memory_order_relaxed) > 0) {
       start_workers();
       open(n_tasks, task, context, wakes);
-      work();
+      work(0);
       close();
     } else {
       run_alone(n_tasks, task, context);
@@ -93,7 +100,7 @@ class ThreadPool {
 
   void start_workers() {
     while (static_cast<int>(n_workers_) < size() - 1) {
-      std::thread([this, id = n_workers_] { serve(id); }).detach();
+      std::thread([this, share = n_workers_ + 1] { serve(share); }).detach();
       ++n_workers_;
     }
   }
@@ -101,9 +108,12 @@ class ThreadPool {
   void open(int64_t n_tasks, TaskFunction task, void* context, bool wakes) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      task_ = task, context_ = context, n_tasks_ = n_tasks;
-      next_.store(0, std::memory_order_relaxed);
-      helpers_wanted_ = size() - 1;
+      task_ = task, context_ = context;
+      n_shares_ = std::min<int64_t>(size(), n_tasks);
+      for (int64_t i = 0; i < n_shares_; ++i) {
+        shares_[i].next.store(n_tasks * i / n_shares_, std::memory_order_relaxed);
+        shares_[i].end = n_tasks * (i + 1) / n_shares_;
+      }
       is_open_ = true;
       generation_.fetch_add(1, std::memory_order_release);
     }
@@ -119,11 +129,16 @@ class ThreadPool {
     while (inside_.load(std::memory_order_acquire) != 0) pause();
   }
 
-  void work() {
-    for (int64_t i; (i = next_.fetch_add(1, std::memory_order_relaxed)) < n_tasks_;) task_(context_, i);
+  /// The thread's own share first, then what others have left of theirs: the same thread gets the same tasks from call to
+  /// call, so that their data stay in its cache.
+  void work(int64_t own) {
+    for (int64_t k = 0; k < n_shares_; ++k) {
+      Share& share = shares_[own + k < n_shares_ ? own + k : own + k - n_shares_];
+      for (int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) task_(context_, i);
+    }
   }
 
-  void serve(int64_t id) {
+  void serve(int64_t share) {
     const FloatEnvironment pinned;
     uint64_t seen = 0;
     for (;;) {
@@ -134,10 +149,10 @@ class ThreadPool {
         std::unique_lock<std::mutex> lock(mutex_);
         wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
         seen = generation_.load(std::memory_order_relaxed);
-        if (!is_open_ || id >= helpers_wanted_) continue;
+        if (!is_open_ || share >= n_shares_) continue;
         inside_.fetch_add(1, std::memory_order_relaxed);
       }
-      work();
+      work(share);
       inside_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -145,10 +160,10 @@ class ThreadPool {
   std::mutex callers_, mutex_;
   std::condition_variable wake_;
   std::atomic<uint64_t> generation_{0};
-  std::atomic<int64_t> next_{0};
   std::atomic<int> inside_{0}, size_{1}, n_spinning_{0};
   std::atomic<bool> forked_{false};
-  int64_t n_workers_ = 0, n_tasks_ = 0, helpers_wanted_ = 0;
+  Share shares_[kMostThreads];  // of the caller, then of the workers
+  int64_t n_workers_ = 0, n_shares_ = 0;
   bool is_open_ = false;
   int in_a_row_ = 0;            // shareable calls, guarded by callers_
   Clock::time_point last_end_;  // of the last shareable call

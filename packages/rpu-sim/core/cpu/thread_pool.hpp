@@ -1,5 +1,6 @@
-// One pool of threads for all kernels. Work is cut into fixed tasks, independent of the number of threads, which are
-// claimed dynamically; the caller works too and never waits for a thread that has claimed nothing.
+// One pool of threads for all kernels. Work is cut into fixed tasks, independent of the number of threads. Each thread has
+// a share of them, always the same, and claims tasks one by one, first its own and then those that others have left; the
+// caller works too and never waits for a thread that has claimed nothing.
 #pragma once
 #include <cstdint>
 #include <type_traits>

@@ -1,9 +1,11 @@
 #include "mvm.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cfloat>
 #include <cmath>
 #include <string>
+#include <vector>
 
 #include "../cpu/dispatch.hpp"
 #include "../cpu/float_environment.hpp"
@@ -22,7 +24,7 @@ using params::NoiseManagementType;
 
 /// Buffers of the calling thread.
 struct Workspace {
-  Buffer<float> abs_max, largest, alpha, scale, factor, inputs;
+  Buffer<float> abs_max, alpha, scale, factor, inputs, windows;
   Buffer<SignedSums> sums;
   Buffer<int32_t> samples;
   Buffer<uint8_t> exceeded;
@@ -39,27 +41,30 @@ float* scratch(int64_t floats = kScratchFloats) {
   return buffer.sized(floats);
 }
 
-template <class Kernel> void over_samples(const ConstMatrix& m, int64_t ns_per_1024, Kernel&& kernel) {
-  over_rows(m.rows, m.cols, ns_per_1024, kernel);
+template <class Kernel> void over_samples(bool alone, const ConstMatrix& m, int64_t ns_per_1024, Kernel&& kernel) {
+  if (alone) kernel(Range{0, m.rows});
+  else over_rows(m.rows, m.cols, ns_per_1024, kernel);
 }
 
 ConstMatrix rows_of(const ConstMatrix& m, int64_t first, int64_t n) {
   return {m.data + first * m.stride, n, m.cols, m.stride};
 }
 
-const float* finite_abs_max(const ConstMatrix& values, const char* name, const char* consequence, float* largest) {
-  over_samples(values, 100, [&](Range rows) { kernels().update.row_abs_max(values, rows, largest); });
-  for (int64_t i = 0; i < values.rows; ++i)
-    if (!std::isfinite(largest[i]))
-      throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; " + consequence);
-  return largest;
+/// Finds the largest magnitude of every sample; returns whether all are finite.
+bool finite_abs_max(bool alone, const ConstMatrix& values, float* largest) {
+  over_samples(alone, values, 100, [&](Range rows) { kernels().update.row_abs_max(values, rows, largest); });
+  return std::all_of(largest, largest + values.rows, [](float v) { return std::isfinite(v); });
+}
+
+void require_finite(bool finite, const char* name, const char* consequence) {
+  if (!finite) throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; " + consequence);
 }
 
 // -- noise management -----------------------------------------------------------------------------------------------
 
-const SignedSums* signed_sums(const ConstMatrix& input) {
+const SignedSums* signed_sums(bool alone, const ConstMatrix& input) {
   SignedSums* sums = workspace().sums.sized(input.rows);
-  over_samples(input, 200, [&](Range rows) { kernels().mvm.signed_sums(input, rows, sums); });
+  over_samples(alone, input, 200, [&](Range rows) { kernels().mvm.signed_sums(input, rows, sums); });
   return sums;
 }
 
@@ -90,11 +95,11 @@ void noise_management(const Mvm& call, const float* abs_max, float* alpha) {
       for (int64_t i = 0; i < n; ++i) alpha[i] = limited(abs_max[i], io.nm_thres);
       break;
     case NoiseManagementType::MAX:
-      over_samples(call.input, 100, [&](Range rows) { kernels().mvm.row_max(call.input, rows, alpha); });
+      over_samples(call.alone, call.input, 100, [&](Range rows) { kernels().mvm.row_max(call.input, rows, alpha); });
       for (int64_t i = 0; i < n; ++i) alpha[i] = limited(alpha[i], io.nm_thres);
       break;
     case NoiseManagementType::ABS_MAX_NP_SUM: {
-      const SignedSums* sums = signed_sums(call.input);
+      const SignedSums* sums = signed_sums(call.alone, call.input);
       for (int64_t i = 0; i < n; ++i) alpha[i] = worst_case_scale(io, abs_max[i], sums[i]);
       break;
     }
@@ -146,7 +151,7 @@ class Part {
 
   /// Factors before the DAC and after the ADC of every listed sample.
   void scale_samples(const BoundRound& round, float* scale, float* factor) {
-    const SignedSums* sums = round.worst_case ? signed_sums(input_) : nullptr;
+    const SignedSums* sums = round.worst_case ? signed_sums(call_.alone, input_) : nullptr;
     for (int64_t i = 0; i < n_; ++i) {
       const int32_t s = samples_[i];
       float alpha = round.worst_case ? worst_case_scale(call_.io, abs_max_[s], sums[s]) : alpha_[s];
@@ -170,7 +175,7 @@ class Part {
     if (call_.io.array.active) return read_array(dac, product);
 
     const bool draws_inputs = call_.io.inp_noise > 0.0f || call_.io.dac.stochastic_rounding;
-    over_samples(ConstMatrix{input_.data, n_, input_.cols, input_.stride}, draws_inputs ? 1500 : 200,
+    over_samples(call_.alone, ConstMatrix{input_.data, n_, input_.cols, input_.stride}, draws_inputs ? 1500 : 200,
                  [&](Range rows) { kernels().mvm.dac(dac, rows); });
     over_outputs(1, [&](Range rows, Range blocks) { kernels().mvm.product(product, rows, blocks, scratch()); });
   }
@@ -191,7 +196,7 @@ class Part {
   template <class Kernel> void over_outputs(int64_t products, Kernel&& kernel) {
     const int64_t panel = panel_rows(), panels = divided(n_, panel);
     const int64_t width = n_ > kFewSamples ? 1 : call_.io.backward ? kWideBlocks : 2, across = divided(blocks_, width);
-    parallel_for(panels * across, products * work_ns(panels), [&](int64_t task) {
+    parallel_for(panels * across, call_.alone ? 0 : products * work_ns(panels), [&](int64_t task) {
       const int64_t row = task / across * panel, block = task % across * width;
       kernel(Range{row, std::min(n_, row + panel)}, Range{block, std::min(blocks_, block + width)});
     });
@@ -200,7 +205,7 @@ class Part {
   /// Rows of a task: many, to pack a block of weights seldom, but so few that a narrow output also gives several tasks.
   int64_t panel_rows() const {
     int64_t panel = kSamplePanel;
-    while (panel > 64 && divided(n_, panel) * blocks_ < 8) panel /= 2;
+    while (!call_.alone && panel > 64 && divided(n_, panel) * blocks_ < 8) panel /= 2;
     return panel;
   }
 
@@ -231,12 +236,37 @@ class Part {
   uint8_t* exceeded_ = nullptr;
 };
 
+constexpr const char* kUncomputed = "nothing was computed";
 constexpr const char* kUnchanged = "the weights were left unchanged";
 constexpr int64_t kInputFloats = int64_t{1} << 22;  // 16 MB of converted inputs at a time
+constexpr int64_t kWindowFloats = 1 << 16;          // 256 KB of windows, which stay in the cache with their conversions
+
+const char* input_name(const Mvm& call) { return call.io.backward ? "d" : "x"; }
+
+/// Computes all samples, whose largest magnitudes are known.
+void compute(const Mvm& call, const float* abs_max) {
+  const int64_t batch = call.input.rows;
+  float* alpha = workspace().alpha.sized(batch);
+  noise_management(call, abs_max, alpha);
+  const ArrayCall array = prepare_array(call);
+  const int64_t floats = (call.input.cols + 32) * (call.io.array.active ? buffers_per_input(call.io.array) : 1);
+  const int64_t part = std::max(kSamplePanel, kInputFloats / floats / kSamplePanel * kSamplePanel);
+  for (int64_t first = 0; first < batch; first += part)
+    Part(call, array, abs_max, alpha, first, std::min(part, batch - first)).run();
+}
+
+/// Where samples cannot be computed in any order, or not here: with copies of all windows.
+void copied_mvm(Mvm call, const Windows& windows) {
+  const int64_t n = windows.samples(), width = windows.elements();
+  std::vector<float> rows(static_cast<size_t>(n * width));
+  copy_windows(windows, rows.data());
+  call.input = {rows.data(), n, width, width};
+  mvm(call);
+}
 
 void add_product(const RankUpdateArgs& args) {
   const int64_t rows = args.weights.rows, cols = args.weights.cols;
-  const bool few = args.x.rows <= 8;  // limited by the memory: visit the weights along rows
+  const bool few = args.x.rows <= kFewUpdates;  // visit the weights along rows
   const int64_t height = few ? std::max<int64_t>(8, 16384 / cols / 8 * 8) : kSamplePanel;
   const int64_t width = few ? cols : kOutputBlock;
   const int64_t across = divided(cols, width);
@@ -255,16 +285,34 @@ void mvm(const Mvm& call) {
                                              call.freeze_mean, call.seed, call.step, call.first_sample}))
     return;
   const FloatEnvironment pinned;
-  Workspace& w = workspace();
-  const char* name = call.io.backward ? "d" : "x";
-  const float* abs_max = finite_abs_max(call.input, name, "nothing was computed", w.abs_max.sized(batch));
-  float* alpha = w.alpha.sized(batch);
-  noise_management(call, abs_max, alpha);
-  const ArrayCall array = prepare_array(call);
-  const int64_t floats = (call.input.cols + 32) * (call.io.array.active ? buffers_per_input(call.io.array) : 1);
-  const int64_t part = std::max(kSamplePanel, kInputFloats / floats / kSamplePanel * kSamplePanel);
-  for (int64_t first = 0; first < batch; first += part)
-    Part(call, array, abs_max, alpha, first, std::min(part, batch - first)).run();
+  const float* abs_max = workspace().abs_max.sized(batch);
+  require_finite(finite_abs_max(call.alone, call.input, workspace().abs_max.sized(batch)), input_name(call), kUncomputed);
+  compute(call, abs_max);
+}
+
+void mvm(const Mvm& call, const Windows& windows) {
+  const int64_t batch = windows.samples(), width = windows.elements();
+  if (batch == 0) return;
+  const bool in_turn = call.running_mean != nullptr && !call.freeze_mean;
+  if (in_turn || call.io.array.active || accelerator() != nullptr) return copied_mvm(call, windows);
+  const FloatEnvironment pinned;
+  std::atomic<bool> finite{true};
+  const int64_t panel = std::max<int64_t>(16, std::min(kSamplePanel, kWindowFloats / width / 16 * 16));
+  const int64_t ns = width + call.output.cols * (2 + width / 16);  // of one sample
+  parallel_for(divided(batch, panel), batch * ns, [&](int64_t task) {
+    const int64_t first = task * panel, n = std::min(panel, batch - first);
+    float* rows = workspace().windows.sized(n * width);
+    windows.copy({first, first + n}, rows);
+    Mvm part = call;
+    part.input = {rows, n, width, width};
+    part.output = {call.output.data + first * call.output.stride, n, call.output.cols, call.output.stride};
+    part.first_sample += static_cast<uint32_t>(first);
+    part.alone = true;
+    float* abs_max = workspace().abs_max.sized(n);
+    if (finite_abs_max(true, part.input, abs_max)) compute(part, abs_max);
+    else finite.store(false, std::memory_order_relaxed);
+  });
+  require_finite(finite, input_name(call), kUncomputed);
 }
 
 void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float lr) {
@@ -272,8 +320,8 @@ void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix&
   if (batch == 0 || runs_elsewhere(Operation::rank_update, RankUpdateCall{weights, x, d, lr})) return;
   const FloatEnvironment pinned;
   Workspace& w = workspace();
-  finite_abs_max(x, "x", kUnchanged, w.abs_max.sized(batch));
-  finite_abs_max(d, "d", kUnchanged, w.abs_max.sized(batch));
+  require_finite(finite_abs_max(false, x, w.abs_max.sized(batch)), "x", kUnchanged);
+  require_finite(finite_abs_max(false, d, w.abs_max.sized(batch)), "d", kUnchanged);
 
   const int64_t part = std::max<int64_t>(kSamplePanel, kInputFloats / weights.rows);
   for (int64_t first = 0; first < batch; first += part) {

@@ -1,6 +1,7 @@
 // Host logic of the matrix-vector product: noise management, samples in panels, rounds of bound management.
 #pragma once
 #include "../kernels_mvm.hpp"
+#include "windows.hpp"
 
 namespace rpu {
 
@@ -14,10 +15,15 @@ struct Mvm {
   bool freeze_mean;        // use the running mean without changing it
   uint64_t seed;
   uint32_t step, first_sample;
+  bool alone = false;      // the calling thread shares no work
 };
 
 /// Computes the output; throws Error(NonFinite) before anything is written.
 void mvm(const Mvm& call);
+
+/// The same for samples that are windows of larger arrays, of which every thread copies only those it works on;
+/// `call.input` is not used. After an error the output is arbitrary.
+void mvm(const Mvm& call, const Windows& windows);
 
 /// weights <- weights - lr * d^T x, sample by sample; throws Error(NonFinite) before anything is written.
 void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float lr);

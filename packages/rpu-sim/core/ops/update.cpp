@@ -26,8 +26,22 @@ float highest_rate(const PulsedUpdate& u) {
   return highest;
 }
 
-std::vector<float> largest_values(const Batch& values, const char* name) {
-  std::vector<float> largest(static_cast<size_t>(values.rows));
+/// Buffers of an update, kept per calling thread so that repeated calls do not touch fresh memory.
+struct Workspace {
+  std::vector<uint32_t> words;
+  std::vector<float> values, x, d, x_max, d_max, x_scale, d_scale;
+  std::vector<int32_t> length;
+  std::vector<int64_t> offset;
+};
+
+Workspace& workspace() {
+  thread_local Workspace buffers;
+  return buffers;
+}
+
+/// The largest |value| of each sample, in `largest`.
+const float* largest_values(const Batch& values, const char* name, std::vector<float>& largest) {
+  largest.resize(static_cast<size_t>(values.rows));
   const auto kernel = kernels().update.row_abs_max;
   const int64_t per_task = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, values.cols));
   const int64_t tasks = (values.rows + per_task - 1) / per_task;
@@ -39,39 +53,33 @@ std::vector<float> largest_values(const Batch& values, const char* name) {
   for (float v : largest)
     if (!std::isfinite(v))
       throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; the weights were left unchanged");
-  return largest;
+  return largest.data();
 }
 
-/// Trains of one chunk of the batch.
+/// Trains of one chunk of the batch, in the workspace of the thread.
 struct Chunk {
   int64_t samples;
-  std::vector<int32_t> length;
-  std::vector<int64_t> offset;
-  std::vector<float> x_scale, d_scale;
+  std::vector<int32_t>& length;
+  std::vector<int64_t>& offset;
+  std::vector<float>&x_scale, &d_scale;
   int64_t slots = 0;
 
-  Chunk(const PulsedUpdate& u, int64_t first, const float* x_max, const float* d_max, int64_t n) : samples(n) {
-    for (int64_t b = 0; b < n; ++b) {
-      const TrainPlan plan = plan_train(u.parameters, rate_of(u, first + b), u.granularity, x_max[first + b], d_max[first + b]);
-      length.push_back(plan.length);
-      offset.push_back(slots);
-      x_scale.push_back(plan.x_scale);
-      d_scale.push_back(plan.d_scale);
+  Chunk(const PulsedUpdate& u, int64_t first, const float* x_max, const float* d_max, int64_t n)
+      : samples(n), length(workspace().length), offset(workspace().offset), x_scale(workspace().x_scale),
+        d_scale(workspace().d_scale) {
+    const auto size = static_cast<size_t>(n);
+    length.resize(size), offset.resize(size), x_scale.resize(size), d_scale.resize(size);
+    for (size_t b = 0; b < size; ++b) {
+      const int64_t sample = first + static_cast<int64_t>(b);
+      const TrainPlan plan = plan_train(u.parameters, rate_of(u, sample), u.granularity, x_max[sample], d_max[sample]);
+      length[b] = plan.length;
+      offset[b] = slots;
+      x_scale[b] = plan.x_scale;
+      d_scale[b] = plan.d_scale;
       slots += plan.length;
     }
   }
 };
-
-/// Buffers of an update, kept per calling thread so that repeated calls do not touch fresh memory.
-struct Workspace {
-  std::vector<uint32_t> words;
-  std::vector<float> values, x, d;
-};
-
-Workspace& workspace() {
-  thread_local Workspace buffers;
-  return buffers;
-}
 
 TrainArgs train_args(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix values, const std::vector<float>& scale) {
   TrainArgs args{};
@@ -256,7 +264,8 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
   const bool fires = fires_pulses(u.parameters);
   check_rate(u.parameters, highest_rate(u), u.granularity);
   if (const Accelerator* where = accelerator()) return update_on(*where, u, nullptr, 0);
-  const std::vector<float> x_max = largest_values(u.x, "x"), d_max = largest_values(u.d, "d");
+  const float* x_max = largest_values(u.x, "x", workspace().x_max);
+  const float* d_max = largest_values(u.d, "d", workspace().d_max);
   const int64_t per_chunk = samples_per_chunk(u.parameters, highest_rate(u), u.granularity, u.x.cols, u.d.cols);
   uint32_t index = 0;
   for (int64_t first = 0; first < u.x.rows; first += per_chunk, ++index) {
@@ -266,7 +275,7 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
       update_exactly(u, x, d, first);
       continue;
     }
-    const Chunk chunk(u, first, x_max.data(), d_max.data(), n);
+    const Chunk chunk(u, first, x_max, d_max, n);
     if (chunk.slots == 0) continue;
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
     Coincidences pulses{};

@@ -79,8 +79,7 @@ double mean_channel_maximum(const std::vector<float>& maxima) {
 }
 
 /// 0 is no bound.
-float clip_bound(const params::WeightClipParameter& p, const ConstMatrix& w) {
-  const std::vector<float> maxima = row_maxima(w);
+float clip_bound(const params::WeightClipParameter& p, const ConstMatrix& w, const std::vector<float>& maxima) {
   const float fixed = std::max(p.fixed_value, 0.0f);
   if (p.type == WeightClipType::NONE || maxima.empty() || w.cols == 0) return 0.0f;
   if (p.type == WeightClipType::FIXED_VALUE) return fixed;
@@ -115,10 +114,17 @@ void modify_weights(const ModifierSpec& spec, const ConstMatrix& source, float* 
 void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& source, const Matrix& out) {
   if (runs_elsewhere(Operation::clip_weights, ClipWeightsCall{clip, source, out})) return;
   const FloatEnvironment pinned;
-  const float bound = clip_bound(clip, source);
+  const float bound = clip_bound(clip, source, row_maxima(source));
   if (bound == 0.0f) return copy(source, out.data);
   const auto kernel = kernels().weights.clip;
   over_rows(source, 0.1, [&](Range rows) { kernel(source, out, bound, rows); });
+}
+
+bool is_clipped(const params::WeightClipParameter& clip, const ConstMatrix& w) {
+  const FloatEnvironment pinned;
+  const std::vector<float> maxima = row_maxima(w);
+  const float bound = clip_bound(clip, w, maxima);
+  return bound == 0.0f || largest_of(maxima) <= bound;
 }
 
 void remap_weights(const params::WeightRemapParameter& remap, const ConstMatrix& source, const Matrix& out, float* scales) {

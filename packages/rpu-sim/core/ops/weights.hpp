@@ -17,6 +17,9 @@ struct ModifierSpec {
 void modify_weights(const ModifierSpec& spec, const ConstMatrix& source, float* out, int64_t copies, uint64_t seed,
                     uint32_t step, uint32_t first_sample);
 void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& source, const Matrix& out);
+
+/// Whether that would change nothing.
+bool is_clipped(const params::WeightClipParameter& clip, const ConstMatrix& w);
 /// `scales` [rows] are changed in place.
 void remap_weights(const params::WeightRemapParameter& remap, const ConstMatrix& source, const Matrix& out, float* scales);
 

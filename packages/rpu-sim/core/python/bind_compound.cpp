@@ -14,11 +14,25 @@ namespace {
 
 using Integers = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig>;
 
+/// Names of attributes, made once: they are looked up at every step.
+struct Names {
+  nb::str cells = interned("cells"), core_device = interned("core_device"), granularity = interned("granularity"),
+          key = interned("key"), pulses = interned("_pulses"), fired = interned("_fired"), spec = interned("spec"), steps = interned("steps"),
+          update = interned("update");
+
+  static nb::str interned(const char* name) { return nb::steal<nb::str>(PyUnicode_InternFromString(name)); }
+};
+
+const Names& names() {
+  static const Names* all = new Names;  // never freed: it may outlive the interpreter
+  return *all;
+}
+
 /// Adds to an integer that Python counts in.
 template <class Item> void add(Item&& item, int64_t n) { item = nb::cast<int64_t>(item) + n; }
 
 PulseRule rule_of(nb::handle rule) {
-  return {&nb::cast<const UpdateSpec&>(rule.attr("spec")).parameters, rule.ptr()};
+  return {&nb::cast<const UpdateSpec&>(rule.attr(names().spec)).parameters, rule.ptr()};
 }
 
 bool is_pulsed(const PulseRule& rule) {
@@ -55,28 +69,29 @@ class PythonCells final : public CellArray {
   static nb::handle origin(const PulseRule& rule) { return static_cast<PyObject*>(const_cast<void*>(rule.origin)); }
 
   void update_array(const Pulses& p) const {
-    const auto& cells = nb::cast<const Cells&>(cells_.attr("cells"));
-    const auto& device = nb::cast<const Device&>(cells_.attr("core_device"));
-    const auto step = static_cast<uint32_t>(nb::cast<int64_t>(cells_.attr("steps")["update"]));
+    const Names& name = names();
+    const auto& cells = nb::cast<const Cells&>(cells_.attr(name.cells));
+    const auto& device = nb::cast<const Device&>(cells_.attr(name.core_device));
+    const nb::object steps = cells_.attr(name.steps), pulses = cells_.attr(name.pulses);
+    const auto step = nb::cast<int64_t>(steps[name.update]);
     const Place place(cells);
-    PulsedUpdate u = update_of(cells, device, place, nb::cast<uint64_t>(cells_.attr("key")), step);
+    PulsedUpdate u = update_of(cells, device, place, nb::cast<uint64_t>(cells_.attr(name.key)), static_cast<uint32_t>(step));
     u.parameters = *p.rule.parameters;
     u.x = p.x, u.d = p.d;
-    u.fired = counter_of(nb::cast<std::optional<Fired>>(cells_.attr("_fired"), false));
+    u.fired = counter_of(nb::cast<std::optional<Fired>>(cells_.attr(name.fired), false));
     std::optional<GpuMemory> rates;
     u.rates = p.rates;
     if (place.gpu() != nullptr && p.rates != nullptr) move_rates(*place.gpu(), p, rates, u);
     u.lr = static_cast<float>(p.lr);
-    u.granularity = static_cast<float>(p.granularity > 0.0 ? p.granularity : nb::cast<double>(cells_.attr("granularity")));
+    u.granularity = static_cast<float>(p.granularity > 0.0 ? p.granularity : nb::cast<double>(cells_.attr(name.granularity)));
     u.train_seed = p.train_seed, u.train_step = p.train_step, u.first_sample = p.first_sample;
     PulseTotals fired;
     {
       const nb::gil_scoped_release unlocked;
       fired = pulsed_update(u);
     }
-    const nb::object pulses = cells_.attr("_pulses");
     add(pulses[0], fired.up), add(pulses[1], fired.down);
-    add(cells_.attr("steps")["update"], 1);
+    steps[name.update] = step + 1;
   }
 
   static void move_rates(const Gpu& gpu, const Pulses& p, std::optional<GpuMemory>& memory, PulsedUpdate& u) {

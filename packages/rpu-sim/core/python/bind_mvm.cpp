@@ -49,16 +49,26 @@ class AnalogProduct final : public Reader {
   void run(const Samples& input, const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample,
            bool freeze_mean, const std::optional<Weights>& weights) const {
     const Place place(weights_, input, output, weights);
-    if (weights && (weights->shape(0) != weights_.shape(0) || weights->shape(1) != weights_.shape(1)))
-      throw Error(ErrorKind::Shape, "the weights of a call must have the shape of those that the product was made with");
-    Mvm call = call_on(batch_view(input, inputs_, io_.backward ? "d" : "x"), matrix_view(output), seed, step);
-    if (weights) call.weights = read_only(matrix_view(*weights));
-    if (call.output.rows != call.input.rows || call.output.cols != outputs_)
-      throw Error(ErrorKind::Shape, "the output array must have one row per sample and one column per output");
-    call.freeze_mean = freeze_mean;
-    call.first_sample = first_sample;
+    Mvm call = prepare(output, seed, step, first_sample, freeze_mean, weights);
+    call.input = batch_view(input, inputs_, input_name());
+    require_rows(call, call.input.rows);
     const nb::gil_scoped_release unlocked;
     mvm(call);
+  }
+
+  void run_windows(const StridedSamples& input, int leading, const Weights& output, uint64_t seed, uint32_t step,
+                   uint32_t first_sample, bool freeze_mean, const std::optional<Weights>& weights) const {
+    const Place place(weights_, input, output, weights);
+    if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "windows are read in place on the CPU only; copy them to rows first");
+    const Mvm call = prepare(output, seed, step, first_sample, freeze_mean, weights);
+    if (leading < 0 || leading > static_cast<int>(input.ndim())) throw Error(ErrorKind::Shape, "windows have fewer axes than that");
+    const Windows windows = windows_of(input, leading);
+    if (windows.samples() > 0 && windows.elements() != inputs_)
+      throw Error(ErrorKind::Shape, std::string("a window of ") + input_name() + " must have " + std::to_string(inputs_) +
+                                        " elements, not " + std::to_string(windows.elements()));
+    require_rows(call, windows.samples());
+    const nb::gil_scoped_release unlocked;
+    mvm(call, windows);
   }
 
   void read(const ConstMatrix& input, const Matrix& output, uint64_t seed, uint32_t step) const override {
@@ -81,6 +91,25 @@ class AnalogProduct final : public Reader {
   MvmConstants constants() const {
     const auto data = [](const auto& array) { return array ? array->data() : nullptr; };
     return {data(out_noise_), data(nonlinearity_), data(voltage_offset_), data(read_asymmetry_)};
+  }
+
+  const char* input_name() const { return io_.backward ? "d" : "x"; }
+
+  /// A call without its input.
+  Mvm prepare(const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample, bool freeze_mean,
+              const std::optional<Weights>& weights) const {
+    if (weights && (weights->shape(0) != weights_.shape(0) || weights->shape(1) != weights_.shape(1)))
+      throw Error(ErrorKind::Shape, "the weights of a call must have the shape of those that the product was made with");
+    Mvm call = call_on({}, matrix_view(output), seed, step);
+    if (weights) call.weights = read_only(matrix_view(*weights));
+    call.freeze_mean = freeze_mean;
+    call.first_sample = first_sample;
+    return call;
+  }
+
+  void require_rows(const Mvm& call, int64_t samples) const {
+    if (call.output.rows != samples || call.output.cols != outputs_)
+      throw Error(ErrorKind::Shape, "the output array must have one row per sample and one column per output");
   }
 
   static void require_length(const std::optional<Vector>& array, int64_t n, bool needed, const char* name) {
@@ -111,7 +140,11 @@ void bind_mvm(nb::module_& m) {
       .def("__call__", &AnalogProduct::run, nb::arg("input").noconvert(), nb::arg("output").noconvert(),
            nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean") = false,
            nb::arg("weights").noconvert() = nb::none(),
-           "Write the product of every sample of `input` to `output`, with other weights of the same shape if given.");
+           "Write the product of every sample of `input` to `output`, with other weights of the same shape if given.")
+      .def("windows", &AnalogProduct::run_windows, nb::arg("input").noconvert(), nb::arg("leading"),
+           nb::arg("output").noconvert(), nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"),
+           nb::arg("freeze_mean") = false, nb::arg("weights").noconvert() = nb::none(),
+           "The same for samples that are windows of `input`, whose first `leading` axes count them.");
 
   m.def("rank_update", [](const Weights& weights, const Samples& x, const Samples& d, float lr) {
     const Place place(weights, x, d);

@@ -46,6 +46,17 @@ void bind_weights(nb::module_& m) {
     clip_weights(parameters, source, result);
   }, nb::arg("dataclass"), nb::arg("w").noconvert(), nb::arg("out").noconvert(), "Clip to a bound.");
 
+  nb::class_<params::WeightClipParameter>(m, "ClipSpec", "The bound of weights.")
+      .def("__init__", [](params::WeightClipParameter* self, nb::handle dataclass) {
+        new (self) params::WeightClipParameter{from_python<params::WeightClipParameter>(dataclass)};
+      }, nb::arg("dataclass"));
+
+  m.def("is_clipped", [](const params::WeightClipParameter& spec, Samples w) {
+    const ConstMatrix source = source_view(w);
+    const nb::gil_scoped_release unlocked;
+    return is_clipped(spec, source);
+  }, nb::arg("spec"), nb::arg("w").noconvert(), "Whether clipping to a bound would change nothing.");
+
   m.def("remap_weights", [](nb::handle dataclass, Samples w, Weights out, Scales scales) {
     const Place place(w, out, scales);
     const auto parameters = from_python<params::WeightRemapParameter>(dataclass);

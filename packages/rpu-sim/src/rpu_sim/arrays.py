@@ -18,6 +18,7 @@ from .errors import DeviceError, DtypeError, ShapeError
 
 Array = Any  # an array of any framework
 Float32 = NDArray[np.float32]
+FLOAT32 = np.dtype(np.float32)
 
 
 def framework_of(array: Array) -> str:
@@ -39,9 +40,8 @@ def framework_of(array: Array) -> str:
     raise DtypeError(f"expected an array, got {type(array).__name__}; convert it, for example with numpy.asarray(...)")
 
 
-def _is_plain_tensor(array: Array) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and type(array) is torch.Tensor
+def _is_plain_tensor(array: Array, modules: dict[str, Any] = sys.modules) -> bool:
+    return "torch" in modules and type(array) is modules["torch"].Tensor
 
 
 def as_numpy(array: Array, name: str = "the array") -> NDArray[Any]:
@@ -81,18 +81,18 @@ def _dense(tensor: Any, name: str) -> NDArray[Any]:
 def samples(array: Array, width: int, name: str) -> tuple[Float32, tuple[int, ...]]:
     """``array`` of shape [..., width] as a float32 matrix [batch, width], and its leading shape."""
     view = array if type(array) is np.ndarray else as_numpy(array, name)
-    if view.dtype != np.float32:
+    if view.dtype is not FLOAT32 and view.dtype != FLOAT32:  # the comparison is slow, and seldom needed
         raise DtypeError(f"{name} has dtype {view.dtype} but tiles compute in float32; convert it first")
-    if view.ndim == 0 or view.shape[-1] != width:
-        raise ShapeError(f"{name} has shape {tuple(view.shape)} but its last dimension must be {width}")
-    if view.ndim == 2:
-        leading = view.shape[:1]
-    else:
-        leading = view.shape[:-1]
+    shape = view.shape
+    if not shape or shape[-1] != width:
+        raise ShapeError(f"{name} has shape {shape} but its last dimension must be {width}")
+    if len(shape) != 2:
         view = view.reshape(-1, width) if view.size else np.empty((0, width), np.float32)
-    if width > 1 and (view.strides[1] != 4 or view.strides[0] % 4):
-        view = np.ascontiguousarray(view)
-    return view, leading
+    if width > 1:
+        row_stride, stride = view.strides
+        if stride != 4 or row_stride % 4:
+            view = np.ascontiguousarray(view)
+    return view, shape[:-1]
 
 
 def samples_or_windows(array: Array, width: int, leading: tuple[int, ...], name: str) -> Float32:
@@ -115,8 +115,8 @@ def samples_or_windows(array: Array, width: int, leading: tuple[int, ...], name:
         whole_elements = view.dtype == np.float32 and not any(stride % 4 for stride in view.strides)
         if not view.flags.c_contiguous and whole_elements and view.size:
             return view
-        array = view.reshape(*leading, width)
-    return samples(array, width, name)[0]
+        view = view.reshape(*leading, width)
+    return samples(view, width, name)[0]
 
 
 def blocks(windows: Float32, errors: Float32) -> Iterator[tuple[Float32, Float32]]:
@@ -130,11 +130,10 @@ def blocks(windows: Float32, errors: Float32) -> Iterator[tuple[Float32, Float32
 
 def returner(array: Array) -> Callable[[Float32], Array]:
     """The function that turns a NumPy result into an array of the framework of ``array``."""
-    framework = "torch" if _is_plain_tensor(array) else framework_of(array)
-    if framework == "torch":
+    if _is_plain_tensor(array) or framework_of(array) == "torch":
         from_numpy: Callable[[Float32], Array] = sys.modules["torch"].from_numpy
         return from_numpy
-    if framework == "jax":
+    if framework_of(array) == "jax":
         as_jax: Callable[[Float32], Array] = sys.modules["jax"].numpy.asarray
         return as_jax
     return lambda result: result

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from . import _core, periphery, programming, state
 from .arrays import (
+    FLOAT32,
     Array,
     Float32,
     as_numpy,
@@ -296,11 +297,13 @@ class Tile:
         Returns:
             float32 [..., out_size] in the framework of ``x``.
         """
-        return self._product("forward", x, "x", self.in_size, self.out_size, step, sample_offset, evaluate)
+        outputs, inputs = self._weight.shape
+        return self._product("forward", x, "x", inputs, outputs, step, sample_offset, evaluate)
 
     def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product with the transposed weights, from d [..., out_size] to [..., in_size]; see `forward`."""
-        return self._product("backward", d, "d", self.out_size, self.in_size, step, sample_offset, evaluate)
+        inputs, outputs = self._weight.shape
+        return self._product("backward", d, "d", inputs, outputs, step, sample_offset, evaluate)
 
     def _product(
         self,
@@ -316,7 +319,7 @@ class Tile:
         result: Any
         if self._space is HOST:  # without the steps of other spaces, a good part of a small product
             view, leading = samples(values, width, name)
-            result = np.empty((view.shape[0], outputs), np.float32)
+            result = np.empty((view.shape[0], outputs), FLOAT32)
         else:
             view, leading = self._space.samples(values, width, name)
             result = self._space.result(view, (int(view.shape[0]), outputs))

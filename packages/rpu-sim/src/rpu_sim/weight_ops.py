@@ -14,7 +14,7 @@ from . import _core
 from .arrays import Array
 from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 from .errors import DtypeError, NonFiniteError, ShapeError
-from .gpu import Space, host, space_of
+from .gpu import HOST, Space, host, space_of
 from .seeds import derive_seed
 
 _STEP_MASK = (1 << 32) - 1
@@ -102,6 +102,35 @@ def clip_weights(w: Array, clip: WeightClipParameter) -> Array:
     result = space.result(view, tuple(view.shape))
     _core.clip_weights(clip, view, result)
     return space.returned(result, w)
+
+
+class WeightClip:
+    """A checked clip for many calls that mostly find nothing to clip.
+
+    It keeps a copy of its parameters. Copies and pickles are independent clips with equal parameters.
+
+    Args:
+        parameters: The bound, see `clip_weights`.
+
+    Raises:
+        ConfigError: for an impossible clip.
+    """
+
+    def __init__(self, parameters: WeightClipParameter) -> None:
+        parameters.check()
+        self.parameters = parameters.frozen_copy()
+        self._spec = _core.ClipSpec(self.parameters)
+
+    def __reduce__(self) -> tuple[type[WeightClip], tuple[WeightClipParameter]]:
+        return WeightClip, (self.parameters,)
+
+    def leaves(self, w: Array) -> bool:
+        """Whether the weights, float32 [out, in], are within the bound, so that `clip_weights` would change nothing.
+
+        Raises:
+            NonFiniteError: if ``w`` contains NaN or infinity.
+        """
+        return bool(_core.is_clipped(self._spec, _matrix(HOST, host(w, "w"), "w")))
 
 
 def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:

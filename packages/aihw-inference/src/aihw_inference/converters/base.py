@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from ..arrays import EPS, at_least, finite_array, require_same_shape
+from ..arrays import EPS, at_least, checked_real, finite_array, require_same_shape, sealed
 from ..errors import ConfigError, ShapeError
 
 Array = Any
@@ -25,6 +25,10 @@ class ConversionParameters:
 
     scale_ratio: Array
     w_low: Array
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "scale_ratio", sealed(self.scale_ratio))
+        object.__setattr__(self, "w_low", sealed(self.w_low))
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class BaseConductanceConverter(ABC):
         self.__post_init__()
 
     def __post_init__(self) -> None:
+        for name in ("g_max", "g_min"):
+            object.__setattr__(self, name, checked_real(getattr(self, name), name))
         if not 0.0 <= self.g_min < self.g_max < float("inf"):
             raise ConfigError(f"Conductances need 0 <= g_min < g_max, got g_min={self.g_min} and g_max={self.g_max}.")
 

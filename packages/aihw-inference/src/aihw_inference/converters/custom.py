@@ -8,14 +8,16 @@ from typing import Any
 
 from array_api_compat import device
 
+from ..arrays import checked_reals
 from ..errors import ConfigError
-from .base import BaseConductanceConverter, ConversionParameters
+from .base import ConversionParameters
+from .pairs import WeightedPairs
 
 Array = Any
 
 
 @dataclass(frozen=True, init=False)
-class CustomPairConductanceConverter(BaseConductanceConverter):
+class CustomPairConductanceConverter(WeightedPairs):
     """P pairs of devices whose conductances follow given curves of the weight.
 
     Entry m of a curve is the conductance at the m-th of M equally spaced weights from -max|W| to max|W|; between them
@@ -44,10 +46,10 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
         invertibility_test: bool = True,
     ) -> None:
         self._set(
-            g_max=25.0 if g_max is None else float(g_max),
-            g_min=0.0 if g_min is None else float(g_min),
-            f_lst=tuple(float(f) for f in f_lst),
-            g_lst=tuple(tuple(float(g) for g in curve) for curve in g_lst),
+            g_max=25.0 if g_max is None else g_max,
+            g_min=0.0 if g_min is None else g_min,
+            f_lst=checked_reals(f_lst, "f_lst"),
+            g_lst=tuple(checked_reals(curve, "g_lst") for curve in g_lst),
         )
         if invertibility_test:
             self._require_invertible()
@@ -83,11 +85,6 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
         terms = [[f * (p - n) for p, n in zip(plus, minus, strict=True)] for f, plus, minus in pairs]
         return [sum(column) for column in zip(*terms, strict=True)]
 
-    @property
-    def n_devices(self) -> int:
-        """Two devices for each factor."""
-        return 2 * len(self.f_lst)
-
     def code_range(self) -> float:
         """Largest magnitude of sum_p f_p (g_p+ - g_p-) over the curve."""
         return max(abs(u) for u in self._code())
@@ -107,13 +104,3 @@ class CustomPairConductanceConverter(BaseConductanceConverter):
             left, right = xp.take(table, index), xp.take(table, index + 1)
             conductances.append(xp.reshape(left + (right - left) * fraction, weights.shape))
         return xp.stack(conductances)
-
-    @property
-    def significances(self) -> tuple[float, ...]:
-        """The factor of each pair, twice."""
-        return tuple(f for f in self.f_lst for _ in range(2))
-
-    def decode(self, xp: Any, conductances: Array, parameters: ConversionParameters) -> Array:
-        """Weighted sum of the differences of the pairs."""
-        code = sum(f * (conductances[2 * p, ...] - conductances[2 * p + 1, ...]) for p, f in enumerate(self.f_lst))
-        return code / parameters.scale_ratio

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..arrays import finite_array, require_same_shape
+from ..arrays import checked_real, finite_array, require_same_shape
 from ..errors import ConductanceError, ConfigError, ShapeError
 
 Array = Any
@@ -44,7 +44,7 @@ class FusionConductanceConverter:
     g_max: float = 40.0
 
     def __post_init__(self) -> None:
-        if not 10.0 <= self.g_max <= 40.0:
+        if not 10.0 <= checked_real(self.g_max, "g_max of the chip") <= 40.0:
             raise ConfigError(f"g_max of the chip must lie between 10 and 40 microsiemens, got {self.g_max}.")
 
     def convert_to_conductances(self, weights: Array) -> tuple[list[Array], FusionParameters]:

@@ -6,14 +6,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..arrays import checked_reals
 from ..errors import ConfigError
 from .base import BaseConductanceConverter, ConversionParameters
 
 Array = Any
 
 
+class WeightedPairs(BaseConductanceConverter):
+    """Pairs of devices whose differences, each times a significance factor, add up to the weight.
+
+    Attributes:
+        f_lst: significance factors, one for each pair.
+    """
+
+    f_lst: tuple[float, ...]
+
+    @property
+    def n_devices(self) -> int:
+        """Two devices for each factor."""
+        return 2 * len(self.f_lst)
+
+    @property
+    def significances(self) -> tuple[float, ...]:
+        """The factor of each pair, twice."""
+        return tuple(f for f in self.f_lst for _ in range(2))
+
+    def decode(self, xp: Any, conductances: Array, parameters: ConversionParameters) -> Array:
+        """Weighted sum of the differences of the pairs."""
+        code = sum(f * (conductances[2 * p, ...] - conductances[2 * p + 1, ...]) for p, f in enumerate(self.f_lst))
+        return code / parameters.scale_ratio
+
+
 @dataclass(frozen=True, init=False)
-class NPairConductanceConverter(BaseConductanceConverter):
+class NPairConductanceConverter(WeightedPairs):
     """N pairs of devices with significance factors; a pair is used when all less significant ones are full.
 
     With d = g_max - g_min and s = d sum(f) / max|W|, pair p carries the part of s |W| above d sum(f_q, q < p), divided
@@ -32,20 +58,15 @@ class NPairConductanceConverter(BaseConductanceConverter):
 
     def __init__(self, f_lst: Sequence[float], g_max: float | None = None, g_min: float | None = None) -> None:
         self._set(
-            g_max=25.0 if g_max is None else float(g_max),
-            g_min=0.0 if g_min is None else float(g_min),
-            f_lst=tuple(float(f) for f in f_lst),
+            g_max=25.0 if g_max is None else g_max,
+            g_min=0.0 if g_min is None else g_min,
+            f_lst=checked_reals(f_lst, "f_lst"),
         )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.f_lst or not all(0.0 < f < float("inf") for f in self.f_lst):
             raise ConfigError(f"f_lst must hold at least one positive finite factor, got {list(self.f_lst)}.")
-
-    @property
-    def n_devices(self) -> int:
-        """Two devices for each factor."""
-        return 2 * len(self.f_lst)
 
     def code_range(self) -> float:
         """All pairs full: (g_max - g_min) times the sum of the factors."""
@@ -61,16 +82,6 @@ class NPairConductanceConverter(BaseConductanceConverter):
                 conductances.append(xp.clip((signed - filled) / factor, 0.0, span) + self.g_min)
             filled += factor * span
         return xp.stack(conductances)
-
-    @property
-    def significances(self) -> tuple[float, ...]:
-        """The factor of each pair, twice."""
-        return tuple(f for f in self.f_lst for _ in range(2))
-
-    def decode(self, xp: Any, conductances: Array, parameters: ConversionParameters) -> Array:
-        """Weighted sum of the differences of the pairs."""
-        code = sum(f * (conductances[2 * p, ...] - conductances[2 * p + 1, ...]) for p, f in enumerate(self.f_lst))
-        return code / parameters.scale_ratio
 
 
 @dataclass(frozen=True, init=False)

@@ -26,7 +26,7 @@ class SingleDeviceConductanceConverter(BaseConductanceConverter):
     """
 
     def __init__(self, g_max: float | None = None, g_min: float | None = None) -> None:
-        self._set(g_max=88.199997 if g_max is None else float(g_max), g_min=9.0 if g_min is None else float(g_min))
+        self._set(g_max=88.199997 if g_max is None else g_max, g_min=9.0 if g_min is None else g_min)
 
     @property
     def n_devices(self) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import math
 import numbers
 from abc import ABC, abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Self
 
-from ..arrays import at_least, finite_array, require_same_shape
+from ..arrays import at_least, checked_reals, finite_array, require_same_shape
 from ..converters import BaseConductanceConverter, SinglePairConductanceConverter
 from ..errors import ConductanceError, ConfigError, TimeError
 from ..programming import ProgrammedArray, program
@@ -85,6 +87,8 @@ class BaseNoiseModel(ABC):
     def check_time(self, t: float) -> float:
         """`t` as a float; raises TimeError unless it is a finite time of at least 0 s that the model covers."""
         try:
+            if isinstance(t, str | bytes | bool) or getattr(t, "ndim", 0) != 0:
+                raise TypeError
             t = float(t)
         except (TypeError, ValueError, OverflowError):
             raise TimeError(f"An inference time is one number of seconds after programming, got {t!r}.") from None
@@ -94,6 +98,7 @@ class BaseNoiseModel(ABC):
 
     def check(self) -> None:
         """Raises ConfigError when a parameter has an impossible value."""
+        require_converter(self.g_converter)
         require_non_negative(self, "prog_noise_scale", "drift_scale", "read_noise_scale", "noise_scale")
 
     # ---- sampling ---------------------------------------------------------------------------------------------------
@@ -158,17 +163,38 @@ class BaseNoiseModel(ABC):
 
     # ---- parameters -------------------------------------------------------------------------------------------------
 
+    def sealed(self) -> Self:
+        """A copy whose parameters cannot be set, for what has been programmed; copies of it can be changed again."""
+        twin = copy.deepcopy(self)
+        object.__setattr__(twin, _SEALED, True)
+        return twin
+
+    def __getstate__(self) -> dict[str, Any]:
+        return _parameters(self)
+
     def __setattr__(self, name: str, value: Any) -> None:
+        if _SEALED in vars(self):
+            raise ConfigError(
+                f"the {type(self).__name__} of programmed devices cannot be changed; change a copy.copy of it and "
+                "pass that to dataclasses.replace(state, noise_model=...)."
+            )
         if name not in _declared(type(self)):
             known = ", ".join(sorted(_declared(type(self))))
             raise ConfigError(f"{type(self).__name__} has no parameter {name!r} that can be set; it has {known}.")
         object.__setattr__(self, name, value)
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and vars(other) == vars(self)
+        return type(other) is type(self) and _parameters(other) == _parameters(self)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in _parameters(self).items())})"
+
+
+_SEALED = "_sealed"
+
+
+def _parameters(model: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(model).items() if name != _SEALED}
 
 
 @functools.cache
@@ -191,11 +217,20 @@ def pair_converter(
     """
     if g_converter is None:
         return SinglePairConductanceConverter(g_max=default if g_max is None else g_max)
+    require_converter(g_converter)
     if g_max is not None and g_max != g_converter.g_max:
         raise ConfigError(
             f"g_max={g_max} contradicts the converter's g_max={g_converter.g_max}; give only the converter."
         )
     return g_converter
+
+
+def require_converter(g_converter: Any) -> None:
+    """Raises ConfigError unless it is a conductance converter."""
+    if not isinstance(g_converter, BaseConductanceConverter):
+        raise ConfigError(
+            f"g_converter must be a converter such as SinglePairConductanceConverter(), got {g_converter!r}."
+        )
 
 
 def _is_number(value: Any) -> bool:
@@ -218,9 +253,33 @@ def require_positive(model: BaseNoiseModel, *names: str) -> None:
             raise ConfigError(f"{name} of {type(model).__name__} must be positive and finite, got {value}.")
 
 
+def require_finite(model: BaseNoiseModel, *names: str) -> None:
+    """Raises ConfigError when one of the attributes is no finite number."""
+    for name in names:
+        value = getattr(model, name)
+        if not _is_number(value) or not math.isfinite(value):
+            raise ConfigError(f"{name} of {type(model).__name__} must be a finite number, got {value}.")
+
+
 def coefficients_of(values: Any, name: str) -> tuple[float, ...]:
     """A tuple of finite floats; raises ConfigError when there is none or one is not finite."""
-    result = tuple(float(value) for value in values)
+    result = checked_reals(values, name)
     if not result or not all(map(math.isfinite, result)):
         raise ConfigError(f"{name} needs at least one finite number, got {list(result)}.")
     return result
+
+
+def table_of(values: Any, name: str) -> dict[Any, tuple[float, ...]]:
+    """A mapping whose values are tuples of finite floats; raises ConfigError for anything else."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{name} must be a mapping to lists of numbers, got {values!r}.")
+    return {key: coefficients_of(own, name) for key, own in values.items()}
+
+
+def table_by_number(values: Any, name: str) -> dict[float, tuple[float, ...]]:
+    """As `table_of`, with numbers as keys; those of JSON and TOML, which are text, count as the numbers they show."""
+    table = table_of(values, name)
+    try:
+        return {float(key): numbers_there for key, numbers_there in table.items()}
+    except (TypeError, ValueError):
+        raise ConfigError(f"the keys of {name} must be numbers, got {', '.join(map(repr, table))}.") from None

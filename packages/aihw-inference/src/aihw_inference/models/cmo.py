@@ -8,11 +8,11 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from ..arrays import at_least
+from ..arrays import at_least, checked_real
 from ..converters import SingleDeviceConductanceConverter
 from ..errors import ConfigError
 from ..read_noise import read_noise_factor
-from .base import BaseNoiseModel, coefficients_of
+from .base import BaseNoiseModel, table_by_number, table_of
 
 Array = Any
 
@@ -63,14 +63,15 @@ class ReRamCMONoiseModel(BaseNoiseModel):
         floor_time: bool = True,
     ) -> None:
         self.g_converter = SingleDeviceConductanceConverter(g_max, g_min)
-        self.coeff_dict = {
-            float(key): coefficients_of(c, "coeff_dict") for key, c in (coeff_dict or _PROGRAMMING).items()
-        }
+        self.coeff_dict = table_by_number(_PROGRAMMING if coeff_dict is None else coeff_dict, "coeff_dict")
         self.prog_noise_scale = prog_noise_scale
         self.read_noise_scale = read_noise_scale
         self.drift_scale = drift_scale
-        self.decay_dict = {key: coefficients_of(c, "decay_dict") for key, c in (decay_dict or _RELAXATION).items()}
-        self.read_dict = {key: float(value) for key, value in (read_dict or _READ).items()}
+        self.decay_dict = table_of(_RELAXATION if decay_dict is None else decay_dict, "decay_dict")
+        read = _READ if read_dict is None else read_dict
+        if not isinstance(read, Mapping):
+            raise ConfigError(f"read_dict must be a mapping to numbers, got {read!r}.")
+        self.read_dict = {key: checked_real(value, "read_dict") for key, value in read.items()}
         self.acceptance_range = acceptance_range
         self.floor_time = floor_time
         self.check()
@@ -122,7 +123,7 @@ class ReRamCMONoiseModel(BaseNoiseModel):
     def check(self) -> None:
         """Raises ConfigError when a parameter has an impossible value."""
         super().check()
-        if self.acceptance_range not in self.coeff_dict:
+        if checked_real(self.acceptance_range, "acceptance_range") not in self.coeff_dict:
             raise ConfigError(
                 f"acceptance_range={self.acceptance_range} is no key of coeff_dict; "
                 f"choose one of {sorted(self.coeff_dict)} (fractions: 0.002 is 0.2 %)."
@@ -131,8 +132,10 @@ class ReRamCMONoiseModel(BaseNoiseModel):
             raise ConfigError("coeff_dict needs two coefficients for each acceptance range.")
         if {key: len(c) for key, c in self.decay_dict.items()} != {"mean": 1, "std": 2}:
             raise ConfigError("decay_dict needs the key mean with one number and the key std with two.")
-        if set(self.read_dict) != {"K", "t_read"} or self.read_dict["t_read"] <= 0.0:
-            raise ConfigError("read_dict needs the keys K and t_read, and t_read must be positive.")
+        if set(self.read_dict) != {"K", "t_read"}:
+            raise ConfigError(f"read_dict needs the keys K and t_read, got {', '.join(map(str, self.read_dict))}.")
+        if not (0.0 <= self.read_dict["K"] < math.inf and 0.0 < self.read_dict["t_read"] < math.inf):
+            raise ConfigError(f"read_dict needs K >= 0 and t_read > 0, both finite, got {self.read_dict}.")
 
 
 _PROGRAMMING = {0.002: (0.00081107, 0.00106879), 0.02: (0.0112185391, 0.01129027418)}

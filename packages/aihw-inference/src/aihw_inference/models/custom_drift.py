@@ -11,7 +11,7 @@ from array_api_compat import array_namespace, device
 from ..arrays import interpolate
 from ..converters import BaseConductanceConverter
 from ..errors import ConfigError
-from .base import coefficients_of
+from .base import table_of
 from .pcm import PCMLikeNoiseModel
 
 Array = Any
@@ -47,7 +47,7 @@ class CustomDriftPCMLikeNoiseModel(PCMLikeNoiseModel):
         drift_scale: float = 1.0,
         prog_coeff_g_max_reference: float | None = None,
     ) -> None:
-        self.custom_drift_model = {name: coefficients_of(values, name) for name, values in custom_drift_model.items()}
+        self.custom_drift_model = table_of(custom_drift_model, "custom_drift_model")
         super().__init__(
             prog_coeff=prog_coeff,
             g_converter=g_converter,

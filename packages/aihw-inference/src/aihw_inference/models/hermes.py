@@ -63,6 +63,11 @@ _FITS = {
 }
 
 
+def _require_known(num_devices: Any) -> None:
+    if not isinstance(num_devices, int) or num_devices not in _FITS:
+        raise ConfigError(f"num_devices of HermesNoiseModel must be 1 or 2, got {num_devices}.")
+
+
 class HermesNoiseModel(PowerLawNoiseModel):
     """Inference noise of the HERMES project chip, with one or two PCM devices per polarity.
 
@@ -103,8 +108,7 @@ class HermesNoiseModel(PowerLawNoiseModel):
         drift_scale: float = 1.0,
         prog_coeff_g_max_reference: float | None = None,
     ) -> None:
-        if num_devices not in _FITS:
-            raise ConfigError(f"num_devices of HermesNoiseModel must be 1 or 2, got {num_devices}.")
+        _require_known(num_devices)
         fit = _FITS[num_devices]
         self.num_devices = num_devices
         self.g_converter = pair_converter(g_converter, g_max, fit.g_max)
@@ -144,8 +148,7 @@ class HermesNoiseModel(PowerLawNoiseModel):
         """Raises ConfigError when a parameter has an impossible value."""
         super().check()
         require_positive(self, "prog_coeff_g_max_reference")
-        if self.num_devices not in _FITS:
-            raise ConfigError(f"num_devices of HermesNoiseModel must be 1 or 2, got {self.num_devices}.")
+        _require_known(self.num_devices)
         if self.g_max > _FITS[self.num_devices].g_max:
             limit = _FITS[self.num_devices].g_max
             raise ConfigError(

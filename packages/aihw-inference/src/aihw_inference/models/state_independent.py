@@ -7,7 +7,7 @@ from typing import Any
 
 from ..arrays import polynomial
 from ..converters import BaseConductanceConverter
-from .base import coefficients_of, pair_converter, require_non_negative
+from .base import coefficients_of, pair_converter, require_finite, require_non_negative
 from .power_law import PowerLawNoiseModel
 
 Array = Any
@@ -76,4 +76,5 @@ class StateIndependentNoiseModel(PowerLawNoiseModel):
     def check(self) -> None:
         """Raises ConfigError when a parameter has an impossible value."""
         super().check()
+        require_finite(self, "drift_nu_mean")
         require_non_negative(self, "drift_nu_std")

@@ -9,7 +9,7 @@ from typing import Any
 from ..arrays import EPS, polynomial
 from ..converters import BaseConductanceConverter
 from ..errors import ConfigError, TimeError
-from .base import BaseNoiseModel, coefficients_of, pair_converter, rectify, require_positive
+from .base import BaseNoiseModel, pair_converter, rectify, require_positive, table_by_number
 
 Array = Any
 
@@ -56,7 +56,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         reference = self.g_max
         if coeff_dic is None:
             coeff_dic, reference = _SPREADS, 40.0
-        self.coeff_dic = {float(age): coefficients_of(c, "coeff_dic") for age, c in sorted(coeff_dic.items())}
+        self.coeff_dic = dict(sorted(table_by_number(coeff_dic, "coeff_dic").items()))
         self.noise_scale = noise_scale
         self.coeff_g_max_reference = reference if coeff_g_max_reference is None else coeff_g_max_reference
         self.interpolate_ages = interpolate_ages
@@ -102,7 +102,7 @@ class ReRamWan2022NoiseModel(BaseNoiseModel):
         """Raises ConfigError when a parameter has an impossible value."""
         super().check()
         require_positive(self, "coeff_g_max_reference")
-        if not self.coeff_dic or min(self.coeff_dic) <= 0.0:
+        if not self.coeff_dic or not all(0.0 < age < math.inf for age in self.coeff_dic):
             raise ConfigError("coeff_dic needs at least one age, and all ages must be positive.")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from torch import nn
 from torch.utils.data import Dataset, Subset
 
@@ -48,6 +50,8 @@ class Experiment:
         results: of the last run, None before.
     """
 
+    SIGNALS: ClassVar[tuple[Signals, Signals]] = (Signals.EXPERIMENT_START, Signals.EXPERIMENT_END)  # of a run
+
     def __init__(self, dataset: type[Dataset[Any]], model: nn.Module) -> None:
         self.dataset, self.model = dataset, model
         self.hooks: dict[Signals, list[Hook]] = {signal: [] for signal in Signals}
@@ -78,6 +82,40 @@ class Experiment:
     def get_dataset_transform(self, dataset: type[Dataset[Any]]) -> Any:
         """Return the transform of the images, None (for data sets that give tensors) unless overridden."""
         return None
+
+    def run(
+        self,
+        max_elements: int = 0,
+        dataset_root: Path | str | None = None,
+        device: torch.device | None = None,
+    ) -> Any:
+        """Do what the experiment is for and return a copy of its results.
+
+        Args:
+            max_elements: most samples of training, or of test where nothing is trained; 0 for all.
+            dataset_root: where data sets from files lie, by default `datasets` in the folder for temporary files.
+            device: of the model and the data, by default the CPU.
+        """
+        work = self._prepare(max_elements, dataset_root, torch.device("cpu") if device is None else device)
+        start, end = self.SIGNALS
+        self._call_hook(start)
+        self.results = work()
+        self._call_hook(end)
+        return copy.copy(self.results)
+
+    def _prepare(self, max_elements: int, dataset_root: Path | str | None, device: torch.device) -> Callable[[], Any]:
+        """Get data and model ready; return the function that works with them and returns the results."""
+        raise NotImplementedError
+
+    @torch.no_grad()
+    def _evaluated(
+        self, loader: Iterable[Any], model: nn.Module, loss_function: nn.Module, device: torch.device
+    ) -> Iterator[tuple[int, int, float]]:
+        """Yield the number of samples of each batch, how many of them are right, and the sum of their losses."""
+        for images, labels in loader:
+            output, labels = model(images.to(device)), labels.to(device)
+            right = int((output.argmax(dim=1) == labels).sum())
+            yield len(labels), right, float(loss_function(output, labels)) * len(labels)
 
     def _part(self, part: int, dataset_root: Path | str | None, most: int) -> Dataset[Any]:
         """The training (0) or the test (1) part of the data set, with `most` elements, 0 for all."""

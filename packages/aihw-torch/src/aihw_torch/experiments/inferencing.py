@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 
 
 class BasicInferencing(Experiment):
-    """Program a classifier into several chips and evaluate each over time.
+    """Program a copy of a classifier into several chips and evaluate each over time.
 
     Hooks get: `INFERENCE_REPEAT_START` the number of the chip, `INFERENCE_REPEAT_END` (times, mean accuracy, its
     standard deviation, mean error, mean loss, number of chips so far), the statistics over the chips so far.
@@ -38,6 +38,8 @@ class BasicInferencing(Experiment):
         inference_time: last time, in seconds after programming, at least 1.
         remap_weights: map the weights to the full range of the devices before.
     """
+
+    SIGNALS: ClassVar[tuple[Signals, Signals]] = (Signals.INFERENCE_START, Signals.INFERENCE_END)
 
     def __init__(
         self,
@@ -83,7 +85,6 @@ class BasicInferencing(Experiment):
                 tile.remap_weights()
         return model.to(device)
 
-    @torch.no_grad()
     def inferencing_step(
         self,
         validation_loader: DataLoader[Any],
@@ -95,17 +96,12 @@ class BasicInferencing(Experiment):
         """Program once, then read at each time; return accuracies and errors in percent and mean losses, [times]."""
         model.eval()
         program_analog_weights(model)
-        found = np.zeros((2, len(t_inference_list)))
-        total = 0
+        found = np.zeros((3, len(t_inference_list)))  # samples, right ones, sum of the loss
         for number, t_inference in enumerate(t_inference_list):
             drift_analog_weights(model, float(t_inference))
-            total = 0
-            for images, labels in validation_loader:
-                output, labels = model(images.to(device)), labels.to(device)
-                right = int((output.argmax(dim=1) == labels).sum())
-                found[:, number] += right, float(loss_function(output, labels)) * len(labels)
-                total += len(labels)
-        accuracy, loss = 100.0 * found[0] / total, found[1] / total
+            for batch in self._evaluated(validation_loader, model, loss_function, device):
+                found[:, number] += batch
+        accuracy, loss = 100.0 * found[1] / found[0], found[2] / found[0]
         return accuracy, 100.0 - accuracy, loss
 
     def inference(
@@ -130,25 +126,13 @@ class BasicInferencing(Experiment):
             results = self._call_hook(Signals.INFERENCE_REPEAT_END, times, *means, len(runs))
         return results
 
-    def run(
-        self,
-        max_elements: int = 0,
-        dataset_root: Path | str | None = None,
-        device: torch.device | None = None,
-    ) -> dict[str, Any]:
-        """Evaluate a copy of the model and return the results.
-
-        Args:
-            max_elements: most test samples, 0 for all.
-            dataset_root: where data sets from files lie, by default `datasets` in the folder for temporary files.
-            device: of the model and the data, by default the CPU.
-        """
-        device = torch.device("cpu") if device is None else device
+    def _prepare(
+        self, max_elements: int, dataset_root: Path | str | None, device: torch.device
+    ) -> Callable[[], dict[str, Any]]:
         loader = self.get_data_loader(self.dataset, self.batch_size, max_elements, dataset_root)
-        model = self.get_model(self.weight_template_id, device)
-        self._call_hook(Signals.INFERENCE_START)
-        self.results = self.inference(
-            loader, model, self.loss_function(), self.inference_repeats, self.inference_time, device
+        model, repeats, last = (
+            self.get_model(self.weight_template_id, device),
+            self.inference_repeats,
+            self.inference_time,
         )
-        self._call_hook(Signals.INFERENCE_END)
-        return dict(self.results)
+        return lambda: self.inference(loader, model, self.loss_function(), repeats, last, device)

@@ -15,7 +15,15 @@ from aihw_torch.experiments.table import format_table
 from aihw_torch.experiments.training import BasicTraining, download
 
 
-class LocalMetric:
+class Metric:
+    """What a runner adds to an experiment: hooks whose results become those of the experiment."""
+
+    def attach(self, experiment: Any) -> None:
+        """Add the hooks to an experiment."""
+        raise NotImplementedError
+
+
+class LocalMetric(Metric):
     """Collects `epoch`, `time_epoch` (s), `accuracy` (fraction), `train_loss` and `valid_loss` of each epoch.
 
     Args:
@@ -65,7 +73,7 @@ class LocalMetric:
         return result
 
 
-class InferenceLocalMetric:
+class InferenceLocalMetric(Metric):
     """Collects the accuracy over time, in percent, as `inference_runs`.
 
     Args:
@@ -98,8 +106,8 @@ class InferenceLocalMetric:
         return {"inference_runs": run}
 
 
-class LocalRunner:
-    """Runs a training here.
+class Runner:
+    """Runs experiments here, each with a metric.
 
     Args:
         device: of the model and the data, by default the CPU.
@@ -107,6 +115,22 @@ class LocalRunner:
 
     def __init__(self, device: torch.device | None = None) -> None:
         self.device = device
+
+    def _run(self, experiment: Experiment, metric: Metric, most: int, dataset_root: Path | str | None) -> Any:
+        """Run an experiment with a metric and those hooks that no runner has added; return its results.
+
+        A data set that can do so is fetched, by default to `datasets` in the folder for temporary files.
+        """
+        for hooks in experiment.hooks.values():
+            hooks[:] = [hook for hook in hooks if not isinstance(getattr(hook, "__self__", None), Metric)]
+        root = Path(tempfile.gettempdir()) / "datasets" if dataset_root is None else dataset_root
+        download(experiment.dataset, experiment, root)
+        metric.attach(experiment)
+        return experiment.run(most, root, self.device)
+
+
+class LocalRunner(Runner):
+    """Runs a training here, with a `LocalMetric`."""
 
     def run(
         self,
@@ -115,29 +139,20 @@ class LocalRunner:
         dataset_root: Path | str | None = None,
         stdout: bool = False,
     ) -> list[dict[str, Any]]:
-        """Run it with a `LocalMetric`; return one dict for each epoch.
+        """Train the model of the experiment in place; return one dict for each epoch.
 
         Args:
-            experiment: its model is trained in place.
+            experiment: what is run.
             max_elements_train: most training samples, 0 for all.
-            dataset_root: where data sets from files lie or are fetched to, by default `datasets` in the folder for
-                temporary files.
+            dataset_root: see `Experiment.run`; data sets that can do so are fetched there.
             stdout: print a line per epoch.
         """
-        root = _prepared(experiment, dataset_root)
-        LocalMetric(stdout).attach(experiment)
-        return experiment.run(max_elements_train, root, self.device)
+        found: list[dict[str, Any]] = self._run(experiment, LocalMetric(stdout), max_elements_train, dataset_root)
+        return found
 
 
-class InferenceLocalRunner:
-    """Runs an inference experiment here.
-
-    Args:
-        device: of the model and the data, by default the CPU.
-    """
-
-    def __init__(self, device: torch.device | None = None) -> None:
-        self.device = device
+class InferenceLocalRunner(Runner):
+    """Runs an inference experiment here, with an `InferenceLocalMetric`."""
 
     def run(
         self,
@@ -146,28 +161,10 @@ class InferenceLocalRunner:
         dataset_root: Path | str | None = None,
         stdout: bool = False,
     ) -> dict[str, Any]:
-        """Run it with an `InferenceLocalMetric`; return its `inference_runs`.
+        """Evaluate a copy of the model of the experiment; return the `inference_runs`.
 
-        Args:
-            experiment: its model is not changed.
-            max_elements: most test samples, 0 for all.
-            dataset_root: where data sets from files lie or are fetched to, by default `datasets` in the folder for
-                temporary files.
-            stdout: print a table in the end.
+        `max_elements` are the most test samples (0: all), `stdout` prints a table in the end, and data sets are fetched
+        to `dataset_root` where they can be (see `Experiment.run`).
         """
-        root = _prepared(experiment, dataset_root)
-        InferenceLocalMetric(stdout).attach(experiment)
-        return experiment.run(max_elements, root, self.device)
-
-
-def _prepared(experiment: Experiment, dataset_root: Path | str | None) -> Path | str:
-    """Remove the metrics of former runs, fetch the data set if it can do so, and return where it lies."""
-    for hooks in experiment.hooks.values():
-        hooks[:] = [
-            hook
-            for hook in hooks
-            if not isinstance(getattr(hook, "__self__", None), LocalMetric | InferenceLocalMetric)
-        ]
-    root = Path(tempfile.gettempdir()) / "datasets" if dataset_root is None else dataset_root
-    download(experiment.dataset, experiment, root)
-    return root
+        found: dict[str, Any] = self._run(experiment, InferenceLocalMetric(stdout), max_elements, dataset_root)
+        return found

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from aihw_torch.experiments.base import Experiment, Signals
+from aihw_torch.experiments.loops import train_epoch
 from aihw_torch.optim import AnalogSGD
 
 Loader = DataLoader[Any]
 
 
 class BasicTraining(Experiment):
-    """Train a classifier by stochastic gradient descent.
+    """Train a classifier by stochastic gradient descent; a run returns one dict for each epoch.
 
     Everything with a name that does not start with an underscore can be overridden, such as `get_optimizer` or `train`.
     Hooks get: `EPOCH_START` and `TRAIN_EPOCH_START` the number of the epoch, `TRAIN_EPOCH_BATCH_END` (samples, sum of
@@ -74,25 +77,16 @@ class BasicTraining(Experiment):
         device: torch.device,
     ) -> None:
         """Train one epoch."""
-        model.train()
-        for images, labels in training_loader:
-            optimizer.zero_grad()
-            loss = loss_function(model(images.to(device)), labels.to(device))
-            loss.backward()
-            optimizer.step()
-            self._call_hook(Signals.TRAIN_EPOCH_BATCH_END, len(labels), loss.item() * len(labels))
+        batches = ((images.to(device), labels.to(device)) for images, labels in training_loader)
+        train_epoch(model, optimizer, batches, loss_function, partial(self._call_hook, Signals.TRAIN_EPOCH_BATCH_END))
 
-    @torch.no_grad()
     def validation_step(
         self, validation_loader: Loader, model: nn.Module, loss_function: nn.Module, device: torch.device
     ) -> None:
         """Evaluate once."""
         model.eval()
-        for images, labels in validation_loader:
-            output, labels = model(images.to(device)), labels.to(device)
-            loss = loss_function(output, labels)
-            right = int((output.argmax(dim=1) == labels).sum())
-            self._call_hook(Signals.VALIDATION_EPOCH_BATCH_END, len(labels), right, loss.item() * len(labels))
+        for found in self._evaluated(validation_loader, model, loss_function, device):
+            self._call_hook(Signals.VALIDATION_EPOCH_BATCH_END, *found)
 
     def train(
         self,
@@ -117,27 +111,13 @@ class BasicTraining(Experiment):
             results.append(self._call_hook(Signals.EPOCH_END))
         return results
 
-    def run(
-        self,
-        max_elements: int = 0,
-        dataset_root: Path | str | None = None,
-        device: torch.device | None = None,
-    ) -> list[dict[str, Any]]:
-        """Train `model` in place and return the results of the epochs.
-
-        Args:
-            max_elements: most training samples, 0 for all.
-            dataset_root: where data sets from files lie, by default `datasets` in the folder for temporary files.
-            device: of the model and the data, by default the CPU.
-        """
-        device = torch.device("cpu") if device is None else device
+    def _prepare(
+        self, max_elements: int, dataset_root: Path | str | None, device: torch.device
+    ) -> Callable[[], list[dict[str, Any]]]:
         loaders = self.get_data_loaders(self.dataset, self.batch_size, max_elements, dataset_root)
         self.model.to(device)
         optimizer = self.get_optimizer(self.learning_rate, self.model)
-        self._call_hook(Signals.EXPERIMENT_START)
-        self.results = self.train(*loaders, self.model, optimizer, self.loss_function(), self.epochs, device)
-        self._call_hook(Signals.EXPERIMENT_END)
-        return list(self.results)
+        return lambda: self.train(*loaders, self.model, optimizer, self.loss_function(), self.epochs, device)
 
 
 def download(dataset: type[Dataset[Any]], experiment: Experiment, root: Path | str) -> None:

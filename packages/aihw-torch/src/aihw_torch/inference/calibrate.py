@@ -14,7 +14,7 @@ from aihw_inference import InputRangeCalibrationType, MagnitudeHistogram, RangeS
 from aihw_torch.config import NoiseManagementType
 from aihw_torch.errors import ConfigError, StateError
 from aihw_torch.inference.loader import arguments, check_repeatable
-from aihw_torch.inference.model import inference_tiles, shared_grids
+from aihw_torch.inference.model import evaluation_mode, inference_tiles, shared_grids
 from aihw_torch.inference.tile import InferenceTile
 from aihw_torch.tiles import SharedPeripheryArray
 
@@ -105,12 +105,15 @@ def calibrate_input_ranges(
     force_all_layers: bool = True,
     verbose: bool = False,
 ) -> None:
-    """`calibrate` with the arguments of the established toolkit; `verbose` prints what it returns."""
+    """`calibrate` with the arguments of the established toolkit; `verbose` prints what it returns.
+
+    As there, the loader may be an iterator, which gives its batches only once; they are kept in memory.
+    """
     if calibration_type is InputRangeCalibrationType.NONE:
         return
     found = calibrate(
         model,
-        dataloader,
+        list(dataloader) if isinstance(dataloader, Iterator) else dataloader,
         calibration_type,
         quantile=quantile,
         max_samples=max_samples,
@@ -233,11 +236,18 @@ def _noise_management_scale(x: Tensor, io: Any) -> Tensor | float:
     return torch.where(largest > 0.0, largest, torch.ones_like(largest))
 
 
+def _manages_noise(io: Any) -> bool:
+    """Whether inputs are scaled before the DAC; a constant of 1, as in the standard preset, does nothing."""
+    if io.noise_management is NoiseManagementType.CONSTANT:
+        return io.nm_thres > 0.0 and io.nm_thres != 1.0
+    return io.noise_management is not NoiseManagementType.NONE
+
+
 def _require_ranges(ranged: Mapping[str, InferenceTile | SharedPeripheryArray]) -> None:
     for name, tile in ranged.items():
         if tile.input_range is None:
             raise ConfigError(f"the tile {name} has no input range; enable it or pass force_all_layers=True")
-        if tile.rpu_config.forward.noise_management is not NoiseManagementType.NONE:
+        if _manages_noise(tile.rpu_config.forward):
             raise ConfigError(f"the tile {name} has noise management; switch it off or pass force_all_layers=True")
 
 
@@ -255,21 +265,10 @@ def _set_range(tile: InferenceTile | SharedPeripheryArray, value: float) -> None
 
 def _run(model: nn.Module, loader: Iterable[Any]) -> None:
     """Run the data through the exact model in evaluation mode, without gradients."""
-    with _evaluation(model), _exactly(model), torch.no_grad():
+    with evaluation_mode(model), _exactly(model), torch.no_grad():
         for batch in loader:
             args, kwargs = arguments(batch)
             model(*args, **kwargs)
-
-
-@contextmanager
-def _evaluation(model: nn.Module) -> Iterator[None]:
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from numbers import Real
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +85,9 @@ class ModelDevices:
     def advance(self, dt: float) -> None:
         """Let `dt` seconds pass, at least 0."""
         self._require_programmed()
-        if isinstance(dt, bool) or not isinstance(dt, int | float) or not 0.0 <= dt < math.inf:
+        if isinstance(dt, bool) or not isinstance(dt, Real) or not 0.0 <= dt < math.inf:
             raise ConfigError(f"time only advances: dt must be finite and at least 0 s, not {dt!r}")
-        self.time += dt
+        self.time += float(dt)
 
     def read(self) -> dict[str, Tensor]:
         """Read the devices now, with new read noise, and return the weights by the name of the tile.

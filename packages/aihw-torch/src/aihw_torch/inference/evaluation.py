@@ -19,7 +19,7 @@ from aihw_inference.errors import TimeError
 from aihw_torch.errors import ConfigError
 from aihw_torch.inference.devices import ModelDevices
 from aihw_torch.inference.loader import check_repeatable
-from aihw_torch.inference.model import inference_tiles
+from aihw_torch.inference.model import evaluation_mode, inference_tiles
 from aihw_torch.nn.base import analog_tiles
 
 Metric = Callable[[nn.Module, Iterable[Any]], float]
@@ -123,8 +123,7 @@ def evaluate_over_time(
     check_repeatable(loader, n_chips * len(seconds))
     measure = accuracy if metric is None else metric
     values = np.empty((n_chips, len(seconds)))
-    with _as_before(model):
-        model.eval()
+    with _as_before(model), evaluation_mode(model):
         for chip in range(n_chips):
             devices = ModelDevices(model, noise_model, compensation, seed=rpu_sim.derive_seed(seed, "chip", chip))
             devices.program()
@@ -137,6 +136,8 @@ def evaluate_over_time(
 
 def _seconds(times: Any) -> tuple[float, ...]:
     try:
+        if isinstance(times, str | bytes):
+            raise TypeError
         seconds = tuple(float(t) for t in times)
     except (TypeError, ValueError):
         raise TimeError(f"times must be seconds after programming, such as [1.0, 3600.0], not {times!r}") from None
@@ -147,8 +148,7 @@ def _seconds(times: Any) -> tuple[float, ...]:
 
 @contextmanager
 def _as_before(model: nn.Module) -> Iterator[None]:
-    """Put back the training mode, the addresses of the noise, and what inference tiles held and are configured with."""
-    mode = model.training
+    """Put back the addresses of the noise, and what inference tiles held and are configured with."""
     steps = [(tile, tile.forward_step.clone()) for tile in analog_tiles(model)]
     tiles = [(tile, tile.programmed, tile.rpu_config.noise_model) for _, tile in inference_tiles(model)]
     try:
@@ -160,7 +160,6 @@ def _as_before(model: nn.Module) -> Iterator[None]:
             tile.programmed = programmed
         for any_tile, step in steps:
             any_tile.forward_step.copy_(step)
-        model.train(mode)
 
 
 @torch.no_grad()

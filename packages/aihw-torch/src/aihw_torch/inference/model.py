@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -60,6 +61,18 @@ def _compensate(grid: SharedPeripheryArray) -> None:
         parts = alpha.split(grid.out_sizes) if alpha.ndim else [alpha] * len(row)
         for tile, part in zip(row, parts, strict=True):
             tile.alpha = part.clone()
+
+
+@contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and every module of it back into the mode that it had."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def program_analog_weights(

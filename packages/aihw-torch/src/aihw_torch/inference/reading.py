@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import math
 from typing import Any, Self
 
 import numpy as np
@@ -25,7 +26,7 @@ from aihw_torch.config import (
     to_dict,
 )
 from rpu_sim import periphery
-from rpu_sim.gpu import Space, space_of
+from rpu_sim.gpu import HOST, Space, space_of
 from rpu_sim.weight_ops import WeightModifier
 
 _MASK = (1 << 32) - 1
@@ -98,6 +99,20 @@ class Reading:
         parts = [self._matrix_product(rows[n : n + 1], copy[n], (seed, step, offset + n)) for n in range(len(rows))]
         return torch.cat(parts).reshape(*x.shape[:-1], copy.shape[1])
 
+    @property
+    def reads_windows(self) -> bool:
+        """Whether there is `product_of_windows` for this reading."""
+        return not self.samples_weights
+
+    def product_of_windows(self, windows: Tensor, copy: Tensor, address: Address) -> Tensor:
+        """Return y [samples, *positions, out] of windows [samples, *positions, channels, *kernel]; else as `product`."""
+        view, leading = windows.numpy(), windows.ndim // 2
+        result = np.empty((math.prod(view.shape[:leading]), copy.shape[0]), np.float32)
+        seed, step, offset = address
+        at = (_key(seed), step & _MASK, offset & _MASK)
+        self._chain_for(HOST, copy.shape).windows(view, leading, result, *at, self.evaluate, copy.contiguous().numpy())
+        return torch.from_numpy(result).view(*view.shape[:leading], copy.shape[0])
+
     def _matrix_product(self, x: Tensor, weight: Tensor, address: Address) -> Tensor:
         space = space_of(weight)
         view, leading = space.samples(x, weight.shape[1], "x")
@@ -134,6 +149,11 @@ class NoisyReading(Reading):
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         return type(self), (self.plain, self.variance)
+
+    @property
+    def reads_windows(self) -> bool:
+        """Whether there is `product_of_windows` for this reading."""
+        return False
 
     def product(self, x: Tensor, copy: Tensor, address: Address) -> Tensor:
         """As `Reading.product`, with noise behind the ADC."""

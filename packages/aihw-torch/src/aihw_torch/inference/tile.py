@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import torch
+import torch.distributed as dist
 from torch import Tensor
+from torch.nn.modules.module import _has_any_global_hook
 
 import rpu_sim
 from aihw_inference import BaseNoiseModel
@@ -15,14 +17,16 @@ from aihw_torch import ops, threads
 from aihw_torch.config import InferenceRPUConfig, WeightClipType, WeightRemapType, register_part, to_dict
 from aihw_torch.errors import ConfigError, RpuError, ShapeError, StateError
 from aihw_torch.inference import compiled
+from aihw_torch.inference.geometry import Geometry, Patches, Rows
 from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
 from aihw_torch.inference.reading import Reading, constants_of, in_training, modifies
+from aihw_torch.patches import Kernel, is_plain
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import register_tile_class
 from aihw_torch.tiles.weight import WeightTile
-from rpu_sim.weight_ops import clip_weights, remap_weights
+from rpu_sim.weight_ops import WeightClip, clip_weights, remap_weights
 
 
 class InferenceTile(WeightTile):
@@ -64,7 +68,7 @@ class InferenceTile(WeightTile):
             if part is not None:
                 register_part(type(part))
         self._clip_text, self._remap_text = json.dumps(to_dict(config.clip)), json.dumps(to_dict(config.remap))
-        self._clips = config.clip.type is not WeightClipType.NONE
+        self._bound = None if config.clip.type is WeightClipType.NONE else WeightClip(config.clip)
         out_size, in_size = self.weight.shape
         constants = constants_of(config.forward, config.mapping, (out_size, in_size), self.seed)
         self._prepare_readings({name: values.to(self.device) for name, values in constants.items()})
@@ -103,8 +107,7 @@ class InferenceTile(WeightTile):
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias as the tile computes it: [..., in] -> [..., out]."""
         parameters = self._config.pre_post.input_range
-        by_parts = self._has_input_range and (parameters.gradient == "legacy" or parameters.manage_output_clipping)
-        if torch.compiler.is_compiling() or self.exact or by_parts:
+        if torch.compiler.is_compiling() or self.exact or self._goes_by_parts():
             return super().forward(x)
         # The short way: range, product, scales and bias are one node of the graph.
         x, dtype = self._enter(x)
@@ -113,14 +116,47 @@ class InferenceTile(WeightTile):
             ranges.follow_data(input_range, self.input_range_update_idx, x, parameters)
         if self.analog_bias:
             x = torch.nn.functional.pad(x, (0, 1), value=1.0)
+        return self._in_one_node(x, dtype, Rows())
+
+    def _in_one_node(self, x: Tensor, dtype: torch.dtype, geometry: Geometry) -> Tensor:
         programmed = None if self.training else self.current_program()
         # What was programmed is in units of the array, so that its scale comes later, and then the bias too.
         mapping = None if programmed is None else self.mapping_scales
         factors = [scale for scale in (mapping, self.out_scaling_alpha, self.output_factor()) if scale is not None]
-        y = self._read(x, programmed, input_range, None if factors else self.bias, self._count(x))
+        bias = None if factors else self.bias
+        y = self._read(x, programmed, self.input_range, bias, self._count(x), geometry)
         for scale in factors:
             y = y * scale
         return self._leave(y, dtype) if factors else y if y.dtype is dtype else y.to(dtype)
+
+    def of_patches(self, images: Tensor, kernel: Kernel) -> Tensor:
+        """Return the outputs [samples, *positions, out]; the patches are not copied where nothing has to see them."""
+        if not self._reads_images(images):
+            return super().of_patches(images, kernel)
+        kernel.must_fit(images)
+        return self._in_one_node(images, torch.float32, Patches(kernel))
+
+    def _reads_images(self, images: Tensor) -> bool:
+        """Whether the short way serves, and takes images: conversions, hooks and the data of a range may need patches."""
+        if torch.compiler.is_compiling() or self.exact or self.analog_bias or self._goes_by_parts():
+            return False
+        seen = (self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks)
+        if any(seen) or _has_any_global_hook() or not is_plain(images):
+            return False
+        if self.edge_dtype is not torch.float32 or torch.is_autocast_enabled("cpu"):
+            return False
+        parameters = self._config.pre_post.input_range
+        if self._has_input_range and self.training and int(self.input_range_update_idx) < parameters.init_from_data:
+            return False
+        if self.training:
+            return self._read_in_training.reads_windows
+        programmed = self.current_program()
+        return (self._read_in_test if programmed is None else programmed.reading).reads_windows
+
+    def _goes_by_parts(self) -> bool:
+        """Whether the gradient of the input range is one that only the parts of a forward pass have."""
+        parameters = self._config.pre_post.input_range
+        return self._has_input_range and (parameters.gradient == "legacy" or parameters.manage_output_clipping)
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return what the array computes times the mapping scale, [..., out] of x [..., in] in units of the DAC."""
@@ -133,13 +169,19 @@ class InferenceTile(WeightTile):
             self._follow_training(int(step))
             y = torch.nn.functional.linear(x, self.physical_weight() if programmed is None else programmed.weights)
         else:
-            y = self._read(x, programmed, None, None, int(step))
+            y = self._read(x, programmed, None, None, int(step), Rows())
             if programmed is None:
                 return y
         return y if self.mapping_scales is None else y * self.mapping_scales
 
     def _read(
-        self, x: Tensor, programmed: ProgrammedTile | None, input_range: Tensor | None, bias: Tensor | None, step: int
+        self,
+        x: Tensor,
+        programmed: ProgrammedTile | None,
+        input_range: Tensor | None,
+        bias: Tensor | None,
+        step: int,
+        geometry: Geometry,
     ) -> Tensor:
         """Return product number `step`: of the trained weight with its mapping scale, or of what is programmed."""
         threads.follow_torch()
@@ -150,8 +192,9 @@ class InferenceTile(WeightTile):
         else:
             weight, scale, reading = programmed.weights, None, programmed.reading
         parameters = self._config.pre_post.input_range
-        address = self.seed, step, self.sample_offset(x)
-        call = Call(reading, address, parameters.decay, parameters.input_min_percentage)
+        group = self.process_group
+        address = self.seed, step, 0 if group is None else dist.get_rank(group) * geometry.samples(x)
+        call = Call(reading, address, parameters.decay, parameters.input_min_percentage, geometry)
         given = [t if t is None else t.float() for t in (input_range, bias)]
         try:
             y: Tensor = InferenceProduct.apply(x, weight, scale, *given, call)  # type: ignore[no-untyped-call]
@@ -206,24 +249,24 @@ class InferenceTile(WeightTile):
 
     def follow_weight(self, *, remap: bool = False) -> None:
         """Clip the weight if it has changed; with `remap`, let the mapping scales follow it."""
-        if self._clips and not self._is_clipped():
+        if not self._is_clipped():
             self._clip()
         if remap:
             self.remap_to_range()
 
+    def _is_clipped(self) -> bool:
+        return self._bound is None or self.weight._version == self._clipped_at
+
     @torch.no_grad()
     def _clip(self) -> None:
+        assert self._bound is not None
         physical = self.physical_weight()
-        clipped = clip_weights(physical, self.rpu_config.clip)
-        changed = clipped != physical
-        if changed.any():  # the others keep their bits, which a multiplication by the scale would not leave
-            scales = self.mapping_scales
+        if not self._bound.leaves(physical):
+            clipped, scales = clip_weights(physical, self.rpu_config.clip), self.mapping_scales
             logical = clipped if scales is None else clipped * scales.float().view(-1, 1)
-            self.weight.copy_(torch.where(changed, logical, self.weight))
+            # The others keep their bits, which a multiplication by the scale would not leave.
+            self.weight.copy_(torch.where(clipped != physical, logical, self.weight))
         self._clipped_at = self.weight._version
-
-    def _is_clipped(self) -> bool:
-        return not self._clips or self.weight._version == self._clipped_at
 
     def _remaps(self) -> bool:
         """Whether forward passes in the present mode remap."""

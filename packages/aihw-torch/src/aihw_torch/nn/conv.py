@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from aihw_torch.errors import ShapeError
 from aihw_torch.nn.layer import AnalogLayer, check_sizes
-from aihw_torch.nn.patches import Kernel, patches
+from aihw_torch.patches import Kernel, patches
+from aihw_torch.tiles import TileModule
 
 
 class _Convolution(AnalogLayer):
@@ -91,8 +92,9 @@ class AnalogConvNd(_Convolution):
         if any(self._reversed_padding_repeated_twice):
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
             x = F.pad(x, self._reversed_padding_repeated_twice, mode=mode)
-        rows = patches(x, Kernel(self.kernel_size, self.stride, self.dilation))
-        y: Tensor = self.analog_module(rows).movedim(-1, 1)
+        kernel, module = Kernel(self.kernel_size, self.stride, self.dilation), self.analog_module
+        rows: Tensor = module.of_patches(x, kernel) if isinstance(module, TileModule) else module(patches(x, kernel))
+        y = rows.movedim(-1, 1)
         return y if batched else y.squeeze(0)
 
     @classmethod

@@ -229,6 +229,31 @@ class AnalogTile(TileModule):
         self.tile.post_update_step()
         self._changed()
 
+    def drift_weights(self, delta_t: float = 1.0) -> None:
+        """Let the devices drift for `delta_t` seconds, if they do (`drift.nu` above 0); training never calls this."""
+        self.tile.drift(delta_t)
+        self._changed()
+
+    def decay_weights(self, alpha: float = 1.0) -> None:
+        """Let every weight decay as in `alpha` steps of training, if the device has a lifetime; see `rpu_sim.Tile`."""
+        self.tile.decay(alpha)
+        self._changed()
+
+    def diffuse_weights(self) -> None:
+        """Add the diffusion noise of one step of training, if the device diffuses."""
+        self.tile.diffuse()
+        self._changed()
+
+    def reset(self, reset_prob: float = 1.0) -> None:
+        """Reset every device with the probability `reset_prob`."""
+        self.tile.reset(prob=reset_prob)
+        self._changed()
+
+    def reset_columns(self, start_column_idx: int = 0, num_columns: int = 1, reset_prob: float = 1.0) -> None:
+        """Reset the devices of some columns (inputs), which wrap around, each with the probability `reset_prob`."""
+        self.tile.reset(start_column_idx, num_columns, reset_prob)
+        self._changed()
+
     def _changed(self) -> None:
         """Tell autograd that the array was written to behind its back."""
         weight = self._array

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from aihw_torch import ops, replay, seeds
 from aihw_torch.config import RPUDataType, from_dict, to_dict
 from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+from aihw_torch.patches import Kernel, patches
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import scales_of
@@ -117,6 +118,11 @@ class TileModule(ranges.RangedModule):
             if scale is not None:
                 y = y * scale
         return self._leave(y, dtype)
+
+    def of_patches(self, images: Tensor, kernel: Kernel) -> Tensor:
+        """Return the outputs [samples, *positions, out] for what each position of a kernel sees in padded images."""
+        y: Tensor = self(patches(images, kernel))
+        return y
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return what the array computes times the mapping scale, [..., out] float32.

@@ -69,7 +69,7 @@ def programming_error(
     else:
         if t_inference is not None:
             raise StateError(
-                "only inference tiles drift after programming; leave t_inference out, or use tile.tile.drift"
+                "only inference tiles drift after programming; leave t_inference out, or use tile.drift_weights"
             )
         pulsed = AnalogTile(n_rows, n_bins, config_of(config))
         pulsed.set_weights(torch.full_like(matrix, w_init or 0.0), apply_weight_scaling=False)

@@ -19,7 +19,7 @@ from ..config import (
     VectorUnitCell,
     VectorUnitCellUpdatePolicy,
 )
-from ..device_array import STEP_MASK, Drive, PulseRule, Trains
+from ..device_array import STEP_MASK, DeviceArray, Drive, PulseRule, Trains
 from ..errors import ConfigError, RpuError, StateError
 from ..gpu import HOST, Space, host
 from ..seeds import derive_seed
@@ -245,26 +245,32 @@ class CellGraph:
     ) -> None:
         """The update of a one-sided cell: up pulses of one array, down pulses of the other, and refreshes."""
         batch, start = len(x), 0
-        events, samples = self._periods(batch), int(self._counters[_SAMPLES])
+        samples, periods = int(self._counters[_SAMPLES]), self._periods(batch)
         while start < batch:
-            stop = min([batch, *(start + period - samples % period for period in events if period)])
-            if (
-                start == 0 and stop != batch and self.space is HOST
-            ):  # later pulses would find what is not finite too late
-                state.check_samples(x, "x")
-                state.check_samples(d, "d")
-            at = Trains(trains.key, trains.step, trains.first_sample + start)
-            part = slice(start, stop)
-            for k, drive in ((_PLUS, Drive.UP), (_MINUS, Drive.DOWN_AS_UP)):
-                options = {"granularity": g, "rates": None if rates is None else rates[part], "drive": drive}
-                self.children[k].update(rule, x[part], d[part], lr, at, **options)  # type: ignore[arg-type]
+            stop = min([batch, *(start + period - samples % period for period in periods if period)])
+            if stop - start == batch:
+                self._pulse_pair(rule, x, d, lr, trains, g, rates)
+            else:
+                if start == 0 and self.space is HOST:  # later pulses would find what is not finite too late
+                    state.check_samples(x, "x")
+                    state.check_samples(d, "d")
+                at = Trains(trains.key, trains.step, trains.first_sample + start)
+                part_rates = None if rates is None else rates[start:stop]
+                self._pulse_pair(rule, x[start:stop], d[start:stop], lr, at, g, part_rates)
             samples += stop - start
-            for edge, period in zip(self.edges, events, strict=True):
-                if period and samples % period == 0:
-                    assert isinstance(edge, RefreshEdge)
+            for edge, period in zip(self.edges, periods, strict=True):
+                if isinstance(edge, RefreshEdge) and period and samples % period == 0:
                     edge.refresh()
             start = stop
         self._counters[_SAMPLES] = samples
+
+    def _pulse_pair(
+        self, rule: PulseRule, x: Float32, d: Float32, lr: float, trains: Trains, g: float, rates: Float32 | None
+    ) -> None:
+        for k, drive in ((_PLUS, Drive.UP), (_MINUS, Drive.DOWN_AS_UP)):
+            child = self.children[k]
+            assert isinstance(child, DeviceArray)
+            child.update(rule, x, d, lr, trains, granularity=g, rates=rates, drive=drive)
 
     def _periods(self, batch: int) -> list[int]:
         """The periods of the edges in samples, 0 for never, for update calls of ``batch`` samples."""

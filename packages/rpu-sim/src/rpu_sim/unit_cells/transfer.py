@@ -1,9 +1,9 @@
 """The transfer between two arrays: slices of the source are read through its converters and written to the target.
 
-The steps themselves are compiled (``core/ops/compound.cpp``); here are their rules, their state and their schedule.
-One edge serves the whole Tiki-Taka family. Without a buffer it writes what it reads (`TransferCompound`). With one it
-writes whole steps (`BufferedTransferCompound`); the choppers of `ChoppedTransferCompound` switch the sign of the lines,
-and `DynamicTransferCompound` measures the zero of the source in each phase of the chopper.
+The steps are compiled (``core/ops/compound.cpp``); here are their rules, their state and their schedule. One edge
+serves the whole Tiki-Taka family. Without a buffer it writes what it reads (`TransferCompound`). With one it writes
+whole steps (`BufferedTransferCompound`); the choppers of `ChoppedTransferCompound` switch the sign of the lines, and
+`DynamicTransferCompound` measures the zero of the source in each phase of the chopper.
 """
 
 from __future__ import annotations

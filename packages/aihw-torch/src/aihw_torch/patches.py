@@ -30,6 +30,14 @@ class Kernel(NamedTuple):
         each = zip(image[2:], self.size, self.stride, self.dilation, strict=True)
         return [(pixels - d * (k - 1) - 1) // s + 1 for pixels, k, s, d in each]
 
+    def must_fit(self, image: Tensor) -> None:
+        """Raise `ShapeError` for padded images that are smaller than the kernel."""
+        for pixels, k, d in zip(image.shape[2:], self.size, self.dilation, strict=True):
+            if pixels < d * (k - 1) + 1:
+                raise ShapeError(
+                    f"the padded image has {pixels} pixels in a dimension where the kernel spans {d * (k - 1) + 1}"
+                )
+
     def windows(self, image: Tensor) -> Tensor:
         """Return the view [samples, *positions, channels, *kernel] of padded images."""
         sample, channel, *pixel = image.stride()
@@ -37,6 +45,11 @@ class Kernel(NamedTuple):
         inside = [s * dilation for s, dilation in zip(pixel, self.dilation, strict=True)]
         shape = (image.shape[0], *self.positions(image.shape), image.shape[1], *self.size)
         return image.as_strided(shape, (sample, *steps, channel, *inside))
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether an input is float32 on the CPU and nothing but autograd looks at what is done with it (eager mode)."""
+    return x.dtype is torch.float32 and x.is_cpu and not _is_tracing() and not _is_transformed(x)
 
 
 def patches(x: Tensor, kernel: Kernel) -> Tensor:
@@ -49,17 +62,11 @@ def patches(x: Tensor, kernel: Kernel) -> Tensor:
     Returns:
         [samples, *positions, channels * kernel elements], in the order of a flattened weight.
     """
-    for pixels, k, d in zip(x.shape[2:], kernel.size, kernel.dilation, strict=True):
-        if pixels < d * (k - 1) + 1:
-            raise ShapeError(
-                f"the padded image has {pixels} pixels in a dimension where the kernel spans {d * (k - 1) + 1}"
-            )
-    if x.dtype is not torch.float32 or not x.is_cpu:
-        return _of_torch(x, kernel)
-    if torch.compiler.is_compiling():
+    kernel.must_fit(x)
+    if torch.compiler.is_compiling() and x.dtype is torch.float32 and x.is_cpu:
         rows: Tensor = patches_op(x, kernel.size, kernel.stride, kernel.dilation)
         return rows
-    if _is_tracing() or _is_transformed(x):
+    if torch.compiler.is_compiling() or not is_plain(x):
         return _of_torch(x, kernel)
     return give_away(_Patches.apply(x, kernel))  # type: ignore[no-untyped-call]
 
@@ -81,7 +88,8 @@ def _cut(x: Tensor, kernel: Kernel) -> Tensor:
     return rows.view(x.shape[0], *kernel.positions(x.shape), rows.shape[1])
 
 
-def _format_of(x: Tensor) -> torch.memory_format:
+def format_of(x: Tensor) -> torch.memory_format:
+    """Return in which order the axes of images lie in memory."""
     channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.ndim)
     if channels_last is None or x.is_contiguous() or not x.is_contiguous(memory_format=channels_last):
         return torch.contiguous_format
@@ -100,7 +108,7 @@ class _Patches(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, kernel: Kernel) -> Tensor:
-        ctx.shape, ctx.kernel, ctx.format = x.shape, kernel, _format_of(x)
+        ctx.shape, ctx.kernel, ctx.format = x.shape, kernel, format_of(x)
         return _cut(x.detach(), kernel)
 
     @staticmethod
