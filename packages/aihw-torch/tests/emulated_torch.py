@@ -29,6 +29,12 @@ class _Module(backend_registration._DummyBackendModule):  # type: ignore[name-de
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16, torch.float16]
 
+    def get_rng_state(self, device: Any = None) -> Tensor:
+        return torch.empty(0, dtype=torch.uint8)  # it has no random numbers of its own
+
+    def set_rng_state(self, state: Tensor, device: Any = None) -> None:
+        pass
+
 
 def kernels() -> cuda.CudaState:
     """The emulated plugin."""
