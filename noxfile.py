@@ -266,7 +266,8 @@ def wheels(session: nox.Session) -> None:
     """Build sdists and from them wheels into dist/, audit them, and use the wheels in a clean environment."""
     DIST.mkdir(exist_ok=True)
     for old in [*DIST.glob("*.whl"), *DIST.glob("*.tar.gz")]:
-        old.unlink()
+        if not old.name.startswith("rpu_sim_cu"):  # plugins come from wheels_cuda, or from other machines
+            old.unlink()
     install(session, *group("release"))
     objects = Path(session.create_tmp()).resolve() / "native"
     shutil.rmtree(objects, ignore_errors=True)
@@ -316,12 +317,12 @@ def wheels_cuda(session: nox.Session) -> None:
     if architectures:
         options += ["-C", f"cmake.define.RPU_CUDA_ARCHITECTURES={architectures}"]
     DIST.mkdir(exist_ok=True)
-    for old in DIST.glob("rpu_sim_cu1*.whl"):
+    for old in DIST.glob(f"rpu_sim_{generation}-*.whl"):
         old.unlink()
     session.run(*PIP_WHEEL, "-w", str(DIST), *options, str(package))
     session.run("cmake", "--build", str(objects), "--target", "ptx")
     session.run("python", "dev/check_ptx.py", str(objects / "ptx"))
-    audit_files(session, *map(str, DIST.glob("rpu_sim_cu1*.whl")))
+    audit_files(session, *map(str, DIST.glob(f"rpu_sim_{generation}-*.whl")))
 
 
 @nox.session

@@ -4,8 +4,10 @@
 #
 #   dev/gpu_check.sh FOLDER     needs Python >= 3.11 with venv, a C++ compiler, nvcc (or access to PyPI) and a driver
 #
-# Each step writes FOLDER/<step>.log; a step that fails does not keep the others from running.
+# Each step writes FOLDER/<step>.log; a step that fails does not keep the others from running. With TORCH=1 the layers of
+# aihw-torch are tested as well, for which it installs torch with CUDA first, or TORCH=/path/to/python that has it.
 set -u
+START=$(date +%s)
 OUT=$(mkdir -p "${1:?name a folder for the results}" && cd "$1" && pwd)
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 cd "$ROOT" || exit 1
@@ -13,6 +15,9 @@ FAILED=""
 
 step() { # name, seconds, command...
   name=$1; seconds=$2; shift 2
+  left=$((600 - $(date +%s) + START))
+  [ "$left" -lt 5 ] && { echo "== $name: no time left"; FAILED="$FAILED $name"; return; }
+  [ "$left" -lt "$seconds" ] && seconds=$left
   echo "== $name"
   timeout "$seconds" "$@" >"$OUT/$name.log" 2>&1 || FAILED="$FAILED $name"
   tail -n 3 "$OUT/$name.log"
@@ -34,6 +39,8 @@ TESTS="packages/rpu-sim/tests"
 step exact 240 python -m pytest -q -p no:cacheprovider -k "cuda" $TESTS/test_exact_cells.py $TESTS/test_exact_update.py \
   $TESTS/test_exact_mvm.py $TESTS/test_exact_mvm_random.py $TESTS/test_exact_weights.py $TESTS/test_exact_stored.py \
   $TESTS/test_exact_flow.py $TESTS/test_exact_unit_cells.py
+# Tiles that live on the GPU.
+step tiles 120 python -m pytest -q -p no:cacheprovider $TESTS/test_gpu_tiles.py
 step plugin-tests 60 python -m pytest -q -p no:cacheprovider $TESTS/test_cuda_plugin.py
 
 for tool in memcheck racecheck initcheck; do
@@ -42,6 +49,18 @@ for tool in memcheck racecheck initcheck; do
 done
 step times 90 python dev/gpu_smoke.py --times
 cat "$OUT/times.log"
+
+if [ -n "${TORCH:-}" ]; then
+  if [ "$TORCH" = 1 ]; then
+    PYTHON=python
+    step torch 240 pip install -q torch
+  else
+    PYTHON=$TORCH
+  fi
+  export PYTHONPATH="$(python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
+  for package in aihw-torch aihw-presets aihw-inference; do PYTHONPATH="$PYTHONPATH:$ROOT/packages/$package/src"; done
+  step layers 120 "$PYTHON" -m pytest -q -p no:cacheprovider packages/aihw-torch/tests/test_gpu.py
+fi
 
 echo "failed:${FAILED:- nothing}"
 [ -z "$FAILED" ]

@@ -1,7 +1,7 @@
 """Run each operation once on a GPU and compare it with the CPU; `--times` prints how long large ones take instead.
 
-The times include copies of all arrays to the GPU and back, so they bound what a kernel takes from above; `nsys` tells
-the kernels apart.
+Tiles, inputs and outputs lie on the GPU. A time is that of many calls queued one behind the other, divided by their
+number; `nsys` tells the kernels apart.
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 
-from rpu_sim import Tile, backends, cuda, modify_weights
+from rpu_sim import Tile, cuda, gpu, modify_weights
 from rpu_sim import config as c
 
 DEVICES = {
@@ -23,12 +25,13 @@ DEVICES = {
 }
 
 
-def run(device: c.PulsedDevice, size: int, samples: int) -> dict[str, np.ndarray]:
+def run(device: c.PulsedDevice, size: int, samples: int, where: str) -> dict[str, np.ndarray]:
     """Arrays that a tile gives in one step of training and of life."""
+    put = gpu.space(where).put
     rng = np.random.default_rng(0)
-    x = (0.3 * rng.standard_normal((samples, size))).astype(np.float32)
-    d = (0.1 * rng.standard_normal((samples, size))).astype(np.float32)
-    tile = Tile(size, size, c.SingleRPUConfig(device=device), seed=1)
+    x = put((0.3 * rng.standard_normal((samples, size))).astype(np.float32))
+    d = put((0.1 * rng.standard_normal((samples, size))).astype(np.float32))
+    tile = Tile(size, size, c.SingleRPUConfig(device=device), seed=1, device=where)
     results = {"y": tile.forward(x), "dx": tile.backward(d)}
     tile.update(x, d, 0.01)
     tile.decay(0.5)
@@ -37,32 +40,31 @@ def run(device: c.PulsedDevice, size: int, samples: int) -> dict[str, np.ndarray
     results["weights"] = tile.get_weights()
     modifier = c.WeightModifierParameter(type=c.WeightModifierType.ADD_NORMAL, std_dev=0.1)
     results["modified"] = modify_weights(results["weights"], modifier, seed=1)
-    return results
+    tile.synchronize()
+    return {name: gpu.host(values) for name, values in results.items()}
 
 
 def compare() -> None:
     """Raise unless the GPU gives the bits of the CPU."""
     for name, device in DEVICES.items():
-        expected = run(device, 96, 20)
-        backends.offload("cuda")
-        try:
-            found = run(device, 96, 20)
-        finally:
-            backends.offload("cpu")
+        expected, found = run(device, 96, 20, "cpu"), run(device, 96, 20, "cuda")
         for what, values in expected.items():
             if not np.array_equal(values.view(np.uint32), found[what].view(np.uint32)):
                 raise SystemExit(f"{what} of {name} differs between GPU and CPU")
     print("GPU and CPU give the same bits")
 
 
-def seconds(call: Callable[[], object]) -> float:
-    """Median of several calls, warm."""
+def seconds(tile: Tile, call: Callable[[], Any], n: int) -> float:
+    """Of a call: the median of several runs of n calls in a row, warm."""
     call()
+    tile.synchronize()
     took = []
     for _ in range(7):
         start = time.perf_counter()
-        call()
-        took.append(time.perf_counter() - start)
+        for _ in range(n):
+            call()
+        tile.synchronize()
+        took.append((time.perf_counter() - start) / n)
     return sorted(took)[3]
 
 
@@ -73,15 +75,15 @@ def times() -> None:
         rng = np.random.default_rng(0)
         x = (0.3 * rng.standard_normal((samples, size))).astype(np.float32)
         for name, device in DEVICES.items():
-            tile = Tile(size, size, c.SingleRPUConfig(device=device), seed=1)
-            calls = {"forward": lambda t=tile, v=x: t.forward(v), "update": lambda t=tile, v=x: t.update(v, v, 1e-4)}
-            for what, call in calls.items():
-                on_cpu = seconds(call)
-                backends.offload("cuda")
-                on_gpu = seconds(call)
-                backends.offload("cpu")
-                took = f"{on_gpu * 1e3:8.3f} ms (CPU {on_cpu * 1e3:8.3f} ms)"
-                print(f"{name:10} {what:8} {size} x {size}, {samples}: {took}")
+            took: dict[str, list[float]] = {"forward": [], "update": []}
+            for where, n in (("cpu", 1), ("cuda", 20)):
+                tile = Tile(size, size, c.SingleRPUConfig(device=device), seed=1, device=where)
+                v = gpu.space(where).put(x)
+                took["forward"].append(seconds(tile, partial(tile.forward, v), n))
+                took["update"].append(seconds(tile, partial(tile.update, v, v, 1e-4), n))
+            for what, (on_cpu, on_gpu) in took.items():
+                times = f"{on_gpu * 1e3:8.3f} ms (CPU {on_cpu * 1e3:8.3f} ms)"
+                print(f"{name:10} {what:8} {size} x {size}, {samples}: {times}")
 
 
 if __name__ == "__main__":

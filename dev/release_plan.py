@@ -10,6 +10,8 @@ from pathlib import Path
 from package_info import ROOT, Package, packages
 
 ORDER = ("rpu-sim", "aihw-presets", "aihw-inference", "aihw-torch")  # dependencies first
+# Released with rpu-sim, under its tag and version: the sources are the same, the toolkits differ.
+PLUGINS = ("rpu-sim-cu13", "rpu-sim-cu12")
 
 
 def tags() -> set[str]:
@@ -25,11 +27,26 @@ def distributions(package: Package, dist: Path) -> list[Path]:
     return files
 
 
+def hashes(files: list[Path]) -> list[str]:
+    """Return a line for each file."""
+    return [f"    sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
+
+
+def plugins(core: Package, dist: Path) -> list[str]:
+    """Return the lines of the plan for the CUDA plugins, which are wheels only: rpu-sim's sdist holds their sources."""
+    lines = []
+    for name in PLUGINS:
+        files = sorted(dist.glob(f"{name.replace('-', '_')}-{core.version}-*.whl"))
+        lines += [f"{name} {core.version}: with {core.tag}", *hashes(files)]
+        if not files:
+            lines.append(f"    before: put the wheels of the workflow 'cuda' into {dist.name}/, or run wheels_cuda")
+    return lines
+
+
 def plan(package: Package, files: list[Path]) -> list[str]:
     """Return the lines of the plan for one package."""
     title = package.changelog_title() or ""
-    lines = [f"{package.name} {package.version}: tag {package.tag}, changelog '{title}'"]
-    lines += [f"    sha256 {hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}" for file in files]
+    lines = [f"{package.name} {package.version}: tag {package.tag}, changelog '{title}'", *hashes(files)]
     if "unreleased" in title:
         lines.append("    before: replace 'unreleased' in the changelog by the date")
     return lines
@@ -43,6 +60,8 @@ def main() -> None:
     pending = [everything[name] for name in ORDER if everything[name].tag not in existing]
     for package in pending:
         print("\n".join(plan(package, distributions(package, dist))))
+        if package.name == "rpu-sim":
+            print("\n".join(plugins(package, dist)))
     released = [f"{package.name} {package.version}" for package in everything.values() if package not in pending]
     print(f"released before: {', '.join(released) or 'none'}")
     print("This was a dry run: nothing was tagged or published.")

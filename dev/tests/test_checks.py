@@ -13,6 +13,7 @@ import check_isa_objects
 import check_ptx
 import check_versions
 import pytest
+import release_plan
 
 import package_info
 
@@ -138,3 +139,13 @@ def test_weak_symbols_are_found(source: str, weak: bool, tmp_path: Path) -> None
     compiler = os.environ.get("CXX", "c++")
     subprocess.check_call([compiler, "-O0", "-c", "kernel.cpp", "-o", "kernel.o"], cwd=tmp_path)
     assert bool(check_isa_objects.weak_symbols(tmp_path / "kernel.o")) == weak
+
+
+def test_a_release_of_rpu_sim_names_its_plugins(tmp_path: Path) -> None:
+    core = package_info.packages()["rpu-sim"]
+    wheel = tmp_path / f"rpu_sim_cu13-{core.version}-py3-none-manylinux_2_28_x86_64.whl"
+    wheel.write_bytes(b"a wheel")
+    lines = release_plan.plugins(core, tmp_path)
+    assert f"rpu-sim-cu13 {core.version}: with {core.tag}" in lines
+    assert any(wheel.name in line for line in lines)
+    assert sum("before: put the wheels" in line for line in lines) == 1  # those of cu12

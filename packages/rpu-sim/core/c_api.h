@@ -63,6 +63,12 @@ typedef struct RpuPlugin {
   int32_t (*copy)(int32_t device, void* to, const void* from, uint64_t bytes, void* stream);
   uint32_t n_operations;
   const RpuOperation* operations;
+  /* Memory in the order of a stream: it may be used by work that is queued on the stream behind the call, and is given
+   * back behind all that is queued on it before. Neither waits. */
+  void* (*acquire_on)(int32_t device, uint64_t bytes, void* stream);
+  void (*release_on)(int32_t device, void* memory, void* stream);
+  /* Like `copy` but only queued; memory of the host may change when the call returns. */
+  int32_t (*queue_copy)(int32_t device, void* to, const void* from, uint64_t bytes, void* stream);
 } RpuPlugin;
 
 /* Null if the plugin does not know this version of the interface. */

@@ -5,7 +5,7 @@
 
 namespace rpu {
 
-enum class ErrorKind { Config, Shape, NonFinite, Backend };
+enum class ErrorKind { Config, Shape, NonFinite, Backend, Device };
 
 class Error : public std::runtime_error {
  public:

@@ -2,6 +2,7 @@
 // device. A plugin is built from the sources of exactly one release, and the sizes of the arguments are compared when
 // it is loaded.
 #pragma once
+#include "bodies/transfer.hpp"
 #include "kernels.hpp"
 
 namespace rpu {
@@ -73,6 +74,48 @@ struct RemapWeightsCall {
   float* scales;  // [rows]
 };
 
+/// See ops/transfer.hpp; `any` becomes 1 if there are steps, else 0.
+struct TakeStepsCall {
+  BufferRule rule;
+  BufferedSlice slice;
+  uint32_t* any;
+};
+
+struct TakeWholeStepsCall {
+  Matrix chi;
+  float threshold, most;
+  int64_t first, n;
+  int32_t* counts;
+  uint32_t* largest;  // magnitude
+};
+
+/// out = v, or out + v, where v is factor * source * row_factor of its row * col_factor of its column, rounded each time and
+/// then within +- limit.
+struct CombineCall {
+  Matrix out;
+  ConstMatrix source;
+  float factor;
+  bool adds;
+  const float *row_factor, *col_factor;  // or null: 1
+  float limit;                           // 0: none
+};
+
+constexpr int kMostAxes = 12;
+
+/// See ops/windows.hpp.
+struct CopyWindowsCall {
+  const float* data;
+  int32_t n_axes, n_leading;
+  int64_t shape[kMostAxes], stride[kMostAxes];  // strides in elements, not negative
+  float* rows;
+};
+
+/// Largest magnitude of each row.
+struct LargestCall {
+  ConstMatrix values;
+  float* largest;
+};
+
 /// X(name, type of the arguments), in the order of a plugin's table.
 #define RPU_OPERATIONS(X)        \
   X(populate, PopulateCall)      \
@@ -91,7 +134,12 @@ struct RemapWeightsCall {
   X(constants, ConstantsArgs)    \
   X(modify, ModifyCall)          \
   X(clip_weights, ClipWeightsCall) \
-  X(remap_weights, RemapWeightsCall)
+  X(remap_weights, RemapWeightsCall) \
+  X(take_steps, TakeStepsCall)   \
+  X(take_whole_steps, TakeWholeStepsCall) \
+  X(combine, CombineCall)        \
+  X(copy_windows, CopyWindowsCall) \
+  X(largest, LargestCall)
 
 enum class Operation : uint32_t {
 #define RPU_OPERATION(name, Args) name,

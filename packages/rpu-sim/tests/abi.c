@@ -26,7 +26,7 @@ SIZE(RpuOperation, 24);
 AT(RpuOperation, args_size, 8);
 AT(RpuOperation, run, 16);
 
-SIZE(RpuPlugin, 96);
+SIZE(RpuPlugin, 120);
 AT(RpuPlugin, abi, 4);
 AT(RpuPlugin, version, 8);
 AT(RpuPlugin, toolkit, 16);
@@ -39,11 +39,14 @@ AT(RpuPlugin, release, 64);
 AT(RpuPlugin, copy, 72);
 AT(RpuPlugin, n_operations, 80);
 AT(RpuPlugin, operations, 88);
+AT(RpuPlugin, acquire_on, 96);
+AT(RpuPlugin, release_on, 104);
+AT(RpuPlugin, queue_copy, 112);
 
 /* A plugin without anything in it, of the version that the test asks for. */
 #ifdef PLUGIN_ABI
 const RpuPlugin* rpu_plugin(uint32_t abi) {
-  static const RpuPlugin plugin = {sizeof(RpuPlugin), PLUGIN_ABI, "0", "none", "", 0, 0, 0, 0, 0, 0, 0, 0};
+  static const RpuPlugin plugin = {sizeof(RpuPlugin), PLUGIN_ABI, "0", "none", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
   return abi == PLUGIN_ABI ? &plugin : 0;
 }
 #endif

@@ -10,7 +10,6 @@ import functools
 import json
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,7 +18,8 @@ from aihw_torch import replay
 from aihw_torch.config import from_dict, to_dict
 from aihw_torch.errors import ConfigError, NonFiniteError, StateError
 from aihw_torch.record import find_record
-from rpu_sim import arrays, periphery
+from rpu_sim import periphery
+from rpu_sim.gpu import space_of
 
 _MASK = (1 << 32) - 1
 
@@ -58,17 +58,18 @@ def _product(
     direction: str, values: Tensor, weight: Tensor, constants: list[Tensor], address: tuple[int, int, int], io: str
 ) -> Tensor:
     """Return the product of one direction; the address of its noise is (seed, step, first sample)."""
-    chains = _chains(io)
-    named = {name: values.numpy() for name, values in zip(_constants(chains), constants, strict=True)}
-    matrix = weight.detach().contiguous().numpy()
-    width, outputs = matrix.shape[::-1] if direction == "forward" else matrix.shape
-    view, leading = arrays.samples(values.detach(), width, "x" if direction == "forward" else "d")
-    result = np.empty((view.shape[0], outputs), np.float32)
+    chains, space = _chains(io), space_of(weight)
+    named = {name: space.borrow(array) for name, array in zip(_constants(chains), constants, strict=True)}
+    matrix = space.borrow(weight.detach().contiguous())
+    width, outputs = weight.shape[::-1] if direction == "forward" else weight.shape
+    view, leading = space.samples(values.detach(), width, "x" if direction == "forward" else "d")
+    result = space.result(view, (view.shape[0], outputs))
     seed, step, sample = address
     product = periphery.product(chains[direction], direction, matrix, named, chains["mapping"])
     # An operation that is declared to change nothing: tiles that would follow a running mean refuse it.
     product(view, result, rpu_sim.derive_seed(seed % (1 << 64)), step & _MASK, sample & _MASK, True)
-    return torch.from_numpy(result.reshape(*leading, outputs))
+    y: Tensor = space.returned(result, values)
+    return y.reshape(*leading, outputs)
 
 
 @torch.library.custom_op("aihw::step_of", mutates_args=())

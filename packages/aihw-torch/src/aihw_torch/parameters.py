@@ -30,6 +30,10 @@ class PulsedParameter(nn.Parameter):
         """The tile, None if it does not exist any more."""
         return None if self._tile is None else self._tile()
 
+    def attach_values(self, values: Tensor) -> None:
+        """Take the memory of other values, also on another device."""
+        Tensor.data.__set__(self, values)  # type: ignore[attr-defined]
+
     def attach(self, tile: AnalogTile) -> None:
         """Make this a parameter of the tile."""
         self._tile = weakref.ref(tile)
@@ -87,7 +91,7 @@ class PulsedWeight(PulsedParameter):
 
     def attach_array(self, array: Tensor) -> None:
         """Move to another memory: that of the array of a copied tile."""
-        Tensor.data.__set__(self, array)  # type: ignore[attr-defined]
+        self.attach_values(array)
 
     @property
     def requires_grad(self) -> bool:

@@ -186,6 +186,12 @@ class UpdateRecord:
         self._norm = gradient.detach().clone()
         self._gradient = None if self._gradient is None else self._gradient * ratio
 
+    def continue_from(self, other: UpdateRecord, device: torch.device) -> None:
+        """Take what a record, which may be this one, holds, to a device."""
+        self._entries = [(x.to(device), d.to(device)) for x, d in other._entries]
+        self._norm = None if other._norm is None else other._norm.to(device)
+        self._gradient = None if other._gradient is None else other._gradient.to(device)
+
     def peek(self) -> tuple[Tensor, Tensor] | None:
         """Return what is recorded, (x [samples, in], d [samples, out]), without forgetting it."""
         return _joined(self._entries) if self._entries else None

@@ -1,15 +1,10 @@
 // The product with the physics of the array: one or more passes over a block of outputs, each with the products that
 // its effects need, then the output path, once or for every pass. Part of kernels_mvm.cpp.
 #pragma once
-#include "../kernels_mvm.hpp"
+#include "../bodies/array_effects.hpp"
 #include "../physics/adc.hpp"
-#include "../physics/charge_counter.hpp"
-#include "../physics/ir_drop.hpp"
 #include "../physics/nonlinearity.hpp"
-#include "../physics/pulse_read_noise.hpp"
 #include "../physics/pulse_width.hpp"
-#include "../physics/read_noise.hpp"
-#include "../physics/voltage_offset.hpp"
 #include "gemm.hpp"
 #include "sum16.hpp"
 
@@ -51,7 +46,8 @@ void scaled_weights(const ConstMatrix& weights, const float* factors, float* out
 
 /// Blocks of outputs of some rows; each array is [rows][stride].
 struct ArrayBlocks {
-  float *y, *load, *placed, *power, *total, *noise[3];
+  PassProducts of_pass;
+  float* total;
   int64_t stride;
 };
 
@@ -67,39 +63,12 @@ template <class Body> RPU_FN void for_each_output(const ArrayProductArgs& args, 
 
 /// What the array does to the currents of one pass.
 void apply_effects(const ArrayProductArgs& args, uint32_t number, Range rows, Range blocks, const ArrayBlocks& c) {
-  const IoSpec& io = *args.product.io;
-  const ArraySpec& array = io.array;
-  const Pass& pass = args.pass[number];
-  const int64_t outputs = args.product.output.cols;
-  const Stream stream = io.backward ? Stream::BACKWARD_OUTPUT : Stream::FORWARD_OUTPUT;
+  const ArrayEffects apply(args, args.pass[number], c.of_pass);
+  const Stream stream = args.product.io->backward ? Stream::BACKWARD_OUTPUT : Stream::FORWARD_OUTPUT;
   MvmDraws draws_of_pass = args.product.draws;
   draws_of_pass.pass = number;
   for_each_output(args, rows, blocks, c.stride, [&](int64_t row, int64_t at, const Quad& quad) {
-    const SampleDraws draws(draws_of_pass, args.product.sample[row], stream);
-    F xi[4] = {}, pulse_xi[4] = {};
-    if (array.w_noise > 0.0f) draws.normals(quad, kReadNoise, xi);
-    if (args.noise_weights != nullptr) draws.normals(quad, kPulseReadNoise, pulse_xi);
-    for (int k = 0; k < 4; ++k) {
-      const int64_t i = at + 16 * k, col = quad.column(k);
-      F y = load(c.y + i, kLanes);
-      if (args.idle != nullptr) y = y + load(args.idle + col, outputs - col) * pass.idle;
-      if (array.ir_drop > 0.0f)
-        y = ir_dropped(y, load(c.load + i, kLanes) * args.load_per_current, load(c.placed + i, kLanes), array);
-      if (array.offsets) {
-        const F v = args.voltage_offset != nullptr ? load(args.voltage_offset + col, outputs - col) : F{};
-        y = offset(y, pass.sum[row], v, array);
-      }
-      if (array.w_noise > 0.0f) {
-        const F power = array.pcm_read_noise ? load(c.power + i, kLanes) : broadcast(pass.square_sum[row]);
-        y = read_noisy(y, power, xi[k], array);
-      }
-      if (args.noise_weights != nullptr) {
-        const F sums[3] = {load(c.noise[0] + i, kLanes), load(c.noise[1] + i, kLanes), load(c.noise[2] + i, kLanes)};
-        y = y + pulse_read_noise(pass.magnitude_sum[row] * args.codes_per_sum, sums, args.noise_scale) * pulse_xi[k];
-      }
-      if (args.counter_step > 0.0f) y = counted(y, args.counter_step);
-      store(c.y + i, y, kLanes);
-    }
+    apply(SampleDraws(draws_of_pass, args.product.sample[row], stream), row, at, quad);
   });
 }
 
@@ -136,7 +105,7 @@ void add_pass(const ArrayProductArgs& args, uint32_t number, Range rows, Range b
   for_each_output(args, rows, blocks, c.stride, [&](int64_t, int64_t at, const Quad&) {
     for (int k = 0; k < 4; ++k) {
       const int64_t i = at + 16 * k;
-      const F y = load(c.y + i, kLanes) * factor;
+      const F y = load(c.of_pass.y + i, kLanes) * factor;
       store(c.total + i, number == 0 ? y : load(c.total + i, kLanes) + y, kLanes);
     }
   });
@@ -157,20 +126,20 @@ void read_array(const ArrayProductArgs& args, uint32_t number, Range rows, Range
   const auto multiply = [&](const float* a, bool magnitude, float* out) {
     multiply_with(pass.weights.data, a, magnitude, out);
   };
-  multiply(pass.signal, false, c.y);
-  if (pass.magnitude != nullptr) multiply(pass.magnitude, true, c.load);
-  if (pass.placed != nullptr) multiply(pass.placed, false, c.placed);
-  if (args.product.io->array.pcm_read_noise) multiply(pass.power, true, c.power);
+  multiply(pass.signal, false, c.of_pass.y);
+  if (pass.magnitude != nullptr) multiply(pass.magnitude, true, c.of_pass.load);
+  if (pass.placed != nullptr) multiply(pass.placed, false, c.of_pass.placed);
+  if (args.product.io->array.pcm_read_noise) multiply(pass.power, true, c.of_pass.power);
   if (args.noise_weights != nullptr)
     for (int k = 0; k < 3; ++k)
-      multiply_with(args.noise_weights + k * pass.weights.rows * pass.weights.stride, pass.power, false, c.noise[k]);
+      multiply_with(args.noise_weights + k * pass.weights.rows * pass.weights.stride, pass.power, false, c.of_pass.noise[k]);
 }
 
 void array_product(const ArrayProductArgs& args, Range rows, Range blocks, float* scratch) {
   constexpr int64_t kPart = kSamplePanel * kOutputBlock;
   float* c = scratch + kPackedFloats;
-  const ArrayBlocks arrays{c,             c + kPart,     c + 2 * kPart,
-                           c + 3 * kPart, c + 4 * kPart, {c + 5 * kPart, c + 6 * kPart, c + 7 * kPart},
+  const ArrayBlocks arrays{{c, c + kPart, c + 2 * kPart, c + 3 * kPart, {c + 5 * kPart, c + 6 * kPart, c + 7 * kPart}},
+                           c + 4 * kPart,
                            (blocks.end - blocks.begin) * kBlock};
   const ArraySpec& array = args.product.io->array;
   if (args.product.exceeded != nullptr)
@@ -179,7 +148,7 @@ void array_product(const ArrayProductArgs& args, Range rows, Range blocks, float
   for (uint32_t number = 0; number < static_cast<uint32_t>(array.passes); ++number) {
     read_array(args, number, rows, blocks, arrays, scratch);
     apply_effects(args, number, rows, blocks, arrays);
-    if (array.converts_each) convert_outputs(args, number, rows, blocks, arrays.y, arrays.stride);
+    if (array.converts_each) convert_outputs(args, number, rows, blocks, arrays.of_pass.y, arrays.stride);
     add_pass(args, number, rows, blocks, arrays);
   }
   if (!array.converts_each) convert_outputs(args, 0, rows, blocks, arrays.total, arrays.stride);

@@ -2,6 +2,8 @@
 #include <algorithm>
 
 #include "../bodies/cells.hpp"
+#include "../bodies/transfer.hpp"
+#include "../physics/whole_steps.hpp"
 #include "devices.gen.hpp"
 #include "loops.hpp"
 
@@ -20,16 +22,15 @@ int32_t whole_steps(const WholeStepArgs& args, Range rows) {
   for (int64_t row = rows.begin; row < rows.end; ++row) {
     float* chi = args.chi.data + row * args.chi.stride;
     int32_t* counts = args.counts + row * args.chi.cols;
-    if ((row - args.first + args.chi.rows) % args.chi.rows >= args.n) {
+    if (!is_row_of_turn(row, args.first, args.n, args.chi.rows)) {
       __builtin_memset(counts, 0, static_cast<size_t>(args.chi.cols) * sizeof *counts);
       continue;
     }
     for (int64_t col = 0; col < args.chi.cols; col += kLanes) {
       const int64_t n = args.chi.cols - col;
-      const F before = load(chi + col, n);
-      const F wanted = max_(broadcast(-args.most), min_(broadcast(args.most), before / broadcast(args.threshold)));
-      const I steps = to_i(wanted), size = select(steps < 0, I{} - steps, steps);
-      store(chi + col, before - to_f(steps) * args.threshold, n);
+      F left = load(chi + col, n);
+      const I steps = take_whole_steps(left, args.threshold, args.most), size = select(steps < 0, I{} - steps, steps);
+      store(chi + col, left, n);
       store(reinterpret_cast<float*>(counts + col), bits_to_f(as_u(I{} - steps)), n);
       largest = select(size > largest, size, largest);
     }

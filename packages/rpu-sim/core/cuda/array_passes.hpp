@@ -1,6 +1,7 @@
 // A product through the array on the device: pass after pass, each with the products that its effects need.
 #pragma once
 #include "../bodies/array_effects.hpp"
+#include "../physics/nonlinearity.hpp"
 #include "../physics/pulse_width.hpp"
 #include "array_setup.hpp"
 #include "mvm_samples.hpp"
@@ -72,7 +73,8 @@ struct EndPass {
     const ArraySpec& array = end.io.array;
     const int64_t at = row * stride + quad.col;
     const Stream outputs = end.io.backward ? Stream::BACKWARD_OUTPUT : Stream::FORWARD_OUTPUT;
-    apply_array_effects(known, pass, products, SampleDraws(end.draws, end.listed.sample[row], outputs), row, at, quad);
+    const ArrayEffects apply(known, pass, products);
+    apply(SampleDraws(end.draws, end.listed.sample[row], outputs), row, at, quad);
     float y[4];
     for (int k = 0; k < 4; ++k) y[k] = products.y[at + 16 * k];
     if (array.converts_each) convert(row, quad, y, end);

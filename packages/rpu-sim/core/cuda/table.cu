@@ -1,10 +1,12 @@
 // The table of the plugin: its operations, its devices, and errors as codes with a sentence.
+#include <mutex>
+
 #include "plugin.hpp"
 
 #if !defined(__CUDACC__)
 #  include <cstdio>
-#  include <cstdlib>
-#  include <cstring>
+
+#  include "emulated_memory.hpp"
 #endif
 
 namespace rpu::RPU_LEVEL {
@@ -84,12 +86,45 @@ void release(int32_t device, void* memory) {
   cudaFree(memory);
 }
 
-int32_t copy(int32_t device, void* to, const void* from, uint64_t bytes, void* stream) {
+/// Lets the pool of a device keep what is given back, which it else returns to the driver whenever a stream is waited for.
+bool keep_pool(int32_t device) {
+  cudaMemPool_t pool;
+  uint64_t all = UINT64_MAX;
+  return cudaDeviceGetDefaultMemPool(&pool, device) == cudaSuccess &&
+         cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all) == cudaSuccess;
+}
+
+void* acquire_on(int32_t device, uint64_t bytes, void* stream) {
+  constexpr int kMostDevices = 64;
+  static std::once_flag once[kMostDevices];
   const OnDevice current(device);
-  cudaError_t status = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream));
-  if (status == cudaSuccess) status = cudaStreamSynchronize(static_cast<cudaStream_t>(stream));
+  if (device < kMostDevices) std::call_once(once[device], keep_pool, device);
+  void* memory = nullptr;
+  if (cudaMallocAsync(&memory, bytes, static_cast<cudaStream_t>(stream)) == cudaSuccess) return memory;
+  cudaGetLastError();
+  return nullptr;
+}
+
+void release_on(int32_t device, void* memory, void* stream) {
+  const OnDevice current(device);
+  cudaFreeAsync(memory, static_cast<cudaStream_t>(stream));
+}
+
+int32_t status_of(cudaError_t status) {
   if (status == cudaSuccess) return RPU_OK;
   return failed(RPU_FAILED, std::string("CUDA reports: ") + cudaGetErrorString(status));
+}
+
+int32_t queue_copy(int32_t device, void* to, const void* from, uint64_t bytes, void* stream) {
+  const OnDevice current(device);
+  return status_of(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)));
+}
+
+int32_t copy(int32_t device, void* to, const void* from, uint64_t bytes, void* stream) {
+  const int32_t status = queue_copy(device, to, from, bytes, stream);
+  if (status != RPU_OK) return status;
+  const OnDevice current(device);
+  return status_of(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
 }
 
 #else  // on the host, for tests
@@ -97,12 +132,19 @@ int32_t copy(int32_t device, void* to, const void* from, uint64_t bytes, void* s
 constexpr const char* kToolkit = "no GPU: the kernels run on the host";
 #  define RPU_ARCHITECTURES ""
 
-struct OnDevice {
-  explicit OnDevice(int) {}
+class OnDevice {
+ public:
+  explicit OnDevice(int device) : memory_(EmulatedMemory::of(device)) { memory_.enter(); }
+  ~OnDevice() { memory_.leave(); }
+  OnDevice(const OnDevice&) = delete;
+  OnDevice& operator=(const OnDevice&) = delete;
   void finish() const {}
+
+ private:
+  EmulatedMemory& memory_;
 };
 
-int32_t device_count() { return 1; }
+int32_t device_count() { return kEmulatedDevices; }
 
 int32_t device_info(int32_t, RpuDeviceInfo* info) {
   info->major = info->minor = 0;
@@ -112,11 +154,17 @@ int32_t device_info(int32_t, RpuDeviceInfo* info) {
   return RPU_OK;
 }
 
-void* acquire(int32_t, uint64_t bytes) { return std::aligned_alloc(256, (bytes + 255) / 256 * 256); }
-void release(int32_t, void* memory) { std::free(memory); }
-int32_t copy(int32_t, void* to, const void* from, uint64_t bytes, void*) {
+void* acquire(int32_t device, uint64_t bytes) { return EmulatedMemory::of(device).acquire(bytes); }
+void release(int32_t device, void* memory) { EmulatedMemory::of(device).release(memory); }
+void* acquire_on(int32_t device, uint64_t bytes, void*) { return acquire(device, bytes); }
+void release_on(int32_t device, void* memory, void*) { release(device, memory); }
+int32_t copy(int32_t device, void* to, const void* from, uint64_t bytes, void*) {
+  const OnDevice open(device);
   std::memcpy(to, from, bytes);
   return RPU_OK;
+}
+int32_t queue_copy(int32_t device, void* to, const void* from, uint64_t bytes, void* stream) {
+  return copy(device, to, from, bytes, stream);
 }
 
 #endif
@@ -145,7 +193,8 @@ constexpr RpuOperation kOperations[] = {
 
 constexpr RpuPlugin kPlugin = {sizeof(RpuPlugin), RPU_PLUGIN_ABI, RPU_VERSION, kToolkit, RPU_ARCHITECTURES,
                                device_count, device_info, sentence, acquire, release, copy,
-                               sizeof kOperations / sizeof kOperations[0], kOperations};
+                               sizeof kOperations / sizeof kOperations[0], kOperations,
+                               acquire_on, release_on, queue_copy};
 
 }  // namespace
 }  // namespace rpu::RPU_LEVEL

@@ -56,7 +56,8 @@ void check_plugin(const std::string& path, const RpuPlugin* plugin) {
   }
 }
 
-thread_local const Accelerator* of_thread = nullptr;
+constexpr Accelerator kCpu{};
+thread_local const Accelerator* of_thread = nullptr;  // &kCpu: the CPU, whatever is of all threads
 std::atomic<const Accelerator*> of_all{nullptr};
 
 }  // namespace
@@ -74,15 +75,18 @@ const RpuPlugin& load_plugin(const std::string& path) {
 }
 
 const Accelerator* accelerator() {
-  return of_thread != nullptr ? of_thread : of_all.load(std::memory_order_relaxed);
+  if (of_thread == nullptr) return of_all.load(std::memory_order_relaxed);
+  return of_thread == &kCpu ? nullptr : of_thread;
 }
 
-UseAccelerator::UseAccelerator(const Accelerator& chosen) : before_(of_thread) { of_thread = &chosen; }
+UseAccelerator::UseAccelerator(const Accelerator* chosen) : before_(of_thread) {
+  of_thread = chosen != nullptr ? chosen : &kCpu;
+}
 UseAccelerator::~UseAccelerator() { of_thread = before_; }
 
 void offload(const RpuPlugin* plugin, int device) {
   static Accelerator chosen{};
-  chosen = {plugin, {sizeof(RpuCall), device, nullptr, nullptr, nullptr, nullptr}};
+  chosen = {plugin, {sizeof(RpuCall), device, nullptr, nullptr, nullptr, nullptr}, nullptr};
   of_all.store(plugin != nullptr ? &chosen : nullptr);
 }
 
@@ -90,9 +94,20 @@ void run_on(const Accelerator& where, Operation operation, const void* args) {
   if (where.call.allocate == nullptr) return run_staged(*where.plugin, where.call.device, operation, args);
   const FloatEnvironment pinned;
   const int32_t status = where.plugin->operations[static_cast<uint32_t>(operation)].run(args, &where.call);
-  if (status == RPU_BAD_CONFIG) throw Error(ErrorKind::Config, where.plugin->last_error());
-  if (status == RPU_BAD_SHAPE) throw Error(ErrorKind::Shape, where.plugin->last_error());
-  if (status != RPU_OK) throw Error(ErrorKind::Backend, where.plugin->last_error());
+  check_status(*where.plugin, status);
+}
+
+void check_status(const RpuPlugin& plugin, int32_t status) {
+  if (status == RPU_BAD_CONFIG) throw Error(ErrorKind::Config, plugin.last_error());
+  if (status == RPU_BAD_SHAPE) throw Error(ErrorKind::Shape, plugin.last_error());
+  if (status != RPU_OK) throw Error(ErrorKind::Backend, plugin.last_error());
+}
+
+uint32_t Returned::value() {
+  if (where_.returned == nullptr) return value_;
+  const RpuCall& call = where_.call;
+  check_status(*where_.plugin, where_.plugin->copy(call.device, &value_, where_.returned, sizeof value_, call.stream));
+  return value_;
 }
 
 }  // namespace rpu

@@ -15,15 +15,16 @@ const RpuPlugin& load_plugin(const std::string& path);
 struct Accelerator {
   const RpuPlugin* plugin;
   RpuCall call;  // without `allocate` arrays are those of the host, and an operation is done when it returns
+  uint32_t* returned;  // on the device, for what an operation hands back; see Returned
 };
 
 /// That of the calls of this thread; null: the CPU.
 const Accelerator* accelerator();
 
-/// Sends the calls of this thread to an accelerator while it lives.
+/// Sends the calls of this thread to an accelerator while it lives, or with null to the CPU.
 class UseAccelerator {
  public:
-  explicit UseAccelerator(const Accelerator& chosen);
+  explicit UseAccelerator(const Accelerator* chosen);
   ~UseAccelerator();
   UseAccelerator(const UseAccelerator&) = delete;
   UseAccelerator& operator=(const UseAccelerator&) = delete;
@@ -37,6 +38,21 @@ void offload(const RpuPlugin* plugin, int device);
 
 /// Runs an operation; throws what it reports.
 void run_on(const Accelerator& where, Operation operation, const void* args);
+
+/// A number that an operation writes and the host waits for.
+class Returned {
+ public:
+  explicit Returned(const Accelerator& where) : where_(where) {}
+  uint32_t* at() { return where_.returned != nullptr ? where_.returned : &value_; }
+  uint32_t value();
+
+ private:
+  const Accelerator& where_;
+  uint32_t value_ = 0;
+};
+
+/// Throws what the status of a function of the plugin means.
+void check_status(const RpuPlugin& plugin, int32_t status);
 
 /// Whether the call runs elsewhere, which it then has.
 template <class Args> bool runs_elsewhere(Operation operation, const Args& args) {

@@ -13,15 +13,10 @@ namespace {
 
 constexpr double kLargest = 3e38;  // LARGEST of rpu_sim.config.base
 
-/// Copies rows of `values` times the sign of their columns into `out`.
-ConstMatrix with_signs(const ConstMatrix& values, const float* signs, std::vector<float>& out) {
-  out.resize(static_cast<size_t>(values.rows * values.cols));
-  for (int64_t i = 0; i < values.rows; ++i) {
-    const float* from = values.data + i * values.stride;
-    float* to = out.data() + i * values.cols;
-    for (int64_t j = 0; j < values.cols; ++j) to[j] = from[j] * signs[j];
-  }
-  return {out.data(), values.rows, values.cols, values.cols};
+/// Changes a matrix of a GPU in place: times a factor and factors of its columns, or within +- limit.
+void change(const Accelerator& where, const Matrix& m, float factor, const float* columns, float limit) {
+  const CombineCall call{m, {m.data, m.rows, m.cols, m.stride}, factor, false, nullptr, columns, limit};
+  run_on(where, Operation::combine, &call);
 }
 
 ConstMatrix part(const ConstMatrix& m, Range rows) {
@@ -31,7 +26,13 @@ ConstMatrix part(const ConstMatrix& m, Range rows) {
 /// The largest |value| of each sample; throws unless they are finite.
 std::vector<float> largest_of(const ConstMatrix& values, const char* name) {
   std::vector<float> largest(static_cast<size_t>(values.rows));
-  kernels().update.row_abs_max(values, {0, values.rows}, largest.data());
+  if (const Accelerator* where = resident()) {
+    Scratch found;
+    const LargestCall call{values, found.sized(values.rows)};
+    run_on(*where, Operation::largest, &call);
+    const auto bytes = static_cast<uint64_t>(values.rows) * sizeof(float);
+    check_status(*where->plugin, where->plugin->copy(where->call.device, largest.data(), call.largest, bytes, where->call.stream));
+  } else kernels().update.row_abs_max(values, {0, values.rows}, largest.data());
   for (float v : largest)
     if (!std::isfinite(v))
       throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; the weights were left unchanged");
@@ -53,8 +54,25 @@ TransferEdge::TransferEdge(const TransferRule& rule, const TransferState& state,
                            PulseRule step_rule, int64_t slices, int64_t length)
     : rule_(rule), state_(state), buffer_(buffer), reader_(reader), source_(source), target_(target),
       write_rule_(write_rule), step_rule_(step_rule), slices_(slices), length_(length),
-      one_hot_(static_cast<size_t>(slices), 0.0f), read_(static_cast<size_t>(length)), steps_(static_cast<size_t>(length)),
-      draws_(static_cast<size_t>(std::max<int64_t>(length, 1))) {}
+      one_hot_(static_cast<size_t>(slices), 0.0f), draws_(static_cast<size_t>(std::max<int64_t>(length, 1))),
+      flips_(static_cast<size_t>(std::max(slices, length)), 1.0f) {}
+
+/// Rows of `values` times the signs of their columns, which are on the host, as a copy.
+ConstMatrix TransferEdge::with_signs(const ConstMatrix& values, const float* signs, Scratch& out) {
+  float* copy = out.sized(values.rows * values.cols);
+  if (const Accelerator* where = resident()) {
+    const float* columns = signs_.filled(signs, values.cols);
+    const CombineCall call{{copy, values.rows, values.cols, values.cols}, values, 1.0f, false, nullptr, columns, 0.0f};
+    run_on(*where, Operation::combine, &call);
+  } else {
+    for (int64_t i = 0; i < values.rows; ++i) {
+      const float* from = values.data + i * values.stride;
+      float* to = copy + i * values.cols;
+      for (int64_t j = 0; j < values.cols; ++j) to[j] = from[j] * signs[j];
+    }
+  }
+  return {copy, values.rows, values.cols, values.cols};
+}
 
 void TransferEdge::chop(ConstMatrix& x, ConstMatrix& d) {
   samples_ = x.rows;
@@ -74,6 +92,7 @@ void TransferEdge::transfer(double lr, double fast_rate, int64_t period, int64_t
     const int64_t at = (start + i) % slices_;
     std::fill(one_hot_.begin(), one_hot_.end(), 0.0f);
     one_hot_[static_cast<size_t>(at)] = 1.0f;
+    hot_ = slice_.filled(one_hot_.data(), slices_);
     transfer_slice(at, rate, fast_rate, period);
     if (rule_.chopped) switch_signs(at, done);
     ++counter(TransferState::kCall);
@@ -83,17 +102,19 @@ void TransferEdge::transfer(double lr, double fast_rate, int64_t period, int64_t
 
 void TransferEdge::transfer_slice(int64_t at, double rate, double fast_rate, int64_t period) {
   const auto step = static_cast<uint32_t>(counter(TransferState::kCall));
-  reader_.read({one_hot_.data(), 1, slices_, slices_}, {read_.data(), 1, length_, length_}, key_, step);
+  float* read = read_.sized(length_);
+  reader_.read({hot_, 1, slices_, slices_}, {read, 1, length_, length_}, key_, step);
   if (buffer_.data != nullptr) {
-    if (take_steps(at, std::fabs(rate), fast_rate, period)) write(steps_.data(), step_rule_, -rule_.step_rate);
+    if (take_steps(at, std::fabs(rate), fast_rate, period)) write(steps_.sized(length_), step_rule_, -rule_.step_rate);
     return;
   }
   if (rule_.reset_probability > 0.0) source_.reset_column(at, rule_.reset_probability);
   if (rule_.most_steps > 0.0) {  // update management would scale a row down where it only cuts elements of a column
     const auto most = static_cast<float>(rule_.most_steps * rule_.target_granularity / std::fabs(rate));
-    for (float& v : read_) v = std::clamp(v, -most, most);
+    if (const Accelerator* where = resident()) change(*where, {read, 1, length_, length_}, 1.0f, nullptr, most);
+    else for (int64_t i = 0; i < length_; ++i) read[i] = std::clamp(read[i], -most, most);
   }
-  write(read_.data(), write_rule_, -rate);
+  write(read, write_rule_, -rate);
 }
 
 /// Puts what was read into the buffer; whether there are steps to write.
@@ -107,9 +128,11 @@ bool TransferEdge::take_steps(int64_t at, double rate, double fast_rate, int64_t
     // Until every line has seen a whole phase its zero is not known, and steps are dropped.
     writes = counter(TransferState::kSweep) > rule_.phase;
   }
-  if (!buffer_.take(at, read_.data(), static_cast<float>(per_read), starts_phase, steps_.data()) || !writes) return false;
-  if (rule_.step_share != 1.0f)
-    for (float& n : steps_) n *= rule_.step_share;
+  float* steps = steps_.sized(length_);
+  if (!buffer_.take(at, read_.sized(length_), static_cast<float>(per_read), starts_phase, steps) || !writes) return false;
+  if (rule_.step_share == 1.0f) return true;
+  if (const Accelerator* where = resident()) change(*where, {steps, 1, length_, length_}, rule_.step_share, nullptr, 0.0f);
+  else for (int64_t i = 0; i < length_; ++i) steps[i] *= rule_.step_share;
   return true;
 }
 
@@ -127,7 +150,7 @@ double TransferEdge::gain(double rate, double fast_rate, int64_t period) const {
 }
 
 void TransferEdge::write(float* values, const PulseRule& rule, double rate) {
-  const ConstMatrix slice{one_hot_.data(), 1, slices_, slices_}, content{values, 1, length_, length_};
+  const ConstMatrix slice{hot_, 1, slices_, slices_}, content{values, 1, length_, length_};
   const auto call = static_cast<uint32_t>(counter(TransferState::kCall));
   target_.update({rule, rule_.columns ? slice : content, rule_.columns ? content : slice, nullptr, rate, 0.0, key_, call, 0});
 }
@@ -141,22 +164,39 @@ void TransferEdge::switch_signs(int64_t at, int64_t done) {
                                       uniform(Stream::IN_CHOPPER, 1)[0] < rule_.in_chop_probability;
   if (switches) {
     state_.in_chopper[at] *= -1.0f;
-    for (int64_t b = done; b < samples_; ++b) along_[static_cast<size_t>(b * slices_ + at)] *= -1.0f;
+    flips_.assign(flips_.size(), 1.0f);
+    flips_[static_cast<size_t>(at)] = -1.0f;
+    flip(along_, slices_, flips_.data(), done);
     if (rule_.measures_zero) state_.switched[at] = 1;
   }
   if (at != slices_ - 1) return;
   if (rule_.out_chop_probability > 0.0f) {
     const float* draw = uniform(Stream::OUT_CHOPPER, length_);
     for (int64_t i = 0; i < length_; ++i) {
-      if (!(draw[i] < rule_.out_chop_probability)) continue;
-      state_.out_chopper[i] *= -1.0f;
-      for (int64_t b = done; b < samples_; ++b) across_[static_cast<size_t>(b * length_ + i)] *= -1.0f;
+      flips_[static_cast<size_t>(i)] = draw[i] < rule_.out_chop_probability ? -1.0f : 1.0f;
+      state_.out_chopper[i] *= flips_[static_cast<size_t>(i)];
     }
+    flip(across_, length_, flips_.data(), done);
+    if (const Accelerator* where = resident())
+      Scratch::write(*where, const_cast<float*>(buffer_.out_sign), state_.out_chopper, length_);
   }
   ++sweep;
 }
 
+/// Multiplies the columns of the samples from `done` on by +1 or -1.
+void TransferEdge::flip(Scratch& values, int64_t width, const float* flips, int64_t done) {
+  if (done >= samples_) return;
+  float* first = values.sized(samples_ * width) + done * width;
+  if (const Accelerator* where = resident())
+    return change(*where, {first, samples_ - done, width, width}, 1.0f, signs_.filled(flips, width), 0.0f);
+  for (int64_t column = 0; column < width; ++column)
+    for (int64_t b = 0; flips[column] < 0.0f && b < samples_ - done; ++b) first[b * width + column] *= -1.0f;
+}
+
+/// Numbers on the host, which decides with them.
 const float* TransferEdge::uniform(Stream stream, int64_t n) {
+  const Accelerator* where = resident();
+  const UseAccelerator here(where != nullptr ? nullptr : accelerator());
   const auto step = static_cast<uint32_t>(counter(TransferState::kCall));
   rpu::uniform({{draws_.data(), 1, n, n}, 0.0f, 1.0f, key_, step, stream});
   return draws_.data();
@@ -174,7 +214,7 @@ void Compound::step(Step step) {
     int64_t stop = batch;
     for (size_t e = 0; e < edges_.size(); ++e)
       if (step.periods[e] > 0) stop = std::min(stop, start + step.periods[e] - samples % step.periods[e]);
-    if (start == 0 && stop != batch) largest_of(all.x, "x"), largest_of(all.d, "d");  // later pulses would be too late
+    if (start == 0 && stop != batch && resident() == nullptr) largest_of(all.x, "x"), largest_of(all.d, "d");  // later pulses would be too late
     pulse(all, {start, stop});
     samples += stop - start;
     for (size_t e = 0; e < edges_.size(); ++e) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "../kernels.hpp"
+#include "scratch.hpp"
 #include "transfer.hpp"
 
 namespace rpu {
@@ -19,14 +20,14 @@ struct PulseRule {
 struct Pulses {
   PulseRule rule;
   ConstMatrix x, d;    // [samples, in], [samples, out]
-  const float* rates;  // factor on lr of each sample, or null
+  const float* rates;  // factor on lr of each sample, on the host, or null
   double lr;
   double granularity;  // 0: that of the array
   uint64_t train_seed;
   uint32_t train_step, first_sample;
 };
 
-/// An array of a compound: it is pulsed, read and reset.
+/// An array of a compound, on the host or on a GPU: it is pulsed, read and reset.
 class CellArray {
  public:
   virtual ~CellArray() = default;
@@ -103,7 +104,9 @@ class TransferEdge {
   double gain(double rate, double fast_rate, int64_t period) const;
   void write(float* values, const PulseRule& rule, double rate);
   void switch_signs(int64_t at, int64_t done);
+  void flip(Scratch& values, int64_t width, const float* flips, int64_t done);
   const float* uniform(Stream stream, int64_t n);
+  ConstMatrix with_signs(const ConstMatrix& values, const float* signs, Scratch& out);
   int64_t& counter(TransferState::Counter which) const { return state_.counters[which]; }
 
   const TransferRule rule_;
@@ -114,7 +117,9 @@ class TransferEdge {
   const PulseRule write_rule_, step_rule_;
   const int64_t slices_, length_;
   uint64_t key_ = 0;
-  std::vector<float> one_hot_, read_, steps_, draws_, along_, across_;
+  std::vector<float> one_hot_, draws_, flips_;  // on the host
+  Scratch slice_, read_, steps_, along_, across_, signs_;
+  const float* hot_ = nullptr;  // one_hot_ where the arrays are
   int64_t samples_ = 0;  // that were chopped
 };
 

@@ -200,12 +200,48 @@ void stage(RemapWeightsCall& call, Stage& s) {
   s.array(call.scales, call.source.rows);
 }
 
+void stage(TakeStepsCall& call, Stage& s) {
+  BufferedSlice& slice = call.slice;
+  s.array(slice.read, slice.n);
+  s.array(slice.out_sign, slice.n);
+  for (float** array : {&slice.buffer, &slice.mean, &slice.past, &slice.steps}) s.array(*array, slice.n);
+  s.array(call.any, 1);
+}
+
+void stage(TakeWholeStepsCall& call, Stage& s) {
+  s.array(call.counts, call.chi.rows * call.chi.cols);
+  s.matrix(call.chi);
+  s.array(call.largest, 1);
+}
+
+void stage(CombineCall& call, Stage& s) {
+  s.array(call.row_factor, call.out.rows);
+  s.array(call.col_factor, call.out.cols);
+  s.matrix(call.source);
+  s.matrix(call.out);
+}
+
+void stage(CopyWindowsCall& call, Stage& s) {
+  int64_t extent = 1, size = 1;
+  for (int axis = 0; axis < call.n_axes; ++axis) {
+    extent += (call.shape[axis] - 1) * call.stride[axis];
+    size *= call.shape[axis];
+  }
+  s.array(call.data, size > 0 ? extent : 0);
+  s.array(call.rows, size);
+}
+
+void stage(LargestCall& call, Stage& s) {
+  s.matrix(call.values);
+  s.array(call.largest, call.values.rows);
+}
+
 template <class Args> void run_copied(const RpuPlugin& plugin, int device, Operation operation, const void* given) {
   Args args = *static_cast<const Args*>(given);
   Stage staged(plugin, device);
   stage(args, staged);
   const RpuCall call{sizeof(RpuCall), device, nullptr, Stage::allocate, &staged, staged.faults()};
-  run_on({&plugin, call}, operation, &args);
+  run_on({&plugin, call, nullptr}, operation, &args);
   staged.finish();
 }
 

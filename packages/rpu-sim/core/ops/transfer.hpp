@@ -2,32 +2,9 @@
 #pragma once
 #include <cstdint>
 
-#include "../views.hpp"
+#include "../bodies/transfer.hpp"
 
 namespace rpu {
-
-/// Rules of the buffer of TTv2 (Gokmen, doi:10.3389/frai.2021.699148) and of its chopped and dynamic forms (Rasch et
-/// al., doi:10.1038/s41467-024-51221-z).
-struct BufferRule {
-  float threshold;    // of one step
-  float most_steps;   // cap of the steps of one read
-  float kept;         // share of the buffer that stays when a step is taken
-  bool forgets;       // only that share stays; else also what was not taken
-  bool keeps;         // false: every read starts from an empty buffer
-  float cap;          // of the buffer, 0: none
-  float mean_weight;  // of a new read in the running mean
-};
-
-/// One slice of n elements. `mean` and `past` are null unless the zero of the source is measured.
-struct BufferedSlice {
-  int64_t n;
-  const float* read;
-  float gain;             // per read, with the sign of the slice
-  const float* out_sign;  // of each element
-  bool starts_phase;      // the running mean becomes the zero from here on
-  float *buffer, *mean, *past;
-  float* steps;           // out: whole numbers
-};
 
 /// Adds a read to the buffer and takes the steps out of it; returns whether there are any.
 bool take_steps(const BufferRule& rule, const BufferedSlice& slice);

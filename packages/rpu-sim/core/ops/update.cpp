@@ -21,6 +21,7 @@ float rate_of(const PulsedUpdate& u, int64_t sample) {
 }
 
 float highest_rate(const PulsedUpdate& u) {
+  if (u.highest_rate > 0.0f) return std::fabs(u.lr) * u.highest_rate;
   float highest = u.rates == nullptr ? std::fabs(u.lr) : 0.0f;
   for (int64_t b = 0; u.rates != nullptr && b < u.x.rows; ++b) highest = std::max(highest, rate_of(u, b));
   return highest;

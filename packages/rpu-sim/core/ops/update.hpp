@@ -18,6 +18,7 @@ struct PulsedUpdate {
   Drive drive;
   float lr;                             // may be negative
   const float* rates;                   // factor on lr of each sample, not negative; null: 1
+  float highest_rate;                   // the largest of them, which the host cannot read on another device; 0: look
   float granularity;
   uint64_t seed;                        // of the cycle noise
   uint32_t step;

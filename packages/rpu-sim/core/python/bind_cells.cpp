@@ -23,8 +23,41 @@ Device::Device(nb::handle dataclass) {
   throw Error(ErrorKind::Config, "there is no kernel for the device " + name);
 }
 
-const void* Device::params() const {
-  return std::visit([](const auto& p) -> const void* { return &p; }, params_);
+namespace {
+
+/// Puts lists on a GPU.
+struct ListMover {
+  const Gpu& gpu;
+  std::vector<std::unique_ptr<GpuMemory>>& lists;
+
+  void operator()(const char*, params::FloatList& list) const {
+    const uint64_t bytes = static_cast<uint64_t>(list.size) * sizeof(float);
+    void* stream = stream_of(gpu);
+    lists.push_back(std::make_unique<GpuMemory>(gpu, bytes, stream));
+    void* moved = lists.back()->at();
+    if (bytes > 0) check_status(*gpu.plugin, gpu.plugin->copy(gpu.index, moved, list.data, bytes, stream));
+    list.data = static_cast<const float*>(moved);
+  }
+  template <class T> void operator()(const char*, T&) const {}
+};
+
+}  // namespace
+
+const void* Device::params(const Gpu* gpu) const {
+  const Params* held = &params_;
+  if (gpu != nullptr) {
+    const auto [found, is_new] = on_gpus_.try_emplace(gpu);
+    OnGpu& copy = found->second;
+    if (is_new) {
+      copy.params = params_;
+      const ListMover mover{*gpu, copy.lists};
+      std::visit([&](auto& p) {
+        if constexpr (!std::is_same_v<std::decay_t<decltype(p)>, std::monostate>) p.for_each_field(mover);
+      }, copy.params);
+    }
+    held = &copy.params;
+  }
+  return std::visit([](const auto& p) -> const void* { return &p; }, *held);
 }
 
 Cells::Cells(Weights weights, std::vector<Weights> fields, int reference, std::optional<Weights> visible,
@@ -33,6 +66,7 @@ Cells::Cells(Weights weights, std::vector<Weights> fields, int reference, std::o
       write_noise_(write_noise), counts_(std::move(counts)) {
   if (visible_ && (visible_->shape(0) != weights_.shape(0) || visible_->shape(1) != weights_.shape(1)))
     throw Error(ErrorKind::Shape, "stored and visible weights must have the same shape");
+  Place::check(weights_, fields_, visible_, counts_);
   if (reference < -1 || reference >= static_cast<int>(fields_.size()))
     throw Error(ErrorKind::Shape, "reference must be the number of a field, or -1");
   if (counts_ && (counts_->shape(0) != 2 || counts_->shape(1) != weights_.shape(0) || counts_->shape(2) != weights_.shape(1)))
@@ -105,12 +139,15 @@ void bind_cells(nb::module_& m) {
            nb::arg("counts").noconvert() = nb::none());
 
   m.def("populate", [](const Device& device, const Cells& cells, uint64_t seed) {
+    const Place place(cells);
+    const void* params = device.params(place.gpu());
     const nb::gil_scoped_release unlocked;
     const Matrix w = cells.weights();
-    populate(device.kind(), {device.params(), w.rows, w.cols, cells.fields(), seed});
+    populate(device.kind(), {params, w.rows, w.cols, cells.fields(), seed});
   }, nb::arg("device"), nb::arg("cells"), nb::arg("seed"), "Draw the device-to-device variation.");
 
   m.def("uniform", [](Weights out, float low, float high, uint64_t seed, int stream, uint32_t step) {
+    const Place place(out);
     const auto rows = static_cast<int64_t>(out.shape(0)), cols = static_cast<int64_t>(out.shape(1));
     const nb::gil_scoped_release unlocked;
     uniform({{out.data(), rows, cols, cols}, low, high, seed, step, static_cast<Stream>(stream)});
@@ -118,11 +155,13 @@ void bind_cells(nb::module_& m) {
      nb::arg("step") = 0, "Fill with uniform numbers in [low, high).");
 
   m.def("clip", [](const Cells& cells) {
+    const Place place(cells);
     const nb::gil_scoped_release unlocked;
     clip(lifecycle(cells, 0, 0));
   }, nb::arg("cells"), "Clip the weights to the bounds of their devices.");
 
   m.def("decay", [](const Cells& cells, float alpha) {
+    const Place place(cells);
     const nb::gil_scoped_release unlocked;
     LifecycleArgs args = lifecycle(cells, 0, 0);
     args.amount = alpha;
@@ -130,11 +169,13 @@ void bind_cells(nb::module_& m) {
   }, nb::arg("cells"), nb::arg("alpha"), "Let the weights decay towards their reset values.");
 
   m.def("diffuse", [](const Cells& cells, uint64_t seed, uint32_t step) {
+    const Place place(cells);
     const nb::gil_scoped_release unlocked;
     diffuse(lifecycle(cells, seed, step));
   }, nb::arg("cells"), nb::arg("seed"), nb::arg("step"), "Let the weights diffuse.");
 
   m.def("reset", [](const Cells& cells, int64_t first, int64_t n, float probability, float spread, uint64_t seed, uint32_t step) {
+    const Place place(cells);
     const nb::gil_scoped_release unlocked;
     LifecycleArgs args = lifecycle(cells, seed, step);
     args.amount = spread;

@@ -7,15 +7,17 @@
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+
 namespace rpu::python {
 namespace {
 
-using Integers = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Integers = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig>;
 
 /// Names of attributes, made once: they are looked up at every step.
 struct Names {
   nb::str cells = interned("cells"), core_device = interned("core_device"), granularity = interned("granularity"),
-          key = interned("key"), pulses = interned("pulses"), spec = interned("spec"), steps = interned("steps"),
+          key = interned("key"), pulses = interned("_pulses"), fired = interned("_fired"), spec = interned("spec"), steps = interned("steps"),
           update = interned("update");
 
   static nb::str interned(const char* name) { return nb::steal<nb::str>(PyUnicode_InternFromString(name)); }
@@ -39,7 +41,7 @@ bool is_pulsed(const PulseRule& rule) {
   return type != PulseType::NONE && type != PulseType::NONE_WITH_DEVICE && type != PulseType::MEAN_FIELD;
 }
 
-/// A view of samples for Python, valid during a call.
+/// A view of numbers on the host for Python, valid during a call.
 nb::object borrowed(const ConstMatrix& m) {
   const size_t shape[2] = {static_cast<size_t>(m.rows), static_cast<size_t>(m.cols)};
   const int64_t strides[2] = {m.stride, 1};
@@ -72,10 +74,14 @@ class PythonCells final : public CellArray {
     const auto& device = nb::cast<const Device&>(cells_.attr(name.core_device));
     const nb::object steps = cells_.attr(name.steps), pulses = cells_.attr(name.pulses);
     const auto step = nb::cast<int64_t>(steps[name.update]);
-    PulsedUpdate u = update_of(cells, device, nb::cast<uint64_t>(cells_.attr(name.key)), static_cast<uint32_t>(step));
+    const Place place(cells);
+    PulsedUpdate u = update_of(cells, device, place, nb::cast<uint64_t>(cells_.attr(name.key)), static_cast<uint32_t>(step));
     u.parameters = *p.rule.parameters;
     u.x = p.x, u.d = p.d;
+    u.fired = counter_of(nb::cast<std::optional<Fired>>(cells_.attr(name.fired), false));
+    std::optional<GpuMemory> rates;
     u.rates = p.rates;
+    if (place.gpu() != nullptr && p.rates != nullptr) move_rates(*place.gpu(), p, rates, u);
     u.lr = static_cast<float>(p.lr);
     u.granularity = static_cast<float>(p.granularity > 0.0 ? p.granularity : nb::cast<double>(cells_.attr(name.granularity)));
     u.train_seed = p.train_seed, u.train_step = p.train_step, u.first_sample = p.first_sample;
@@ -88,13 +94,28 @@ class PythonCells final : public CellArray {
     steps[name.update] = step + 1;
   }
 
+  static void move_rates(const Gpu& gpu, const Pulses& p, std::optional<GpuMemory>& memory, PulsedUpdate& u) {
+    void* stream = stream_of(gpu);
+    const auto bytes = static_cast<uint64_t>(p.x.rows) * sizeof(float);
+    memory.emplace(gpu, bytes, stream);
+    check_status(*gpu.plugin, gpu.plugin->queue_copy(gpu.index, memory->at(), p.rates, bytes, stream));
+    u.rates = static_cast<const float*>(memory->at());
+    u.highest_rate = *std::max_element(p.rates, p.rates + p.x.rows);
+  }
+
+  /// Samples for Python, valid during a call.
+  nb::object samples(const ConstMatrix& m) const {
+    if (resident() == nullptr) return borrowed(m);
+    return cells_.attr("space").attr("borrowed")(reinterpret_cast<uintptr_t>(m.data), m.rows, m.cols);
+  }
+
   void update_cells(const Pulses& p) const {
     const nb::object trains =
         nb::module_::import_("rpu_sim.device_array").attr("Trains")(p.train_seed, p.train_step, p.first_sample);
     nb::object granularity = nb::none(), rates = nb::none();
     if (p.granularity > 0.0) granularity = nb::float_(p.granularity);
     if (p.rates != nullptr) rates = borrowed({p.rates, 1, p.x.rows, p.x.rows})[0];
-    cells_.attr("update")(origin(p.rule), borrowed(p.x), borrowed(p.d), p.lr, trains, nb::arg("granularity") = granularity,
+    cells_.attr("update")(origin(p.rule), samples(p.x), samples(p.d), p.lr, trains, nb::arg("granularity") = granularity,
                           nb::arg("rates") = rates);
   }
 
@@ -137,6 +158,7 @@ class PythonCompound {
   void step(nb::handle rule, const Samples& x, const Samples& d, double lr, double fast_rate, uint64_t train_seed,
             uint64_t train_step, uint64_t first_sample, double granularity, const std::optional<Rates>& rates,
             const std::vector<int64_t>& periods) {
+    const Place place(x, d);
     const FloatEnvironment pinned;
     const ConstMatrix inputs = batch_view(x, static_cast<int64_t>(x.shape(1)), "x"),
                       errors = batch_view(d, static_cast<int64_t>(d.shape(1)), "d");

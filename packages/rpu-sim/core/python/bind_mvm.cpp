@@ -30,6 +30,7 @@ class AnalogProduct final : public Reader {
         nonlinearity_(std::move(nonlinearity)),
         voltage_offset_(std::move(voltage_offset)),
         read_asymmetry_(std::move(read_asymmetry)) {
+    Place::check(weights_, running_mean_, out_noise_, nonlinearity_, voltage_offset_, read_asymmetry_);
     if (physical_inputs > 0)
       add_time_slices(io_, from_python<params::IOParametersIRDropT>(io_parameters), physical_inputs);
     const Matrix w = matrix_view(weights_);
@@ -47,6 +48,7 @@ class AnalogProduct final : public Reader {
 
   void run(const Samples& input, const Weights& output, uint64_t seed, uint32_t step, uint32_t first_sample,
            bool freeze_mean, const std::optional<Weights>& weights) const {
+    const Place place(weights_, input, output, weights);
     Mvm call = prepare(output, seed, step, first_sample, freeze_mean, weights);
     call.input = batch_view(input, inputs_, input_name());
     require_rows(call, call.input.rows);
@@ -56,6 +58,8 @@ class AnalogProduct final : public Reader {
 
   void run_windows(const StridedSamples& input, int leading, const Weights& output, uint64_t seed, uint32_t step,
                    uint32_t first_sample, bool freeze_mean, const std::optional<Weights>& weights) const {
+    const Place place(weights_, input, output, weights);
+    if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "windows are read in place on the CPU only; copy them to rows first");
     const Mvm call = prepare(output, seed, step, first_sample, freeze_mean, weights);
     if (leading < 0 || leading > static_cast<int>(input.ndim())) throw Error(ErrorKind::Shape, "windows have fewer axes than that");
     const Windows windows = windows_of(input, leading);
@@ -73,6 +77,7 @@ class AnalogProduct final : public Reader {
   }
 
   void draw(uint64_t seed) const {
+    const Place place(weights_);
     const Matrix w = matrix_view(weights_);
     draw_constants(io_, constants(), w.rows, w.cols, seed);
   }
@@ -142,6 +147,7 @@ void bind_mvm(nb::module_& m) {
            "The same for samples that are windows of `input`, whose first `leading` axes count them.");
 
   m.def("rank_update", [](const Weights& weights, const Samples& x, const Samples& d, float lr) {
+    const Place place(weights, x, d);
     const Matrix w = matrix_view(weights);
     const ConstMatrix x_view = batch_view(x, w.cols, "x"), d_view = batch_view(d, w.rows, "d");
     if (x_view.rows != d_view.rows)

@@ -22,7 +22,11 @@ namespace {
 class DriftState {
  public:
   DriftState(nb::handle dataclass, Weights nu, Weights age, Weights start, Weights seen)
-      : params_(from_python<params::DriftParameter>(dataclass)), nu_(nu), age_(age), start_(start), seen_(seen) {}
+      : params_(from_python<params::DriftParameter>(dataclass)), nu_(nu), age_(age), start_(start), seen_(seen) {
+    Place::check(nu_, age_, start_, seen_);
+  }
+
+  DeviceId place() const { return {age_.device_type(), age_.device_id()}; }
 
   DriftArgs args(const Cells& cells) const {
     DriftArgs out{};
@@ -52,6 +56,7 @@ class DriftState {
 
 void bind_stored(nb::module_& m) {
   m.def("write", [](const Cells& cells, uint64_t seed, uint32_t step) {
+    const Place place(cells);
     const nb::gil_scoped_release unlocked;
     write(write_args(cells, seed, step));
   }, nb::arg("cells"), nb::arg("seed"), nb::arg("step"), "Show every stored weight with fresh write noise.");
@@ -61,6 +66,7 @@ void bind_stored(nb::module_& m) {
            nb::arg("age").noconvert(), nb::arg("start").noconvert(), nb::arg("seen").noconvert());
 
   m.def("drift", [](const Cells& cells, const DriftState& state, float duration, uint64_t seed, uint32_t step) {
+    const Place place(cells, state);
     DriftArgs args = state.args(cells);
     args.duration = duration;
     args.seed = seed;
@@ -71,6 +77,7 @@ void bind_stored(nb::module_& m) {
      "Let the stored weights drift for a duration in units of t_0.");
 
   m.def("follow_drift", [](const Cells& cells, const DriftState& state, const Weights& before) {
+    const Place place(cells, state, before);
     DriftArgs args = state.args(cells);
     if (before.shape(0) != static_cast<size_t>(args.weights.rows) || before.shape(1) != static_cast<size_t>(args.weights.cols))
       throw Error(ErrorKind::Shape, "the weights before the change must have the shape of the weights");
@@ -81,6 +88,7 @@ void bind_stored(nb::module_& m) {
      "Take over a change of the stored weights that is no write.");
 
   m.def("draw_drift_exponents", [](const Cells& cells, const DriftState& state, uint64_t seed) {
+    const Place place(cells, state);
     DriftArgs args = state.args(cells);
     args.seed = seed;
     if (args.nu.stride == 0 && args.weights.rows * args.weights.cols > 1)

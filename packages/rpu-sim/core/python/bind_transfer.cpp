@@ -8,7 +8,7 @@
 namespace rpu::python {
 namespace {
 
-using StepCounts = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using StepCounts = nb::ndarray<int32_t, nb::ndim<2>, nb::c_contig>;
 
 }  // namespace
 
@@ -19,6 +19,7 @@ Buffer::Buffer(Weights buffer, Vector out_sign, std::optional<Weights> mean, std
       out_sign_(std::move(out_sign)),
       mean_(std::move(mean)),
       past_(std::move(past)) {
+  Place::check(buffer_, out_sign_, mean_, past_);
   for (const auto* array : {&mean_, &past_})
     if (*array && ((*array)->shape(0) != buffer_.shape(0) || (*array)->shape(1) != buffer_.shape(1)))
       throw Error(ErrorKind::Shape, "the arrays of a buffer must have one shape");
@@ -33,6 +34,7 @@ TransferBuffer Buffer::view() const {
 namespace {
 
 bool take(const Buffer& buffer, const Samples& read, const Weights& steps, int64_t slice, float gain, bool starts_phase) {
+  const Place place(buffer, read, steps);
   const TransferBuffer view = buffer.view();
   if (slice < 0 || slice >= buffer.slices() || static_cast<int64_t>(read.shape(1)) != view.elements ||
       static_cast<int64_t>(steps.shape(1)) != view.elements || read.shape(0) != 1 || steps.shape(0) != 1)
@@ -57,6 +59,7 @@ void bind_transfer(nb::module_& m) {
     const auto rows = static_cast<int64_t>(chi.shape(0)), cols = static_cast<int64_t>(chi.shape(1));
     if (counts.shape(0) != chi.shape(0) || counts.shape(1) != chi.shape(1) || first < 0 || first >= rows || n < 0 || n > rows)
       throw Error(ErrorKind::Shape, "counts must have the shape of chi, which must have these rows");
+    const Place place(chi, counts);
     const FloatEnvironment pinned;
     const nb::gil_scoped_release unlocked;
     return take_whole_steps({chi.data(), rows, cols, cols}, threshold, most, first, n, counts.data());

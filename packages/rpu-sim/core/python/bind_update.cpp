@@ -22,10 +22,15 @@ UpdateSpec::UpdateSpec(nb::handle dataclass) : parameters(from_python<params::Up
   parameters.d_res_implicit = normalised(parameters.d_res_implicit);
 }
 
-PulsedUpdate update_of(const Cells& cells, const Device& device, uint64_t seed, uint32_t step) {
+int64_t* counter_of(const std::optional<Fired>& counter) {
+  if (counter && counter->shape(0) != 2) throw Error(ErrorKind::Shape, "pulses are counted in two numbers");
+  return counter ? counter->data() : nullptr;
+}
+
+PulsedUpdate update_of(const Cells& cells, const Device& device, const Place& place, uint64_t seed, uint32_t step) {
   PulsedUpdate u{};
   u.device = device.kind();
-  u.device_params = device.params();
+  u.device_params = device.params(place.gpu());
   u.weights = cells.weights();
   u.cells = cells.fields();
   u.counts = cells.counts();
@@ -38,7 +43,7 @@ PulsedUpdate update_of(const Cells& cells, const Device& device, uint64_t seed, 
 
 namespace {
 
-using PulseNumbers = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using PulseNumbers = nb::ndarray<const int32_t, nb::ndim<2>, nb::c_contig>;
 
 /// Samples of several axes: the leading ones count as many as `samples`, the others are the elements of a sample.
 Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
@@ -53,8 +58,10 @@ Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
 
 nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec,
                  const StridedSamples& x, const Samples& d, double lr, double granularity, uint64_t seed, uint32_t step,
-                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates, int drive) {
-  PulsedUpdate u = update_of(cells, device, seed, step);
+                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates, int drive,
+                 double highest_rate, const std::optional<Fired>& counter) {
+  const Place place(cells, x, d, rates, counter);
+  PulsedUpdate u = update_of(cells, device, place, seed, step);
   u.parameters = spec.parameters;
   u.drive = static_cast<Drive>(drive);
   u.d = batch_view(d, u.weights.rows, "d");
@@ -72,6 +79,8 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   if (rates && static_cast<int64_t>(rates->shape(0)) != u.x.rows)
     throw Error(ErrorKind::Shape, "rates must have one value per sample");
   u.rates = rates ? rates->data() : nullptr;
+  u.highest_rate = static_cast<float>(highest_rate);
+  u.fired = counter_of(counter);
   PulseTotals fired;
   {
     const nb::gil_scoped_release unlocked;
@@ -80,8 +89,11 @@ nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& 
   return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
 }
 
-nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const PulseNumbers& counts, uint64_t seed, uint32_t step, int32_t most) {
-  const PulsedUpdate u = update_of(cells, device, seed, step);
+nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const PulseNumbers& counts, uint64_t seed,
+                                            uint32_t step, int32_t most, const std::optional<Fired>& counter) {
+  const Place place(cells, counts, counter);
+  PulsedUpdate u = update_of(cells, device, place, seed, step);
+  u.fired = counter_of(counter);
   if (static_cast<int64_t>(counts.shape(0)) != u.weights.rows || static_cast<int64_t>(counts.shape(1)) != u.weights.cols)
     throw Error(ErrorKind::Shape, "counts must have the shape of the weights");
   PulseTotals fired;
@@ -103,9 +115,10 @@ void bind_update(nb::module_& m) {
   m.def("update", &update, nb::arg("cells"), nb::arg("device"), nb::arg("spec"), nb::arg("x").noconvert(),
         nb::arg("d").noconvert(), nb::arg("lr"), nb::arg("granularity"), nb::arg("seed"), nb::arg("step"),
         nb::arg("train_seed"), nb::arg("train_step"), nb::arg("first_sample"), nb::arg("rates").noconvert() = nb::none(),
-        nb::arg("drive") = 0,
+        nb::arg("drive") = 0, nb::arg("highest_rate") = 0.0, nb::arg("counter").noconvert() = nb::none(),
         "Pulsed update in place; returns the numbers of up and down pulses.");
-  m.def("fire", &fire, nb::arg("cells"), nb::arg("device"), nb::arg("counts").noconvert(), nb::arg("seed"), nb::arg("step"), nb::arg("most") = -1,
+  m.def("fire", &fire, nb::arg("cells"), nb::arg("device"), nb::arg("counts").noconvert(), nb::arg("seed"), nb::arg("step"),
+        nb::arg("most") = -1, nb::arg("counter").noconvert() = nb::none(),
         "Fire given numbers of pulses, positive ones up, `most` or fewer; returns the numbers of up and down pulses.");
 }
 

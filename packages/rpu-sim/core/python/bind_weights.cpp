@@ -8,8 +8,8 @@
 namespace rpu::python {
 namespace {
 
-using Copies = nb::ndarray<float, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using Scales = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+using Copies = nb::ndarray<float, nb::ndim<3>, nb::c_contig>;
+using Scales = nb::ndarray<float, nb::ndim<1>, nb::c_contig>;
 
 Matrix same_shape(const Weights& out, const ConstMatrix& source) {
   if (static_cast<int64_t>(out.shape(0)) != source.rows || static_cast<int64_t>(out.shape(1)) != source.cols)
@@ -28,6 +28,7 @@ void bind_weights(nb::module_& m) {
       }, nb::arg("dataclass"), nb::arg("noise"), nb::arg("log_time"), nb::arg("read_noise"));
 
   m.def("modify_weights", [](const ModifierSpec& spec, Samples w, Copies out, uint64_t seed, uint32_t step, uint32_t first_sample) {
+    const Place place(w, out);
     const ConstMatrix source = source_view(w);
     if (static_cast<int64_t>(out.shape(1)) != source.rows || static_cast<int64_t>(out.shape(2)) != source.cols)
       throw Error(ErrorKind::Shape, "the copies must have the shape of the weights");
@@ -37,6 +38,7 @@ void bind_weights(nb::module_& m) {
      nb::arg("first_sample"), "Modified copies of the weights.");
 
   m.def("clip_weights", [](nb::handle dataclass, Samples w, Weights out) {
+    const Place place(w, out);
     const auto parameters = from_python<params::WeightClipParameter>(dataclass);
     const ConstMatrix source = source_view(w);
     const Matrix result = same_shape(out, source);
@@ -56,6 +58,7 @@ void bind_weights(nb::module_& m) {
   }, nb::arg("spec"), nb::arg("w").noconvert(), "Whether clipping to a bound would change nothing.");
 
   m.def("remap_weights", [](nb::handle dataclass, Samples w, Weights out, Scales scales) {
+    const Place place(w, out, scales);
     const auto parameters = from_python<params::WeightRemapParameter>(dataclass);
     const ConstMatrix source = source_view(w);
     const Matrix result = same_shape(out, source);

@@ -5,7 +5,7 @@
 namespace rpu::python {
 namespace {
 
-using StridedSums = nb::ndarray<float, nb::device::cpu>;
+using StridedSums = nb::ndarray<float>;
 
 template <class Array> Windows view_of(const Array& array, int leading, const Weights& rows) {
   if (leading < 0 || leading > static_cast<int>(array.ndim())) throw Error(ErrorKind::Shape, "windows have fewer axes than that");
@@ -26,17 +26,39 @@ int64_t parts_of(const StridedSums& array, int leading) {
   return array.stride(0) >= extent ? static_cast<int64_t>(array.shape(0)) : 1;
 }
 
+bool fits_a_call(const StridedSamples& windows) {
+  bool fits = windows.ndim() <= kMostAxes;
+  for (size_t axis = 0; axis < windows.ndim(); ++axis) fits &= windows.stride(axis) >= 0;
+  return fits;
+}
+
+CopyWindowsCall call_of(const StridedSamples& windows, int leading, float* rows) {
+  CopyWindowsCall call{windows.data(), static_cast<int32_t>(windows.ndim()), leading, {}, {}, rows};
+  for (size_t axis = 0; axis < windows.ndim(); ++axis)
+    call.shape[axis] = static_cast<int64_t>(windows.shape(axis)), call.stride[axis] = windows.stride(axis);
+  return call;
+}
+
 }  // namespace
 
 void bind_windows(nb::module_& m) {
   m.def("copy_windows", [](const StridedSamples& windows, int leading, Weights rows) {
+    const Place place(windows, rows);
     const Windows view = view_of(windows, leading, rows);
+    const Accelerator* where = accelerator();
+    if (where != nullptr && fits_a_call(windows)) {
+      const CopyWindowsCall call = call_of(windows, leading, rows.data());
+      return run_on(*where, Operation::copy_windows, &call);
+    }
+    if (place.gpu() != nullptr) throw Error(ErrorKind::Shape, "these windows have too many axes for a GPU; copy them first");
     const nb::gil_scoped_release unlocked;
     copy_windows(view, rows.data());
   }, nb::arg("windows").noconvert(), nb::arg("leading"), nb::arg("rows").noconvert(),
      "Copy windows, whose first `leading` axes count samples, to rows.");
 
   m.def("add_windows", [](Weights rows, StridedSums windows, int leading) {
+    const Place place(windows, rows);
+    if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "add_windows has no kernel on a GPU; use torch.nn.functional.fold");
     const Windows view = view_of(windows, leading, rows);
     const int64_t parts = parts_of(windows, leading);
     const nb::gil_scoped_release unlocked;

@@ -3,6 +3,8 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 
+#include <map>
+#include <memory>
 #include <optional>
 #include <variant>
 #include <vector>
@@ -12,18 +14,19 @@
 #include "../ops/update.hpp"
 #include "../ops/windows.hpp"
 #include "from_python.hpp"
+#include "place.hpp"
 
 namespace rpu::python {
 
 namespace nb = nanobind;
 
-/// A matrix of float32 on the CPU with contiguous rows; never converted, so that writes reach the caller's array.
-using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
-using Counts = nb::ndarray<int64_t, nb::ndim<3>, nb::c_contig, nb::device::cpu>;
-using StridedSamples = nb::ndarray<const float, nb::device::cpu>;
-using Samples = nb::ndarray<const float, nb::ndim<2>, nb::device::cpu>;
-using Rates = nb::ndarray<const float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
+/// A matrix of float32 with contiguous rows; never converted, so that writes reach the caller's array.
+using Weights = nb::ndarray<float, nb::ndim<2>, nb::c_contig>;
+using Counts = nb::ndarray<int64_t, nb::ndim<3>, nb::c_contig>;
+using StridedSamples = nb::ndarray<const float>;
+using Samples = nb::ndarray<const float, nb::ndim<2>>;
+using Rates = nb::ndarray<const float, nb::ndim<1>, nb::c_contig>;
+using Vector = nb::ndarray<float, nb::ndim<1>, nb::c_contig>;
 
 /// The device at each crosspoint: its kind and parameters, read once from the dataclass.
 class Device {
@@ -31,16 +34,24 @@ class Device {
   explicit Device(nb::handle dataclass);
   Device(const Device&) = delete;
   DeviceKind kind() const { return static_cast<DeviceKind>(params_.index() - 1); }
-  const void* params() const;
+  /// The parameters; lists of numbers in them lie on the GPU, or with null on the host.
+  const void* params(const Gpu* gpu) const;
 
  private:
 #define RPU_DEVICE(name, header) , params::name##Device
-  std::variant<std::monostate
+  using Params = std::variant<std::monostate
 #include "../devices.def"
-               >
-      params_;
+                              >;
 #undef RPU_DEVICE
+  /// A copy with its lists on a GPU.
+  struct OnGpu {
+    Params params;
+    std::vector<std::unique_ptr<GpuMemory>> lists;
+  };
+
+  Params params_;
   ListStorage lists_;
+  mutable std::map<const Gpu*, OnGpu> on_gpus_;
 };
 
 /// Borrowed view of the weights, per-cell parameters and, if there are any, pulse counts [2, out, in] of a tile; keeps
@@ -53,6 +64,7 @@ class Cells {
   CellFields fields() const;
   CellCounts counts() const;
   Matrix visible() const;
+  DeviceId place() const { return {weights_.device_type(), weights_.device_id()}; }
   bool has_write_noise() const { return visible_.has_value(); }
   float write_noise() const { return write_noise_; }
 
@@ -75,7 +87,13 @@ struct UpdateSpec {
 };
 
 /// An update of these cells, without its pulses.
-PulsedUpdate update_of(const Cells& cells, const Device& device, uint64_t seed, uint32_t step);
+PulsedUpdate update_of(const Cells& cells, const Device& device, const Place& place, uint64_t seed, uint32_t step);
+
+/// Up and down pulses, where a GPU counts them.
+using Fired = nb::ndarray<int64_t, nb::ndim<1>, nb::c_contig>;
+
+/// Null without a counter.
+int64_t* counter_of(const std::optional<Fired>& counter);
 
 /// The buffer of one transfer with the arrays that it borrows.
 class Buffer {
@@ -84,6 +102,7 @@ class Buffer {
          float most_steps, float kept, bool forgets, bool keeps, float cap, float mean_weight);
   TransferBuffer view() const;
   int64_t slices() const { return static_cast<int64_t>(buffer_.shape(0)); }
+  DeviceId place() const { return {buffer_.device_type(), buffer_.device_id()}; }
 
  private:
   BufferRule rule_;
@@ -113,5 +132,6 @@ void bind_transfer(nb::module_& m);
 void bind_compound(nb::module_& m);
 void bind_stored(nb::module_& m);
 void bind_windows(nb::module_& m);
+void bind_places(nb::module_& m);
 
 }  // namespace rpu::python

@@ -18,7 +18,7 @@ void translate(const std::exception_ptr& thrown, void*) {
   try {
     std::rethrow_exception(thrown);
   } catch (const Error& error) {
-    static constexpr const char* kNames[] = {"ConfigError", "ShapeError", "NonFiniteError", "BackendError"};
+    static constexpr const char* kNames[] = {"ConfigError", "ShapeError", "NonFiniteError", "BackendError", "DeviceError"};
     const nb::object cls = nb::module_::import_("rpu_sim.errors").attr(kNames[static_cast<int>(error.kind)]);
     PyErr_SetString(cls.ptr(), error.what());
   }
@@ -69,4 +69,5 @@ NB_MODULE(_core, m) {
   python::bind_compound(m);
   python::bind_stored(m);
   python::bind_windows(m);
+  python::bind_places(m);
 }

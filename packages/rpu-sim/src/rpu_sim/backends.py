@@ -21,8 +21,8 @@ def isa_levels() -> list[str]:
 
 
 def is_compiled() -> bool:
-    """Whether tiles can be moved to NVIDIA GPUs, as scripts ask before they call ``.cuda()``: not in this version."""
-    return False
+    """Whether tiles can be moved to NVIDIA GPUs, as scripts ask before they call ``.cuda()``; `doctor` says why not."""
+    return not cuda.state().problem
 
 
 def set_isa(name: str) -> None:

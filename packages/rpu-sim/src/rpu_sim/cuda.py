@@ -108,13 +108,6 @@ def library_for(device: str) -> tuple[Path, int]:
     return found.library, index
 
 
-def check_device(device: str) -> None:
-    """Raise `BackendError` unless tiles can hold their state on ``device``."""
-    if device != "cpu":
-        library_for(device)
-        raise BackendError(f"tiles of this version keep their state on the CPU; use backends.offload({device!r})")
-
-
 def offload(device: str) -> None:
     """Compute on a GPU with copies of the arrays of each call: see `rpu_sim.backends.offload`."""
     library, index = ("", 0) if device == "cpu" else library_for(device)

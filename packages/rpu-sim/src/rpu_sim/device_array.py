@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import _core, state
-from .arrays import Float32, blocks, copied_cells, empty_cells
+from .arrays import Float32, blocks, empty_cells
 from .config import Device, FloatingPointDevice, IdealDevice, PulsedDevice, PulseType, UpdateParameters
 from .config.cells import BASE_FIELDS, cell_fields, ideal_fields, write_noise
 from .config.cells import granularity as nominal_step
 from .drift import Drift, parameters_of
 from .errors import ConfigError
+from .gpu import HOST, GpuArray, Space, host
 from .seeds import derive_seed
 
 STEP_MASK = (1 << 32) - 1
@@ -80,18 +81,20 @@ class DeviceArray:
 
     Attributes:
         weight: The array given.
+        space: Where all arrays lie.
         stored: The weights that pulses and time act on, float32 [out, in]: ``weight`` itself, or with write noise the
             persistent weights below it.
         drift: Drift of the stored weights; None without.
         granularity: Nominal weight change of one pulse, 0 without pulses.
-        pulses: Up and down pulses fired so far.
         counts: Those of every crosspoint, int64 [2, out, in], if the device counts them.
     """
 
     def __init__(self, device: Device, weight: Float32, seed: int, steps: dict[str, int]) -> None:
         self.weight = weight
         self.steps = steps
-        self.pulses = [0, 0]
+        self.space: Space = HOST
+        self._pulses = [0, 0]
+        self._fired: GpuArray | None = None  # pulses that a GPU has counted, [2]
         self.counts: NDArray[np.int64] | None = None
         self.set_seed(seed)
         self._set_device(device)
@@ -123,6 +126,30 @@ class DeviceArray:
             self.counts = np.zeros((2, *self.weight.shape), np.int64)
         shown = self.weight if self.hides_state else None
         self.cells = _core.Cells(self.stored, list(fields.values()), reference, shown, self.write_noise, self.counts)
+
+    def move(self, space: Space, weight: Any) -> None:
+        """Hold all arrays in another space, where ``weight`` already holds the weights."""
+        self.pulses = self.pulses
+        self.stored = space.put(self.stored) if self.hides_state else weight
+        self.weight, self.space = weight, space
+        self._fired = None if space is HOST else space.put(np.zeros(2, np.int64))
+        if self.drift is not None:
+            self.drift.adopt({name: space.put(values) for name, values in self.drift.arrays.items()})
+        if self.counts is not None:
+            self.counts = space.put(self.counts)
+        self._borrow({name: space.put(values) for name, values in self.fields.items()})
+
+    @property
+    def pulses(self) -> list[int]:
+        """Up and down pulses fired so far; on a GPU this waits for it."""
+        counted = (0, 0) if self._fired is None else self._fired.numpy().tolist()
+        return [known + new for known, new in zip(self._pulses, counted, strict=True)]
+
+    @pulses.setter
+    def pulses(self, pulses: list[int]) -> None:
+        self._pulses = list(pulses)
+        if self._fired is not None:
+            self._fired[...] = 0
 
     @property
     def hides_state(self) -> bool:
@@ -196,7 +223,7 @@ class DeviceArray:
         """
         kind = rule.parameters.pulse_type
         if self.core_device is None or kind is PulseType.NONE:
-            self._update_exactly(x, d if rates is None else d * rates[:, None], lr)
+            self._update_exactly(x, d if rates is None else self.space.scaled(d, rates), lr)
         else:
             up, down = _core.update(
                 self.cells,
@@ -211,11 +238,13 @@ class DeviceArray:
                 trains.key,
                 trains.step & STEP_MASK,
                 trains.first_sample & STEP_MASK,
-                rates,
+                None if rates is None else self.space.at(rates),
                 int(drive),
+                0.0 if rates is None else float(rates.max(initial=0.0)),
+                self._fired,
             )
-            self.pulses[0] += up
-            self.pulses[1] += down
+            self._pulses[0] += up
+            self._pulses[1] += down
             if kind is PulseType.NONE_WITH_DEVICE:
                 self._show()
             elif kind is PulseType.MEAN_FIELD and self.hides_state:
@@ -223,17 +252,21 @@ class DeviceArray:
         self.steps["update"] += 1
 
     def fire(self, counts: NDArray[Any], most: int = -1) -> None:
-        """Fire given numbers of pulses, int32 [out, in], positive ones up.
+        """Fire given numbers of pulses, int32 [out, in] on the host, positive ones up.
 
         Args:
             counts: The numbers.
-            most: The largest of them or more; negative where it is not known.
+            most: The largest magnitude or more; negative where it is not known.
         """
         assert self.core_device is not None  # only pulsed devices are parts of cells
         step = self.steps["update"] & STEP_MASK
-        up, down = _core.fire(self.cells, self.core_device, counts, self.key, step, most)
-        self.pulses[0] += up
-        self.pulses[1] += down
+        if most < 0 and self.space is not HOST:
+            most = int(np.abs(counts.astype(np.int64)).max(initial=0))
+        if most != 0:
+            pulses = self.space.at(counts)
+            up, down = _core.fire(self.cells, self.core_device, pulses, self.key, step, most, self._fired)
+            self._pulses[0] += up
+            self._pulses[1] += down
         self.steps["update"] += 1
 
     def _update_exactly(self, x: Float32, d: Float32, lr: float) -> None:
@@ -266,12 +299,12 @@ class DeviceArray:
         """Copies of the per-device parameters, [out, in] each."""
         if not isinstance(self.device, PulsedDevice):
             return {}
-        named = {name: self.fields[name] for name in BASE_FIELDS}
+        named: dict[str, Any] = {name: self.fields[name] for name in BASE_FIELDS}
         if self.drift is not None:
             named["drift_nu"] = self.drift.arrays["drift_nu"]
         if self.hides_state:
             named["persistent_weights"] = self.stored
-        return {name: np.broadcast_to(v, self.weight.shape).copy() for name, v in (named | self.fields).items()}
+        return {name: np.broadcast_to(host(v), self.weight.shape).copy() for name, v in (named | self.fields).items()}
 
     def set_hidden_parameters(self, parameters: dict[str, NDArray[Any]]) -> None:
         """Replace checked per-device parameters and clip the weights.
@@ -334,10 +367,10 @@ class DeviceArray:
 
     def reset_cells(self, chosen: NDArray[np.bool_]) -> None:
         """Reset the devices where ``chosen`` is true."""
-        stored, shown = self.stored.copy(), self.weight.copy()
+        before = [(self.stored, host(self.stored).copy()), (self.weight, host(self.weight).copy())]
         self.reset(0, self.weight.shape[1], 1.0)
-        np.copyto(self.stored, stored, where=~chosen)
-        np.copyto(self.weight, shown, where=~chosen)
+        for array, values in before:
+            array[...] = np.where(chosen, host(array), values)
 
     def post_update_step(self) -> None:
         """Diffusion, then decay, if the device has them."""
@@ -380,7 +413,7 @@ class DeviceArray:
     def restore(self, arrays: dict[str, NDArray[Any]], prefix: str) -> None:
         """Take checked arrays of this prefix verbatim; the weights are written in place."""
         self.weight[...] = arrays[prefix + "weight"]
-        held = {n: copied_cells(arrays[f"{prefix}cell.{n}"]) for n in (self.fields | self._memory())}
+        held = {n: self.space.put(arrays[f"{prefix}cell.{n}"]) for n in (self.fields | self._memory())}
         if self.hides_state:
             self.stored[...] = held["persistent_weights"]
         if self.drift is not None:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import as_numpy
 from .config import RPUConfigBase, from_dict, to_dict
 from .errors import ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+from .gpu import host
 
 FORMAT = "rpu_sim.tile"
 VERSION = 1
@@ -78,10 +78,10 @@ def encode_meta(config: RPUConfigBase) -> NDArray[np.uint8]:
 
 
 def as_arrays(saved: Any) -> dict[str, NDArray[Any]]:
-    """NumPy views of the arrays of a saved state."""
+    """NumPy views of the arrays of a saved state, or copies from a GPU."""
     if not isinstance(saved, Mapping) or not all(isinstance(name, str) for name in saved):
         raise StateError("a state is a dict of arrays by name; save it with Tile.state_dict()")
-    return {name: as_numpy(values, name) for name, values in saved.items()}
+    return {name: host(values, name) for name, values in saved.items()}
 
 
 def decode_meta(arrays: dict[str, NDArray[Any]]) -> Any:

@@ -7,12 +7,15 @@ only borrows views.
 from __future__ import annotations
 
 import operator
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from . import _core, cuda, periphery, programming, state
+from . import _core, periphery, programming, state
 from .arrays import (
     FLOAT32,
     Array,
@@ -21,14 +24,13 @@ from .arrays import (
     empty_cells,
     framework_of,
     mark_written,
-    returner,
     samples,
-    samples_or_windows,
     state_array,
 )
 from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
 from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_below
-from .errors import ConfigError, DtypeError, RpuError, ShapeError, StateError
+from .errors import ConfigError, DeviceError, DtypeError, RpuError, ShapeError, StateError
+from .gpu import HOST, GpuArray, GpuSpace, Host, device_of, host, space
 from .seeds import derive_seed
 from .streams import Stream
 from .unit_cells import CellGraph, Cells, make_cells
@@ -52,8 +54,9 @@ class Tile:
         in_size: Number of columns (inputs).
         config: `SingleRPUConfig` (the default) or `FloatingPointRPUConfig`; the tile keeps a frozen deep copy.
         seed: Names the chip: device variation and every later random number follow from it.
-        like: An array whose framework (NumPy or torch, on the CPU) holds the state.
-        device: ``"cpu"``; see ``python -m rpu_sim doctor`` for others.
+        like: An array whose framework (NumPy or torch) holds the state. On a GPU that of NumPy is a `GpuArray`.
+        device: Where the state lies and calls compute: ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``; None takes that of
+            ``like``. All give the same bits, but where `reproducibility` of the documentation says otherwise.
 
     Attributes:
         weights: The array itself, float32 [out_size, in_size]. It may be changed in place, unless the device has write
@@ -75,9 +78,10 @@ class Tile:
         *,
         seed: int = 0,
         like: Array = None,
-        device: str = "cpu",
+        device: str | None = None,
     ) -> None:
-        cuda.check_device(device)
+        where = space(device_of(like) if device is None else device)
+        self._space: Host | GpuSpace = HOST
         self._configure(SingleRPUConfig() if config is None else config)
         out_size, in_size = (_size(n) for n in (out_size, in_size))
         if out_size * in_size >= 1 << 32:
@@ -88,9 +92,7 @@ class Tile:
         self.steps = {"forward": 0, "backward": 0, "update": 0, "lifecycle": 0}
         self._hold(empty_cells((out_size, in_size)))
         self._cells = self._make_cells()
-        if self._cells.hides_state and self._framework == "numpy":
-            self._weight_array = self._weight.view()
-            self._weight_array.flags.writeable = False
+        self._protect_shown_weights()
         self._adopt_buffers(self._new_buffers())
         for product in self._products.values():
             product.draw_constants(self._key)
@@ -98,6 +100,7 @@ class Tile:
         initial: Float32 = np.empty((out_size, in_size), np.float32)
         _core.uniform(initial, -0.1, 0.1, self._key, int(Stream.INITIAL_WEIGHTS))
         self._cells.set_weights(initial)
+        self._move(where)
 
     # -- construction ------------------------------------------------------------------------------------------------
 
@@ -115,7 +118,13 @@ class Tile:
     def _hold(self, weight: Float32) -> None:
         """Take the array that forward and backward read."""
         self._weight = weight
-        self._weight_array = state_array(weight, self._framework)
+        self._weight_array = _state_array(weight, self._framework)
+
+    def _protect_shown_weights(self) -> None:
+        """Let nobody write into weights that only show what is stored."""
+        if self._cells.hides_state and isinstance(self._weight_array, np.ndarray):
+            self._weight_array = self._weight.view()
+            self._weight_array.flags.writeable = False
 
     def _make_cells(self) -> Cells:
         device = device_below(self.rpu_config.device, self._rule.parameters)
@@ -136,6 +145,67 @@ class Tile:
             for direction, io in self._io.items()
         }
 
+    # -- where the state is ------------------------------------------------------------------------------------------
+
+    @property
+    def device(self) -> str:
+        """Where the state lies and calls compute: ``"cpu"`` or ``"cuda:<index>"``."""
+        return self._space.name
+
+    def to(self, device: str) -> Self:
+        """Move the state, bit by bit, to ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``; arrays taken before stay behind.
+
+        Raises:
+            BackendError: when the device cannot be used, saying what to install; the tile stays where it is.
+        """
+        self._move(space(device))
+        return self
+
+    def cuda(self, index: int = 0) -> Self:
+        """Move the state to a GPU; see `to`."""
+        return self.to(f"cuda:{index}")
+
+    def cpu(self) -> Self:
+        """Move the state to the CPU; see `to`."""
+        return self.to("cpu")
+
+    def synchronize(self) -> None:
+        """Wait for the GPU.
+
+        Raises:
+            NonFiniteError: if an input of any tile on it contained NaN or infinity since the last time. Calls on a GPU
+                do not wait to find out: such samples leave the weights as they are, and give NaN.
+        """
+        if isinstance(self._space, GpuSpace):
+            self._space.synchronize()
+
+    def _move(self, where: Host | GpuSpace, weight: Any = None) -> None:
+        """Move the state, the weights into the array ``weight`` if there is one."""
+        if where is self._space:
+            return
+        moved = where.put(self._weight) if weight is None else weight
+        if weight is not None:
+            weight[...] = self._weight
+        self._space = where
+        self._cells.move(where, moved)
+        self._hold(moved)
+        self._protect_shown_weights()
+        self._adopt_buffers({name: where.put(values) for name, values in self._buffers.items()})
+
+    @contextmanager
+    def _on_host(self) -> Iterator[None]:
+        """Let the state be on the host for what is rare; the weights return to their place on the GPU."""
+        where, weight, shown = self._space, self._weight, self._weight_array
+        if where is HOST:
+            yield
+            return
+        self._move(HOST)
+        try:
+            yield
+        finally:
+            self._move(where, weight)
+            self._weight_array = shown
+
     # -- properties --------------------------------------------------------------------------------------------------
 
     @property
@@ -146,7 +216,7 @@ class Tile:
     @property
     def converter_arrays(self) -> dict[str, Array]:
         """The arrays that the converters keep, by their names in `state_dict`: views until the next `reconfigure`."""
-        return {name: state_array(values, self._framework) for name, values in self._buffers.items()}
+        return {name: _state_array(values, self._framework) for name, values in self._buffers.items()}
 
     @property
     def hides_state(self) -> bool:
@@ -202,7 +272,7 @@ class Tile:
         held = self._cells.state()
         counts = {}
         for name in (name for name in held if name.endswith(state.COUNTS)):
-            for direction, values in zip(("up", "down"), held[name].copy(), strict=True):
+            for direction, values in zip(("up", "down"), host(held[name]).copy(), strict=True):
                 counts[name.removesuffix(state.COUNTS) + direction] = state_array(values, self._framework)
         if not counts:
             raise ConfigError("pulses of single crosspoints are not counted; make the device with count_pulses=True")
@@ -217,7 +287,8 @@ class Tile:
         """The analog product y = W x.
 
         Args:
-            x: float32 [..., in_size] of any framework on the CPU.
+            x: float32 [..., in_size] of any framework on the CPU; of torch or CuPy on the GPU, or a `GpuArray`, for a
+                tile that is there.
             step: Address of the noise; by default the next forward step of the tile, which then advances. An explicit
                 step repeats the noise of that step and leaves the counter alone.
             sample_offset: Global index of the first sample, for batches that are split.
@@ -245,8 +316,13 @@ class Tile:
         sample_offset: int,
         evaluate: bool,
     ) -> Array:
-        view, leading = samples(values, width, name)
-        result: Float32 = np.empty((view.shape[0], outputs), FLOAT32)
+        result: Any
+        if self._space is HOST:  # without the steps of other spaces, a good part of a small product
+            view, leading = samples(values, width, name)
+            result = np.empty((view.shape[0], outputs), FLOAT32)
+        else:
+            view, leading = self._space.samples(values, width, name)
+            result = self._space.result(view, (int(view.shape[0]), outputs))
         at = self.steps[direction] if step is None else state.integer(step, "step")
         first = state.integer(sample_offset, "sample_offset")
         self._products[direction](view, result, self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))
@@ -254,7 +330,7 @@ class Tile:
             self.steps[direction] = at + 1
         if len(leading) != 1:
             result = result.reshape(*leading, outputs)
-        return result if type(values) is np.ndarray else returner(values)(result)
+        return result if type(values) is np.ndarray else self._space.returned(result, values)
 
     # -- update ------------------------------------------------------------------------------------------------------
 
@@ -270,10 +346,11 @@ class Tile:
             sample_offset: Global index of the first sample.
 
         Raises:
-            NonFiniteError: if ``x``, ``d`` or ``lr`` is not finite; the weights are unchanged then.
+            NonFiniteError: if ``x``, ``d`` or ``lr`` is not finite; the weights are unchanged then. On a GPU see
+                `synchronize`.
         """
-        d_view, leading = samples(d, self.out_size, "d")
-        x_view = samples_or_windows(x, self.in_size, leading, "x")
+        d_view, leading = self._space.samples(d, self.out_size, "d")
+        x_view = self._space.windows(x, self.in_size, leading, "x")
         if x_view.ndim > 2 and not isinstance(self._cells, DeviceArray):  # cells cut a batch where they transfer
             x_view = np.ascontiguousarray(x_view).reshape(-1, self.in_size)
         state.check_finite(lr, "lr")
@@ -287,13 +364,17 @@ class Tile:
 
     def get_weights(self) -> Array:
         """A copy of the weights."""
-        return state_array(self._weight.copy(), self._framework)
+        return _state_array(self._weight.copy(), self._framework)
 
     def set_weights(self, weights: Array) -> None:
-        """Set the weights, float32 [out_size, in_size], clipped to the bounds of the devices."""
-        values = as_numpy(weights, "weights")
+        """Set the weights, float32 [out_size, in_size] on any device, clipped to the bounds of the devices."""
+        values = host(weights, "weights")
         state.check_array(values, self._weight.shape, "weights")
-        self._cells.set_weights(values)
+        if isinstance(self._cells, DeviceArray):
+            self._cells.set_weights(values)
+        else:  # graphs distribute weights over their arrays with NumPy
+            with self._on_host():
+                self._cells.set_weights(values)
         mark_written(self._weight_array)
 
     def hold_weights_in(self, array: Array) -> None:
@@ -306,6 +387,8 @@ class Tile:
         Raises:
             DtypeError, ShapeError: for another array; the tile is unchanged then. What it held does not matter.
         """
+        if self._space is not HOST:
+            raise DeviceError(f"this tile is on {self.device}; only weights on the CPU can be held elsewhere")
         if framework_of(array) != self._framework:
             raise DtypeError(f"array is of {framework_of(array)} but {self._framework} holds the state of this tile")
         if getattr(array, "requires_grad", False):
@@ -338,7 +421,15 @@ class Tile:
         Raises:
             ShapeError: if ``x_values`` does not span the inputs.
         """
-        return programming.read_weights(self, x_values, over_sampling=over_sampling)
+        with self._on_host():
+            estimate = programming.read_weights(self, x_values, over_sampling=over_sampling)
+        return self._returned(estimate)
+
+    def _returned(self, values: Array) -> Array:
+        """An array of the host where the state is, in the framework that holds it."""
+        if self._space is HOST:
+            return values
+        return _state_array(self._space.put(as_numpy(values)), self._framework)
 
     def program_weights(
         self,
@@ -373,20 +464,23 @@ class Tile:
         Raises:
             NonFiniteError, ShapeError, ConfigError: for bad arguments; the weights are unchanged then.
         """
-        return programming.program_weights(
-            self,
-            target,
-            x_values,
-            learning_rate=learning_rate,
-            max_iter=max_iter,
-            tolerance=tolerance,
-            w_init=w_init,
-            progress=progress,
-        )
+        with self._on_host():
+            return programming.program_weights(
+                self,
+                target,
+                x_values,
+                learning_rate=learning_rate,
+                max_iter=max_iter,
+                tolerance=tolerance,
+                w_init=w_init,
+                progress=progress,
+            )
 
     def hidden_parameters(self) -> dict[str, Array]:
         """Per-device parameters by name, each a copy of shape [out_size, in_size]; empty for ideal devices."""
-        return {name: state_array(v, self._framework) for name, v in self._cells.hidden_parameters().items()}
+        return {
+            name: self._returned(state_array(v, self._framework)) for name, v in self._cells.hidden_parameters().items()
+        }
 
     def set_hidden_parameters(self, parameters: dict[str, Array]) -> None:
         """Replace per-device parameters, by name; the weights are then clipped to the bounds.
@@ -401,10 +495,11 @@ class Tile:
         for name, values in parameters.items():
             if name not in known:
                 raise StateError(f"the device has no hidden parameter '{name}'; it has {', '.join(known) or 'none'}")
-            view = as_numpy(values, name)
+            view = host(values, name)
             state.check_array(view, self._weight.shape, name)
             checked[name] = view.copy(order="C")
-        self._cells.set_hidden_parameters(checked)
+        with self._on_host():
+            self._cells.set_hidden_parameters(checked)
         mark_written(self._weight_array)
 
     def decay(self, alpha: float = 1.0) -> None:
@@ -459,6 +554,10 @@ class Tile:
             setattr(config, name, value)
         if type(config.device) is not type(self.rpu_config.device):
             raise ConfigError("reconfigure keeps the drawn devices; make a new Tile for another device class")
+        with self._on_host():
+            self._reconfigure(config)
+
+    def _reconfigure(self, config: Any) -> None:
         previous = self.rpu_config
         self._configure(config)
         try:
@@ -481,12 +580,12 @@ class Tile:
     # -- state -------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of the whole state as named arrays; a tile made from it continues bit for bit.
+        """A copy of the whole state as named arrays on the CPU; a tile made from it continues bit for bit.
 
         Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, ``meta`` (JSON as
         uint8) and, with ``count_pulses``, ``pulses.cell``.
         """
-        arrays = {name: values.copy() for name, values in (self._cells.state() | self._buffers).items()}
+        arrays = {name: host(values).copy() for name, values in (self._cells.state() | self._buffers).items()}
         arrays |= {"seed": state.signed(self.seed), "meta": state.encode_meta(self.rpu_config)}
         return {name: state_array(values, self._framework) for name, values in arrays.items()}
 
@@ -501,7 +600,7 @@ class Tile:
         self._key = derive_seed(self.seed)
         self._cells.set_seed(self.seed)
         self._cells.restore(arrays, "")
-        self._adopt_buffers({name: arrays[name].copy(order="C") for name in self._buffers})
+        self._adopt_buffers({name: self._space.put(arrays[name]) for name in self._buffers})
         mark_written(self._weight_array)
 
     def check_state(self, saved: dict[str, Array]) -> None:
@@ -520,13 +619,21 @@ class Tile:
         return arrays
 
     @classmethod
-    def from_state(cls, saved: dict[str, Array], *, config: RPUConfig | None = None, like: Array = None) -> Self:
+    def from_state(
+        cls,
+        saved: dict[str, Array],
+        *,
+        config: RPUConfig | None = None,
+        like: Array = None,
+        device: str | None = None,
+    ) -> Self:
         """A tile that continues where ``saved`` was taken.
 
         Args:
             saved: What `state_dict` returned, from any framework.
             config: Configuration to use instead of the stored one; its device class must be the same.
             like: An array whose framework holds the state; by default that of ``saved``.
+            device: As for a new tile.
         """
         arrays = state.as_arrays(saved)
         stored = state.decode_meta(arrays)
@@ -534,16 +641,18 @@ class Tile:
             raise StateError("the state has no weight matrix; save it again with Tile.state_dict()")
         out_size, in_size = (int(n) for n in arrays["weight"].shape)
         like = saved["weight"] if like is None else like
-        tile = cls(out_size, in_size, stored if config is None else config, like=like)
+        tile = cls(out_size, in_size, stored if config is None else config, like=like, device=device)
         tile.load_state(arrays)
         return tile
 
     def __getstate__(self) -> dict[str, Any]:
         # The configuration goes along as an object: its plain form lacks the classes of a frontend.
-        return {"state": self.state_dict(), "config": self.rpu_config}
+        return {"state": self.state_dict(), "config": self.rpu_config, "device": self.device}
 
     def __setstate__(self, saved: dict[str, Any]) -> None:
-        self.__dict__.update(type(self).from_state(saved["state"], config=saved["config"]).__dict__)
+        device = saved.get("device", "cpu")
+        made = type(self).from_state(saved["state"], config=saved["config"], device=device)
+        self.__dict__.update(made.__dict__)
 
 
 def _size(n: Any) -> int:
@@ -557,9 +666,17 @@ def _size(n: Any) -> int:
     return size
 
 
+def _state_array(values: Any, framework: str) -> Array:
+    """An array that holds state, as the framework sees it."""
+    if isinstance(values, GpuArray):
+        return sys.modules["torch"].from_dlpack(values) if framework == "torch" else values
+    return state_array(values, framework)
+
+
 def _state_framework(like: Array) -> str:
     if like is None:
         return "numpy"
     framework = framework_of(like)
-    as_numpy(like, "like")
+    if device_of(like) == "cpu":
+        as_numpy(like, "like")
     return framework if framework == "torch" else "numpy"  # JAX arrays are read-only

@@ -6,12 +6,15 @@ order is clip, remap, modify.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from . import _core
-from .arrays import Array, Float32, as_numpy, returner
+from .arrays import Array
 from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 from .errors import DtypeError, NonFiniteError, ShapeError
+from .gpu import HOST, Space, host, space_of
 from .seeds import derive_seed
 
 _STEP_MASK = (1 << 32) - 1
@@ -41,13 +44,14 @@ class WeightModifier:
         self, w: Array, *, seed: int, step: int = 0, samples: int | None = None, sample_offset: int = 0
     ) -> Array:
         """A modified copy; see `modify_weights`."""
-        view = _matrix(w, "w")
+        space = space_of(w)
+        view = _matrix(space, w, "w")
         if samples is not None and (isinstance(samples, bool) or not isinstance(samples, int) or samples < 1):
             raise ShapeError(f"samples must be a positive integer or None, not {samples!r}")
-        copies = np.empty((1 if samples is None else samples, *view.shape), np.float32)
+        copies = space.result(view, (1 if samples is None else samples, *view.shape))
         numbers = (derive_seed(seed), step & _STEP_MASK, sample_offset & _STEP_MASK)
         _core.modify_weights(self._spec, view, copies, *numbers)
-        return returner(w)(copies[0] if samples is None else copies)
+        return space.returned(copies[0] if samples is None else copies, w)
 
 
 def modify_weights(
@@ -62,7 +66,7 @@ def modify_weights(
     """The modified copy of a weight matrix that hardware-aware training computes with (see also `WeightModifier`).
 
     Args:
-        w: float32 [out, in] of NumPy, torch or another framework on the CPU.
+        w: float32 [out, in] of NumPy, torch or another framework on the CPU, or of torch or CuPy on a GPU.
         modifier: What is done to the copy.
         seed: Names the noise; use that of the tile.
         step: Call number; each value has noise of its own, and the same value repeats it.
@@ -74,7 +78,7 @@ def modify_weights(
 
     Raises:
         ConfigError: for an impossible modifier.
-        NonFiniteError: if ``w`` contains NaN or infinity.
+        NonFiniteError: if ``w`` contains NaN or infinity; on a GPU see `Tile.synchronize`.
     """
     return WeightModifier(modifier)(w, seed=seed, step=step, samples=samples, sample_offset=sample_offset)
 
@@ -93,10 +97,11 @@ def clip_weights(w: Array, clip: WeightClipParameter) -> Array:
         NonFiniteError: if ``w`` contains NaN or infinity.
     """
     clip.check()
-    view = _matrix(w, "w")
-    result: Float32 = np.empty(view.shape, np.float32)
+    space = space_of(w)
+    view = _matrix(space, w, "w")
+    result = space.result(view, tuple(view.shape))
     _core.clip_weights(clip, view, result)
-    return returner(w)(result)
+    return space.returned(result, w)
 
 
 class WeightClip:
@@ -125,7 +130,7 @@ class WeightClip:
         Raises:
             NonFiniteError: if ``w`` contains NaN or infinity.
         """
-        return bool(_core.is_clipped(self._spec, _matrix(w, "w")))
+        return bool(_core.is_clipped(self._spec, _matrix(HOST, host(w, "w"), "w")))
 
 
 def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:
@@ -150,23 +155,23 @@ def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple
         NonFiniteError: if ``w`` or ``scales`` contain NaN or infinity.
     """
     remap.check()
-    view = _matrix(w, "w")
-    old = as_numpy(scales, "scales")
+    space = space_of(w)
+    view = _matrix(space, w, "w")
+    old = host(scales, "scales")
     if old.ndim != 1 or old.size not in (1, len(view)):
         raise ShapeError(f"scales has shape {tuple(old.shape)} but needs one element, or {len(view)} for the outputs")
     if old.dtype != np.float32 or not np.isfinite(old).all():
         raise NonFiniteError("scales must be finite float32 numbers")
-    new = np.array(np.broadcast_to(old, (len(view),)))
-    result: Float32 = np.empty(view.shape, np.float32)
+    new, result = space.result(view, (len(view),)), space.result(view, tuple(view.shape))
+    space.write(new, np.broadcast_to(old, (len(view),)))
     _core.remap_weights(remap, view, result, new)
-    return returner(w)(result), returner(scales)(new)
+    return space.returned(result, w), space.returned(new, scales)
 
 
-def _matrix(array: Array, name: str) -> Float32:
-    view = as_numpy(array, name)
-    if view.dtype != np.float32:
+def _matrix(space: Space, array: Array, name: str) -> Any:
+    view = space.borrow(array, name)
+    if str(view.dtype).removeprefix("torch.") != "float32":
         raise DtypeError(f"{name} has dtype {view.dtype} but must be float32; convert it first")
     if view.ndim != 2:
         raise ShapeError(f"{name} has shape {tuple(view.shape)} but must be a matrix [out, in]")
-    contiguous_rows = view.strides[1] == 4 and view.strides[0] % 4 == 0
-    return view if contiguous_rows else np.ascontiguousarray(view)
+    return space.samples(view, view.shape[1], name)[0]

@@ -48,12 +48,12 @@ class Device:
 class Cells:
     """Borrowed view of the weights and per-cell parameters of a tile."""
 
-    def __init__(self, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], fields: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]], reference: int = -1, visible: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None, write_noise: float = 0.0, counts: Annotated[NDArray[numpy.int64], dict(shape=(None, None, None), order='C', device='cpu')] | None = None) -> None: ...
+    def __init__(self, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], fields: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]], reference: int = -1, visible: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None = None, write_noise: float = 0.0, counts: Annotated[NDArray[numpy.int64], dict(shape=(None, None, None), order='C')] | None = None) -> None: ...
 
 def populate(device: Device, cells: Cells, seed: int) -> None:
     """Draw the device-to-device variation."""
 
-def uniform(out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], low: float, high: float, seed: int, stream: int, step: int = 0) -> None:
+def uniform(out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], low: float, high: float, seed: int, stream: int, step: int = 0) -> None:
     """Fill with uniform numbers in [low, high)."""
 
 def clip(cells: Cells) -> None:
@@ -76,7 +76,7 @@ class UpdateSpec:
     def check_rate(self, rate: float, granularity: float) -> None:
         """Raise unless trains are long enough for this learning rate."""
 
-def update(cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None = None, drive: int = 0) -> tuple[int, int]:
+def update(cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None = None, drive: int = 0, highest_rate: float = 0.0, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> tuple[int, int]:
     """Pulsed update in place; returns the numbers of up and down pulses."""
 
 def fire(cells: Cells, device: Device, counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], seed: int, step: int, most: int = -1) -> tuple[int, int]:
@@ -90,22 +90,22 @@ class Reader:
 class AnalogProduct(Reader):
     """Matrix-vector product of a tile in one direction."""
 
-    def __init__(self, io_parameters: object, backward: bool, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], running_mean: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, out_noise: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, nonlinearity: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, voltage_offset: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None = None, read_asymmetry: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None, physical_inputs: int = 0) -> None: ...
+    def __init__(self, io_parameters: object, backward: bool, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], running_mean: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None = None, out_noise: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None = None, nonlinearity: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None = None, voltage_offset: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None = None, read_asymmetry: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None = None, physical_inputs: int = 0) -> None: ...
 
     def draw_constants(self, seed: int) -> None:
         """Fill the arrays of constants that are drawn once per tile."""
 
-    def __call__(self, input: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None) -> None:
+    def __call__(self, input: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None = None) -> None:
         """
         Write the product of every sample of `input` to `output`, with other weights of the same shape if given.
         """
 
-    def windows(self, input: Annotated[NDArray[numpy.float32], dict(device='cpu', writable=False)], leading: int, output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None = None) -> None:
+    def windows(self, input: Annotated[NDArray[numpy.float32], dict(writable=False)], leading: int, output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None = None) -> None:
         """
         The same for samples that are windows of `input`, whose first `leading` axes count them.
         """
 
-def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float) -> None:
+def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float) -> None:
     """Subtract lr * d^T x from the weights, in place."""
 
 class ModifierSpec:
@@ -113,10 +113,10 @@ class ModifierSpec:
 
     def __init__(self, dataclass: object, noise: Sequence[float], log_time: float, read_noise: float) -> None: ...
 
-def modify_weights(spec: ModifierSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C', device='cpu')], seed: int, step: int, first_sample: int) -> None:
+def modify_weights(spec: ModifierSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order='C')], seed: int, step: int, first_sample: int) -> None:
     """Modified copies of the weights."""
 
-def clip_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+def clip_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]) -> None:
     """Clip to a bound."""
 
 class ClipSpec:
@@ -124,18 +124,18 @@ class ClipSpec:
 
     def __init__(self, dataclass: object) -> None: ...
 
-def is_clipped(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)]) -> bool:
+def is_clipped(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)]) -> bool:
     """Whether clipping to a bound would change nothing."""
 
-def remap_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')]) -> None:
+def remap_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')]) -> None:
     """Rescale to the range of the devices; the scales are changed in place."""
 
 class TransferBuffer:
     """Digital buffer between two arrays."""
 
-    def __init__(self, buffer: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], out_sign: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')], mean: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None, past: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')] | None, threshold: float, most_steps: float, kept: float, forgets: bool, keeps: bool, cap: float, mean_weight: float) -> None: ...
+    def __init__(self, buffer: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], out_sign: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')], mean: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, past: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, threshold: float, most_steps: float, kept: float, forgets: bool, keeps: bool, cap: float, mean_weight: float) -> None: ...
 
-    def __call__(self, read: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], steps: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], slice: int, gain: float, starts_phase: bool) -> bool:
+    def __call__(self, read: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], steps: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], slice: int, gain: float, starts_phase: bool) -> bool:
         """Add a read and take whole steps; returns whether there are any."""
 
 def take_whole_steps(chi: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu')], threshold: float, most: float, first_row: int, n_rows: int) -> int:
@@ -161,7 +161,7 @@ class Compound:
 
     def __init__(self, fast: CellArray, edges: list[TransferEdge], counters: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], maxima: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None, momentum: float) -> None: ...
 
-    def step(self, rule: object, x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), device='cpu', writable=False)], lr: float, fast_rate: float, train_seed: int, train_step: int, first_sample: int, granularity: float, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu', writable=False)] | None, periods: Sequence[int]) -> None:
+    def step(self, rule: object, x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float, fast_rate: float, train_seed: int, train_step: int, first_sample: int, granularity: float, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None, periods: Sequence[int]) -> None:
         """One update call."""
 
 def write(cells: Cells, seed: int, step: int) -> None:
@@ -172,19 +172,48 @@ class Drift:
     Parameters of the drift, and borrowed views of what the cells remember.
     """
 
-    def __init__(self, dataclass: object, nu: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], age: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], start: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], seen: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None: ...
+    def __init__(self, dataclass: object, nu: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], age: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], start: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], seen: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]) -> None: ...
 
 def drift(cells: Cells, state: Drift, duration: float, seed: int, step: int) -> None:
     """Let the stored weights drift for a duration in units of t_0."""
 
-def follow_drift(cells: Cells, state: Drift, before: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+def follow_drift(cells: Cells, state: Drift, before: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]) -> None:
     """Take over a change of the stored weights that is no write."""
 
 def draw_drift_exponents(cells: Cells, state: Drift, seed: int) -> None:
     """Draw the drift exponent of every cell."""
 
-def copy_windows(windows: Annotated[NDArray[numpy.float32], dict(device='cpu', writable=False)], leading: int, rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')]) -> None:
+def copy_windows(windows: Annotated[NDArray[numpy.float32], dict(writable=False)], leading: int, rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]) -> None:
     """Copy windows, whose first `leading` axes count samples, to rows."""
 
-def add_windows(rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], windows: Annotated[NDArray[numpy.float32], dict(device='cpu')], leading: int) -> None:
+def add_windows(rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], windows: NDArray[numpy.float32], leading: int) -> None:
     """Add rows to windows, which may overlap, in the order of the samples."""
+
+def add_gpu(path: str, index: int, type: int, runtime: object) -> None:
+    """Let arrays of a DLPack device be computed on by a plugin."""
+
+class GpuMemory:
+    """Memory on a GPU."""
+
+    def __init__(self, type: int, index: int, bytes: int) -> None: ...
+
+    @property
+    def address(self) -> int: ...
+
+def gpu_view(owner: object, address: int, type: int, index: int, shape: Sequence[int], dtype: str, strides: Sequence[int] = []) -> Any:
+    """An array on memory of a GPU; strides in elements."""
+
+def copy(to: object, from_: object) -> None:
+    """
+    Copy between the host and a GPU, or on a GPU; only a copy to the host waits.
+    """
+
+def take_faults(type: int, index: int) -> bool:
+    """
+    Wait for a GPU; returns whether an input was NaN or infinite since the last time.
+    """
+
+def combine(out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], source: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], factor: float = 1.0, adds: bool = False, rows: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None = None, columns: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None = None) -> None:
+    """
+    out = factor * source, times factors of rows and columns; or that added to out.
+    """

@@ -25,7 +25,8 @@ from aihw_torch.config import (
     from_dict,
     to_dict,
 )
-from rpu_sim import arrays, periphery
+from rpu_sim import periphery
+from rpu_sim.gpu import HOST, Space, space_of
 from rpu_sim.weight_ops import WeightModifier
 
 _MASK = (1 << 32) - 1
@@ -61,7 +62,7 @@ class Reading:
         self.description = self._describe()
         self._modified = None if modifier is None else WeightModifier(modifier)
         self._chain: Any = None
-        self._chain_shape: tuple[int, ...] | None = None
+        self._chain_is_for: tuple[str, tuple[int, ...]] | None = None
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         return type(self), (self.io, self.mapping, self.constants, self.modifier, self.evaluate)
@@ -109,24 +110,25 @@ class Reading:
         result = np.empty((math.prod(view.shape[:leading]), copy.shape[0]), np.float32)
         seed, step, offset = address
         at = (_key(seed), step & _MASK, offset & _MASK)
-        self._chain_for(copy.shape).windows(view, leading, result, *at, self.evaluate, copy.contiguous().numpy())
+        self._chain_for(HOST, copy.shape).windows(view, leading, result, *at, self.evaluate, copy.contiguous().numpy())
         return torch.from_numpy(result).view(*view.shape[:leading], copy.shape[0])
 
     def _matrix_product(self, x: Tensor, weight: Tensor, address: Address) -> Tensor:
-        view, leading = arrays.samples(x, weight.shape[1], "x")
-        result = np.empty((view.shape[0], weight.shape[0]), np.float32)
+        space = space_of(weight)
+        view, leading = space.samples(x, weight.shape[1], "x")
+        result = space.result(view, (view.shape[0], weight.shape[0]))
         seed, step, offset = address
         at = (_key(seed), step & _MASK, offset & _MASK)
-        self._chain_for(weight.shape)(view, result, *at, self.evaluate, weight.contiguous().numpy())
-        y = torch.from_numpy(result)
+        self._chain_for(space, weight.shape)(view, result, *at, self.evaluate, space.borrow(weight.contiguous()))
+        y: Tensor = space.returned(result, x)
         return y if x.ndim == 2 else y.view(*leading, weight.shape[0])
 
-    def _chain_for(self, shape: tuple[int, ...]) -> Any:
-        if self._chain_shape != shape:
-            named = {f"buffer.{name}": values.numpy() for name, values in self.constants.items()}
-            unused = np.empty(shape, np.float32)  # every call brings its weights
+    def _chain_for(self, space: Space, shape: tuple[int, ...]) -> Any:
+        if self._chain_is_for != (space.name, shape):
+            named = {f"buffer.{name}": space.borrow(values) for name, values in self.constants.items()}
+            unused = space.empty(tuple(shape))  # every call brings its weights
             self._chain = periphery.product(self.io, "forward", unused, named, self.mapping)
-            self._chain_shape = shape
+            self._chain_is_for = space.name, shape
         return self._chain
 
 

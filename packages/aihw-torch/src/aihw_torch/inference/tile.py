@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 import torch.distributed as dist
@@ -71,13 +71,31 @@ class InferenceTile(WeightTile):
         self._bound = None if config.clip.type is WeightClipType.NONE else WeightClip(config.clip)
         out_size, in_size = self.weight.shape
         constants = constants_of(config.forward, config.mapping, (out_size, in_size), self.seed)
-        self._constants = constants
+        self._prepare_readings({name: values.to(self.device) for name, values in constants.items()})
+
+    def _prepare_readings(self, constants: dict[str, Tensor]) -> None:
+        config, self._constants = self.rpu_config, constants
         modifier = config.modifier if modifies(config.modifier) else None
         tested = modifier if modifier is not None and modifier.enable_during_test else None
         self._read_in_training = Reading(in_training(config.forward), config.mapping, constants, modifier)
         self._read_in_test = Reading(config.forward, config.mapping, constants, tested, evaluate=True)
         if self.programmed is not None:
             self.programmed.read_through(self._read_in_test)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        before, programmed, clipped = self.device, self.current_program(), self._is_clipped()
+        super()._apply(fn, recurse)
+        if self.device == before:
+            return self
+        self._clipped_at = self.weight._version if clipped else -1
+        self.programmed = None
+        self._prepare_readings({name: values.to(self.device) for name, values in self._constants.items()})
+        if programmed is not None:
+            moved = {name: values.to(self.device) for name, values in programmed.state().items()}
+            self.programmed = ProgrammedTile.from_state(
+                moved, self.rpu_config, self._read_in_test, version=self.weight._version
+            )
+        return self
 
     def reconfigure(self, **changes: Any) -> None:
         """Change fields of the configuration; constants of the converters are drawn again from the seed."""
@@ -222,7 +240,7 @@ class InferenceTile(WeightTile):
         if not self.exact:
             return super()._to_range(x)
         x = torch.nn.functional.pad(x, (0, 1), value=1.0) if self.analog_bias else x
-        return x, torch.ones((), dtype=x.dtype)
+        return x, torch.ones((), dtype=x.dtype, device=x.device)
 
     def array_weight(self) -> Tensor:
         """Return what the array holds in evaluation, [out, in] in its units, without gradient."""
@@ -263,7 +281,7 @@ class InferenceTile(WeightTile):
         The weight is the product of both and stays as it is.
         """
         physical = self.physical_weight()
-        scales = torch.ones(1) if self.mapping_scales is None else self.mapping_scales.float()
+        scales = torch.ones(1, device=self.device) if self.mapping_scales is None else self.mapping_scales.float()
         self.set_mapping_scales(remap_weights(physical, scales, self.rpu_config.remap)[1])
 
     # ---- devices
@@ -320,7 +338,9 @@ class InferenceTile(WeightTile):
     def alpha(self) -> Tensor:
         """The factor of the drift compensation, 1 where nothing is compensated."""
         programmed = self.current_program()
-        return torch.ones(()) if programmed is None or programmed.alpha is None else programmed.alpha
+        return (
+            torch.ones((), device=self.device) if programmed is None or programmed.alpha is None else programmed.alpha
+        )
 
     @property
     def programming_state(self) -> str:

@@ -21,6 +21,7 @@ from aihw_torch.parameters import PulsedParameter, PulsedWeight, PulseToken
 from aihw_torch.record import UpdateRecord
 from aihw_torch.tiles import state
 from aihw_torch.tiles.base import TileModule
+from rpu_sim.gpu import space_of
 
 _is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
 _is_tracing = torch._C._is_tracing
@@ -30,7 +31,7 @@ class AnalogTile(TileModule):
     """A matrix on one array of devices that is trained in place by pulses.
 
     `weight` is the memory of the array itself (see `PulsedWeight`) and `weight_token` stands for its gradient (see
-    `PulseToken`). The array is float32 on the CPU, whatever the type of inputs and outputs.
+    `PulseToken`). The array is float32, whatever the type of inputs and outputs; `.to(device)` moves it, bit by bit.
 
     Args:
         out_size: number of outputs (rows).
@@ -101,8 +102,8 @@ class AnalogTile(TileModule):
             and parameters["weight"] is self._array
             and not self._has_input_range
             and self.edge_dtype is torch.float32
-            and x.is_cpu
-            and not torch.is_autocast_enabled("cpu")
+            and x.device == self.device
+            and not torch.is_autocast_enabled(self.device.type)
         ):
             if self.analog_bias:
                 x = nn.functional.pad(x, (0, 1), value=1.0)
@@ -410,22 +411,41 @@ class AnalogTile(TileModule):
         self._link()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Move or convert the digital parts; the array itself stays float32, but may move to shared memory."""
-        gradient = self.weight_token.grad
+        """Move or convert the digital parts; the array moves to devices and shared memory, and stays float32."""
+        gradient, before = self.weight_token.grad, self.device
         super()._apply(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
+        if self.device != before:
+            self._move()
         if _is_shared(fn(torch.empty(1))) and not _is_shared(self.weight):
             self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
             self.weight.attach_array(self.tile.weights)
             self._describe_to_compiler()
         return self
 
+    def _move(self) -> None:
+        """Let array, token and record follow the digital parts to another device."""
+        token, gradient = self.weight_token, self.weight_token.grad
+        token.grad = None
+        self.tile.to(space_of(torch.empty(0, device=self.device)).name)
+        record, values = self.record, token.detach().to(self.device)
+        if torch._has_compatible_shallow_copy_type(token, values):
+            self.weight.attach_array(self.tile.weights)
+            token.attach_values(values)
+            self._describe_to_compiler()
+        else:  # a device whose tensors are of another kind gets new parameters, as of other modules
+            self._parameters["weight"] = PulsedWeight(self.tile.weights)
+            self._parameters["weight_token"] = PulseToken(values, token.requires_grad)
+            self._link()
+        self.weight_token.grad = None if gradient is None else gradient.to(self.device)
+        self.record.continue_from(record, self.device)
+
     def _describe_config(self) -> str:
         return f"{type(self.rpu_config).__name__}({type(self.rpu_config.device).__name__})"
 
 
 def _is_shared(values: Tensor) -> bool:
-    """Whether a tensor is in shared memory."""
-    return bool(values.untyped_storage().is_shared())
+    """Whether a tensor is in shared memory of the CPU; torch calls all memory of GPUs shared."""
+    return values.is_cpu and bool(values.untyped_storage().is_shared())
 
 
 class FloatingPointTile(AnalogTile):

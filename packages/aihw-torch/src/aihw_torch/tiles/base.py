@@ -18,6 +18,7 @@ from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import scales_of
 from aihw_torch.tiles.state import SOFTWARE_FORMAT
+from rpu_sim.gpu import space_of
 
 _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RPUDataType.HALF: torch.float16}
 
@@ -48,7 +49,8 @@ class TileModule(ranges.RangedModule):
         mapping_scales: what one unit of the array is worth, [1] or [out]; None is 1. Set by `set_weights`, not trained.
         out_scaling_alpha: learned factor of the outputs, a parameter [1] or [out], or None.
         input_range: r, [1]; a parameter if it is learned; None without an input range.
-        forward_step: number of forward calls so far, the address of their noise.
+        forward_step: number of forward calls so far, the address of their noise; it stays on the CPU.
+        device: where the tile computes: the CPU or a GPU.
         process_group: the processes that train copies of this tile together, or None.
     """
 
@@ -75,6 +77,7 @@ class TileModule(ranges.RangedModule):
         self.edge_dtype = _EDGE[rpu_config.runtime.data_type]
         self._new_log()
         self.process_group: Any = None
+        self.device = torch.device("cpu")
         self.register_parameter("weight", None)  # the first parameter, as in torch's layers; derived classes make it
         digital_bias = bias and not self.analog_bias
         self.register_parameter("bias", nn.Parameter(self._zeros(out_size)) if digital_bias else None)
@@ -154,9 +157,11 @@ class TileModule(ranges.RangedModule):
         self._check_tensor(x)
         if not x.dim() or not x.shape[-1]:
             raise ShapeError(f"the {self.describe()} takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
-        if not x.is_cpu:
-            raise DeviceError(f"the input is on {x.device} and the {self.describe()} on the CPU; use x.cpu()")
-        if x.dtype is torch.float32 is self.edge_dtype and not torch.is_autocast_enabled("cpu"):
+        if x.device != self.device:
+            raise DeviceError(
+                f"the input is on {x.device} and the {self.describe()} on {self.device}; use x.to({str(self.device)!r})"
+            )
+        if x.dtype is torch.float32 is self.edge_dtype and not torch.is_autocast_enabled(self.device.type):
             return x, torch.float32
         dtype = self._result_dtype(x)
         return x.float(), dtype
@@ -168,8 +173,8 @@ class TileModule(ranges.RangedModule):
     def _result_dtype(self, x: Tensor) -> torch.dtype:
         if x.is_complex():
             raise DtypeError(f"the {self.describe()} takes real numbers, not {x.dtype}; give it x.real and x.imag")
-        if torch.is_autocast_enabled("cpu"):
-            return torch.get_autocast_dtype("cpu")
+        if torch.is_autocast_enabled(self.device.type):
+            return torch.get_autocast_dtype(self.device.type)
         if x.dtype is not self.edge_dtype:
             raise DtypeError(
                 f"the {self.describe()} takes {self.edge_dtype}, not {x.dtype}; convert the input with "
@@ -278,6 +283,7 @@ class TileModule(ranges.RangedModule):
             if scales is not None:
                 self.set_mapping_scales(scales)
             current = self.get_scales() if apply_weight_scaling else None
+            current = None if current is None else current.cpu()
             physical = weight if current is None else weight / _rows(current)
             if realistic:
                 self._program_physical(physical)
@@ -370,7 +376,7 @@ class TileModule(ranges.RangedModule):
         if self.mapping_scales is not None and self.mapping_scales.shape == values.shape:
             self.mapping_scales.copy_(values)
         else:
-            self.mapping_scales = values
+            self.mapping_scales = values.to(self.device)
 
     def get_learned_out_scales(self) -> Tensor | None:
         """Return a copy of the learned output scale, or None."""
@@ -381,7 +387,7 @@ class TileModule(ranges.RangedModule):
         if self.out_scaling_alpha is None:
             raise ConfigError("this tile has no learned output scale; set mapping.learn_out_scaling=True")
         with torch.no_grad():
-            self.out_scaling_alpha.copy_(self._checked_scales(scales).expand_as(self.out_scaling_alpha))
+            self.out_scaling_alpha.copy_(self._checked_scales(scales).expand(self.out_scaling_alpha.shape))
 
     def set_scales(self, scales: Any) -> None:
         """Make the product of all scales `scales`: the mapping scale takes it, a learned output scale becomes 1."""
@@ -471,13 +477,24 @@ class TileModule(ranges.RangedModule):
         self._watch_counter()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        probe = fn(torch.empty(0, dtype=self.edge_dtype, device="cpu"))
-        if probe.device.type != "cpu":
-            raise DeviceError(f"the {self.describe()} has no kernels for the device {probe.device}; keep it on the CPU")
+        probe = fn(torch.empty(0, dtype=self.edge_dtype, device=self.device))
+        if probe.device != self.device:
+            self._check_device(probe)
+        counter = self.forward_step
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.edge_dtype = probe.dtype
+        if not self.forward_step.is_cpu:
+            self._buffers["forward_step"] = counter
+        self.edge_dtype, self.device = probe.dtype, probe.device
         self._watch_counter()
         return self
+
+    def _check_device(self, probe: Tensor) -> None:
+        """Raise unless tiles compute on the device of a tensor."""
+        if not (probe.is_cpu or probe.is_cuda or probe.device.type == torch._C._get_privateuse1_backend_name()):
+            raise DeviceError(
+                f"the {self.describe()} has no kernels for the device {probe.device}; keep it on the CPU or on CUDA"
+            )
+        space_of(probe)  # says what is missing
 
     def _replicate_for_data_parallel(self) -> Self:
         raise StateError(

@@ -107,7 +107,7 @@ class SharedPeripheryArray(TileModuleArray, RangedModule):
                 with torch.no_grad():
                     self.out_scaling_alpha.fill_(1.0)
         scales = self.get_scales() if apply_weight_scaling else None
-        physical = weight if scales is None else weight / scales.view(-1, 1)
+        physical = weight if scales is None else weight / scales.cpu().view(-1, 1)
         for tile, part in self._parts(physical):
             tile.set_weights(part, apply_weight_scaling=False, realistic=realistic)
         self._set_bias(bias)

@@ -129,7 +129,7 @@ def prepare(tile: rpu_sim.Tile, given: Mapping[str, Tensor], found: Findings) ->
         found.errors.append(_other_kind(kind, found.where))
         return None
     own = tile.state_dict()
-    other_config = "meta" in given and not torch.equal(given["meta"], own["meta"])
+    other_config = "meta" in given and not torch.equal(given["meta"].cpu(), own["meta"])
     try:
         if other_config and replaces_configs():
             loaded = _with_stored_config(tile, given)
@@ -203,4 +203,4 @@ def _with_stored_config(tile: rpu_sim.Tile, state: Mapping[str, Tensor]) -> rpu_
 
 
 def _stored_config(state: Mapping[str, Tensor]) -> Any:
-    return decode_meta({"meta": state["meta"].numpy()})
+    return decode_meta({"meta": state["meta"].cpu().numpy()})

@@ -21,6 +21,7 @@ from ..config import (
 )
 from ..device_array import STEP_MASK, DeviceArray, Drive, PulseRule, Trains
 from ..errors import ConfigError, RpuError, StateError
+from ..gpu import HOST, Space, host
 from ..seeds import derive_seed
 from ..streams import Stream
 from . import held
@@ -49,12 +50,14 @@ class CellGraph:
         factors: Their factors in the weight.
         edges: What moves weight between them during an update.
         granularity: Weight change that counts as one pulse of an update.
+        space: Where the arrays lie; counters and maxima are on the host.
     """
 
     def __init__(
         self, cell: UnitCell, update: UpdateParameters, weight: Float32, seed: int, steps: dict[str, int]
     ) -> None:
         self.weight, self.steps = weight, steps
+        self.space: Space = HOST
         self.factors = factors_of(cell)
         *others, last = self.factors
         self._is_last = not any(others) and last == 1.0  # then the weight is the memory of the last array
@@ -96,6 +99,17 @@ class CellGraph:
         if isinstance(cell, ChoppedTransferCompound) and cell.auto_scale and cell.fast_lr > 0.0:
             maxima, momentum = self.held["maxima"], cell.auto_momentum
         return _core.Compound(behind(self.children[0]), edges, self._counters, maxima, momentum)
+
+    def move(self, space: Space, weight: Any) -> None:
+        """Hold all arrays in another space, where ``weight`` already holds the weights."""
+        self.space, self.weight = space, weight
+        for child in self.children:
+            is_last = self._is_last and child is self.children[-1]
+            child.move(space, weight if is_last else space.put(child.weight))
+        for edge in self.edges:
+            edge.move(space)
+        if isinstance(self.cell, TransferCompound):
+            self._compound = self._compiled()
 
     def set_seed(self, seed: int) -> None:
         """Take the keys of another seed, without drawing anything."""
@@ -238,7 +252,7 @@ class CellGraph:
             if stop - start == batch:
                 self._pulse_pair(rule, x, d, lr, trains, g, rates)
             else:
-                if start == 0:  # later pulses would find what is not finite too late
+                if start == 0 and self.space is HOST:  # later pulses would find what is not finite too late
                     state.check_samples(x, "x")
                     state.check_samples(d, "d")
                 at = Trains(trains.key, trains.step, trains.first_sample + start)
@@ -285,14 +299,11 @@ class CellGraph:
         if self._is_last:
             return
         edge = self.edges[0] if self.edges else None
-        np.multiply(self.children[0].weight, np.float32(self.factors[0]), out=self.weight)
-        if isinstance(edge, TransferEdge) and edge.chopped:
-            self.weight *= edge.signs()
-        for child, factor in zip(self.children[1:], self.factors[1:], strict=True):
-            if abs(factor) == 1.0:  # saves a pass over the array
-                (np.add if factor > 0.0 else np.subtract)(self.weight, child.weight, out=self.weight)
-            else:
-                self.weight += np.float32(factor) * child.weight
+        rows, columns = edge.signs() if isinstance(edge, TransferEdge) and edge.chopped else (None, None)
+        first, *others = self.children
+        self.space.combine(self.weight, first.weight, self.factors[0], rows=rows, columns=columns)
+        for child, factor in zip(others, self.factors[1:], strict=True):
+            self.space.combine(self.weight, child.weight, factor, adds=True)
 
     # -- weights and devices -----------------------------------------------------------------------------------------
 
@@ -353,7 +364,7 @@ class CellGraph:
         found: Arrays = {}
         for k, child in enumerate(self.children):
             found |= {f"{name}_{k}": values for name, values in child.hidden_parameters().items()}
-            found[f"hidden_weights_{k}"] = child.weight.copy()
+            found[f"hidden_weights_{k}"] = host(child.weight).copy()
         for edge in self.edges:
             found |= edge.hidden_parameters()
         return found
@@ -446,4 +457,6 @@ class CellGraph:
             child.restore(arrays, f"{prefix}sub.{k}.")
         for part, own in self._parts():
             held.restore(own, arrays, prefix + part)
+        for edge in self.edges:
+            edge.resume()
         self._read_out()

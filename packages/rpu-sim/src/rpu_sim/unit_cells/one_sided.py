@@ -11,10 +11,12 @@ from ..arrays import Float32
 from ..config import OneSidedUnitCell, PulsedDevice
 from ..device_array import STEP_MASK, DeviceArray, PulseRule, Trains
 from ..errors import ConfigError
+from ..gpu import HOST, Space, host
 from ..seeds import derive_seed
 from .protocol import Arrays, Cells
 
 _MOST_SLOTS = 8192
+_SIDES = ("minus", "plus")
 
 
 class RefreshEdge:
@@ -26,23 +28,26 @@ class RefreshEdge:
         self.config, self.pair = config, (minus, plus)
         out_size, in_size = minus.weight.shape
         self.held: Arrays = {"counters": np.zeros(1, np.int64)}
-        sides = ("minus", "plus")
-        constants = {
-            side: {
-                f"buffer.forward_{name}": np.zeros(shape, np.float32)
-                for name, shape in periphery.buffer_shapes(
-                    config.refresh_forward, "forward", (out_size, in_size)
-                ).items()
-            }
-            for side in sides
-        }
-        for side in sides:
-            self.held |= {f"{side}.{name}": values for name, values in constants[side].items()}
+        shapes = periphery.buffer_shapes(config.refresh_forward, "forward", (out_size, in_size))
+        for side in _SIDES:
+            self.held |= {f"{side}.buffer.forward_{name}": np.zeros(n, np.float32) for name, n in shapes.items()}
+        self.move(HOST)
+
+    def move(self, space: Space) -> None:
+        """Follow both arrays, which are in another space already."""
+        self.space = space
+        for name in self.held.keys() - {"counters"}:
+            self.held[name] = space.put(self.held[name])
         self._products = [
-            periphery.product(config.refresh_forward, "forward", array.weight, constants[side])
-            for side, array in zip(sides, self.pair, strict=True)
+            periphery.product(self.config.refresh_forward, "forward", array.weight, self._constants(side))
+            for side, array in zip(_SIDES, self.pair, strict=True)
         ]
-        self._inputs = np.eye(in_size, dtype=np.float32)
+        self._unit_vectors: Float32 = np.eye(self.pair[0].weight.shape[1], dtype=np.float32)
+        self._inputs = space.at(self._unit_vectors)
+
+    def _constants(self, side: str) -> Arrays:
+        start = f"{side}."
+        return {name.removeprefix(start): values for name, values in self.held.items() if name.startswith(start)}
 
     def set_seed(self, seed: int) -> None:
         """Take the keys of another seed."""
@@ -57,6 +62,9 @@ class RefreshEdge:
     def period(self, batch: int) -> int:
         """Samples between two refreshes when an update call has ``batch`` samples."""
         return self.config.refresh_every * (batch if self.config.units_in_mbatch else 1)
+
+    def resume(self) -> None:
+        """Nothing follows from what is held."""
 
     def restart(self) -> None:
         """Nothing to begin again."""
@@ -76,7 +84,7 @@ class RefreshEdge:
         step = int(self.held["counters"][0])
         self.held["counters"][0] += 1
         minus, plus = (self._read(side, step) for side in (0, 1))
-        top = [np.maximum(array.fields["max_bound"], np.float32(1e-30)) for array in self.pair]
+        top = [np.maximum(host(array.fields["max_bound"]), np.float32(1e-30)) for array in self.pair]
         low, high = sorted_shares(minus / top[0], plus / top[1])
         flagged = (high > self.config.refresh_upper_thres) & (low > self.config.refresh_lower_thres)
         if not flagged.any():
@@ -88,9 +96,9 @@ class RefreshEdge:
             self._write(k, np.maximum(values, np.float32(0.0)), step)
 
     def _read(self, side: int, step: int) -> Float32:
-        result = np.empty((self._inputs.shape[0], self.pair[side].weight.shape[0]), np.float32)
+        result = self.space.empty((self._inputs.shape[0], self.pair[side].weight.shape[0]))
         self._products[side](self._inputs, result, self._keys[side], step & STEP_MASK, 0)
-        return result.T
+        return host(result).T
 
     def _write(self, side: int, values: Float32, step: int) -> None:
         """Pulse an array up by ``values``; trains are made long enough for the largest."""
@@ -101,7 +109,7 @@ class RefreshEdge:
         parameters = self.config.refresh_update.mutable_copy()
         needed = math.ceil(float(values.max()) / array.granularity)
         parameters.desired_bl = min(max(parameters.desired_bl, needed), _MOST_SLOTS)
-        x, d = self._inputs[columns], np.ascontiguousarray(values.T[columns])
+        x, d = (self.space.at(side) for side in (self._unit_vectors[columns], np.ascontiguousarray(values.T[columns])))
         array.update(PulseRule(parameters), x, d, -1.0, Trains(self._keys[side], step, 0))
 
 

@@ -16,6 +16,7 @@ from ..arrays import Float32
 from ..config import MixedPrecisionCompound, UpdateParameters
 from ..device_array import STEP_MASK, PulseRule, Trains
 from ..errors import ConfigError
+from ..gpu import HOST, Space, host
 from ..seeds import derive_seed
 from ..streams import Stream
 from . import held
@@ -41,6 +42,7 @@ class RankUpdateCells:
         steps: dict[str, int],
     ) -> None:
         self.weight, self.steps, self._update = weight, steps, update
+        self.space: Space = HOST
         self.child: Cells = make_cells(device.device, update, weight, 0, {"update": 0, "lifecycle": 0})
         self.held: Arrays = {"chi": np.zeros(weight.shape, np.float32), "counters": np.zeros(3, np.int64)}
         self._counts = np.zeros(weight.shape, np.int32)
@@ -57,6 +59,13 @@ class RankUpdateCells:
         if most < 2.0:
             raise ConfigError("a step of chi would be thousands of pulses; lower granularity or transfer_lr")
         self._most_steps = math.floor(most) - 1  # in one transfer; what is beyond stays in chi
+
+    def move(self, space: Space, weight: Any) -> None:
+        """Hold all arrays in another space, where ``weight`` already holds the weights."""
+        self.space, self.weight = space, weight
+        self.child.move(space, weight)
+        self.held["chi"] = space.put(self.held["chi"])
+        self._counts = space.put(self._counts)
 
     def set_seed(self, seed: int) -> None:
         """Take the keys of another seed."""
@@ -113,7 +122,7 @@ class RankUpdateCells:
                 x = self._rounded(x, "x", compound.n_x_bins, compound.stoc_round_x, Stream.RANK_ROUND_X, trains)
             if compound.n_d_bins > 0:
                 d = self._rounded(d, "d", compound.n_d_bins, compound.stoc_round_d, Stream.RANK_ROUND_D, trains)
-            _core.rank_update(self.held["chi"], x, d if rates is None else d * rates[:, None], -lr)
+            _core.rank_update(self.held["chi"], x, d if rates is None else self.space.scaled(d, rates), -lr)
             counters[_CALLS] += 1
             if compound.transfer_every > 0 and counters[_CALLS] % compound.transfer_every == 0:
                 self._transfer()
@@ -123,6 +132,7 @@ class RankUpdateCells:
         self, values: Float32, name: str, bins: int, stochastic: bool, stream: Stream, trains: Trains
     ) -> Float32:
         """Each sample on a grid of ``bins`` levels over its own range."""
+        values = host(values)
         state.check_samples(values, name)
         half = np.float32(bins // 2)
         width = np.abs(values).max(axis=1, keepdims=True) / half
@@ -134,7 +144,7 @@ class RankUpdateCells:
                 key = derive_seed(self.seed, "sample", trains.first_sample + sample)
                 _core.uniform(draw, -0.5, 0.5, key, int(stream), trains.step & STEP_MASK)
                 scaled[sample] += draw[0]
-        result: Float32 = np.clip(np.rint(scaled), -half, half) * width
+        result: Float32 = self.space.at(np.clip(np.rint(scaled), -half, half) * width)
         return result
 
     def _transfer(self) -> None:
@@ -146,7 +156,7 @@ class RankUpdateCells:
         chi, counts = self.held["chi"], self._counts
         most = _core.take_whole_steps(chi, counts, self.threshold, self._most_steps, first, n_rows)
         if most > 0:
-            self.child.fire(self._pulses(counts), most if self._pulses_per_step == 1.0 else -1)
+            self.child.fire(self._pulses(host(counts)), most if self._pulses_per_step == 1.0 else -1)
         counters[_ROW], counters[_TRANSFERS] = (first + n_rows) % len(chi), counters[_TRANSFERS] + 1
 
     def _first_row(self, n_rows: int) -> int:
@@ -186,7 +196,7 @@ class RankUpdateCells:
 
     def hidden_parameters(self) -> Arrays:
         """Copies of the parameters of the devices, and chi."""
-        return self.child.hidden_parameters() | {"hidden_weights_chi": self.held["chi"].copy()}
+        return self.child.hidden_parameters() | {"hidden_weights_chi": host(self.held["chi"]).copy()}
 
     def set_hidden_parameters(self, parameters: Arrays) -> None:
         """Replace checked parameters by name."""

@@ -21,6 +21,7 @@ from ..config import (
     BufferedTransferCompound,
     ChoppedTransferCompound,
     DynamicTransferCompound,
+    IOParameters,
     NoiseManagementType,
     PulsedDevice,
     PulseType,
@@ -29,10 +30,12 @@ from ..config import (
 )
 from ..device_array import DeviceArray, PulseRule
 from ..errors import ConfigError
+from ..gpu import HOST, Space, host
 from ..seeds import derive_seed
 from .protocol import Arrays, Cells
 
 _SLICE = 0  # the first of the counters: slice, sweep, call
+_ON_HOST = ("counters", "in_chopper", "out_chopper", "switched")  # what decides, and is small
 
 
 def behind(cells: Cells) -> Any:
@@ -45,6 +48,7 @@ class TransferEdge:
 
     Attributes:
         held: The state of the edge; a slice is a row of its matrices.
+        space: Where its matrices lie; the signs of lines and the counters are on the host.
     """
 
     def __init__(self, config: TransferCompound, index: int, source: Cells, target: Cells, gains: list[float]) -> None:
@@ -59,10 +63,21 @@ class TransferEdge:
         self.rate *= gains[index] / gains[index + 1] if both and buffered else 1.0
         self.chopped = isinstance(config, ChoppedTransferCompound)
         self.dynamic = isinstance(config, DynamicTransferCompound)
+        self.space: Space = HOST
+        self.buffered = buffered
         self.period(1)  # an impossible one is refused here, not in the middle of an update
         self._make_state(buffered)
         self._make_product()
-        self._make_core(buffered)
+        self._make_core()
+
+    def move(self, space: Space) -> None:
+        """Follow the arrays on both ends, which are in another space already."""
+        self.space = space
+        for name in self.held.keys() - set(_ON_HOST):
+            self.held[name] = space.put(self.held[name])
+        self._make_product()
+        self._make_core()
+        self.core.set_key(self.key)
 
     def _make_state(self, buffered: bool) -> None:
         matrix = (self.n_slices, self.length)
@@ -76,19 +91,22 @@ class TransferEdge:
             self.held["running_mean"] = np.zeros(matrix, np.float32)
             self.held["past_mean"] = np.zeros(matrix, np.float32)
             self.held["switched"] = np.zeros(self.n_slices, np.int64)
+        io, direction = self._converters()
+        for name, shape in periphery.buffer_shapes(io, direction, self.source.weight.shape).items():
+            self.held[f"buffer.{direction}_{name}"] = np.zeros(shape, np.float32)
 
-    def _make_product(self) -> None:
+    def _converters(self) -> tuple[IOParameters, str]:
         io = self.config.transfer_forward.mutable_copy()
         io.noise_management = NoiseManagementType.NONE  # the one-hot input is the full range by itself
         io.bound_management = BoundManagementType.NONE
-        direction = "forward" if self.columns else "backward"
-        out_size, in_size = self.source.weight.shape
-        for name, shape in periphery.buffer_shapes(io, direction, (out_size, in_size)).items():
-            self.held[f"buffer.{direction}_{name}"] = np.zeros(shape, np.float32)
+        return io, "forward" if self.columns else "backward"
+
+    def _make_product(self) -> None:
+        io, direction = self._converters()
         self._product = periphery.product(io, direction, self.source.weight, self.held)
 
-    def _make_core(self, buffered: bool) -> None:
-        config, update = self.config, self.config.transfer_update
+    def _make_core(self) -> None:
+        config, update, buffered = self.config, self.config.transfer_update, self.buffered
         self._rule = PulseRule(update)
         self.threshold = 0.0
         buffer = self._make_buffer() if buffered else None
@@ -150,9 +168,10 @@ class TransferEdge:
             weight = min(config.tail_weightening / self.phase, 1.0)
         elif isinstance(config, ChoppedTransferCompound):
             keeps = not config.no_buffer
+        self._out_signs = self.space.at(self.held.get("out_chopper", np.ones(self.length, np.float32)))
         return _core.TransferBuffer(
             self.held["buffered"],
-            self.held.get("out_chopper", np.ones(self.length, np.float32)),
+            self._out_signs,
             self.held.get("running_mean"),
             self.held.get("past_mean"),
             threshold=self.threshold,
@@ -196,11 +215,15 @@ class TransferEdge:
         """Begin with the first slice again, as after setting weights."""
         self.held["counters"][_SLICE] = 0
 
-    def signs(self) -> Float32:
-        """The sign with which each cell of the source holds its weight, [out, in]."""
+    def resume(self) -> None:
+        """Take notice of signs that were written from outside."""
+        if self.chopped and self.space is not HOST:
+            self._out_signs[...] = self.held["out_chopper"]
+
+    def signs(self) -> tuple[Float32, Float32]:
+        """The signs of the rows and of the columns with which the source holds its weights."""
         along, across = self.held["in_chopper"], self.held["out_chopper"]
-        signs: Float32 = np.outer(across, along) if self.columns else np.outer(along, across)
-        return signs
+        return (across, along) if self.columns else (along, across)
 
     def _rate(self, lr: float) -> float:
         return self.rate * abs(lr) if self.config.scale_transfer_lr else self.rate
@@ -227,7 +250,7 @@ class TransferEdge:
 
     def hidden_parameters(self) -> Arrays:
         """Copies of the matrices held, [out, in] each."""
-        return {name: self._oriented(self.held[own]).copy() for name, own in self.hidden().items()}
+        return {name: self._oriented(host(self.held[own])).copy() for name, own in self.hidden().items()}
 
     def set_hidden_parameters(self, parameters: Arrays) -> None:
         """Replace matrices by their established names."""
