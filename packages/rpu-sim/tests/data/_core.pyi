@@ -3,7 +3,7 @@ Compiled core of rpu_sim; use rpu_sim.Tile and the functions of the package inst
 """
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy
 from numpy.typing import NDArray
@@ -151,7 +151,7 @@ class CellArray:
 class TransferEdge:
     """The transfer between two arrays."""
 
-    def __init__(self, rule: object, held: dict[str, object], buffer: TransferBuffer | None, reader: Reader, source: CellArray, target: CellArray, write_rule: object, step_rule: object, slices: int, length: int) -> None: ...
+    def __init__(self, rule: object, held: dict[str, Any], buffer: TransferBuffer | None, reader: Reader, source: CellArray, target: CellArray, write_rule: object, step_rule: object, slices: int, length: int) -> None: ...
 
     def set_key(self, key: int) -> None:
         """Take another key."""
