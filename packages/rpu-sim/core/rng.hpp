@@ -17,25 +17,33 @@ struct Key {
 
 RPU_FN Key make_key(uint64_t seed) { return {static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32)}; }
 
-RPU_FN void philox4x32(U c[4], Key key) {
+/// kCalls calls side by side, each of four words: the rounds of one call wait for each other, those of two do not.
+template <int kCalls = 1> RPU_FN void philox4x32(U* c, Key key) {
   for (int round = 0; round < 10; ++round) {
-    U h0, l0, h1, l1;
-    mulhilo(0xD2511F53u, c[0], h0, l0);
-    mulhilo(0xCD9E8D57u, c[2], h1, l1);
-    c[0] = h1 ^ c[1] ^ key.lo;
-    c[1] = l1;
-    c[2] = h0 ^ c[3] ^ key.hi;
-    c[3] = l0;
+    RPU_UNROLL
+    for (int i = 0; i < 4 * kCalls; i += 4) {
+      U h0, l0, h1, l1;
+      mulhilo(0xD2511F53u, c[i], h0, l0);
+      mulhilo(0xCD9E8D57u, c[i + 2], h1, l1);
+      c[i] = h1 ^ c[i + 1] ^ key.lo;
+      c[i + 1] = l1;
+      c[i + 2] = h0 ^ c[i + 3] ^ key.hi;
+      c[i + 3] = l0;
+    }
     key.lo += 0x9E3779B9u;
     key.hi += 0xBB67AE85u;
   }
 }
 
+RPU_FN void set_counter(U index, uint32_t sample, uint32_t step, Stream stream, U draw, U counter[4]) {
+  counter[0] = index;
+  counter[1] = broadcast(sample);
+  counter[2] = broadcast(step);
+  counter[3] = draw | (static_cast<uint32_t>(stream) << 24);
+}
+
 RPU_FN void philox(U index, uint32_t sample, uint32_t step, Stream stream, U draw, Key key, U out[4]) {
-  out[0] = index;
-  out[1] = broadcast(sample);
-  out[2] = broadcast(step);
-  out[3] = draw | (static_cast<uint32_t>(stream) << 24);
+  set_counter(index, sample, step, stream, draw, out);
   philox4x32(out, key);
 }
 
@@ -96,6 +104,16 @@ struct Quad {
     for (int k = 0; k < 4; ++k) out[k] = uniform(w[k]);
   }
 };
+
+/// Four normals for each of two quads, drawn side by side.
+RPU_FN void normals_of_two(const Quad* quads, uint32_t sample, uint32_t step, Stream stream, uint32_t draw, Key key, F (*out)[4]) {
+  U w[8];
+  set_counter(quads[0].index, sample, step, stream, broadcast(draw), w);
+  set_counter(quads[1].index, sample, step, stream, broadcast(draw), w + 4);
+  philox4x32<2>(w, key);
+  normal4(w, out[0]);
+  normal4(w + 4, out[1]);
+}
 
 /// Calls body(quad) for the columns of a row in a range of groups of 64.
 template <class Body> RPU_FN void for_each_quad(int64_t row, int64_t columns, int64_t first_group, int64_t end, Body&& body) {

@@ -70,11 +70,15 @@ template <class Device, class Source> struct RowUpdate {
       float* weights = args.weights.data + row * args.weights.stride;
       source.set_row(row);
       if (!fires(source)) continue;
+      Quad two[2];
+      int n = 0;
       for_each_quad(row, args.weights.cols, args.groups.begin, args.groups.end, [&](const Quad& quad) {
-        update_quad(row, weights, quad);
-        if (n_near > kNearMost - kGroup) update_near(row, weights);
-        if (late.full()) update_late(row, weights);
+        two[n++] = quad;
+        if (n < 2) return;
+        update_quads(row, weights, two, n);
+        n = 0;
       });
+      if (n > 0) update_quads(row, weights, two, n);
       update_near(row, weights);
       update_late(row, weights);
       drain_totals();
@@ -84,12 +88,25 @@ template <class Device, class Source> struct RowUpdate {
 
   RPU_FN bool merges() const { return merges_pulses(device, args.noise); }
 
-  RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad) {
-    F xi[4] = {};
-    if (merges() && device.noisy())
-      quad.with_packs(args.weights.cols, [&](auto packs) {
-        quad.normals<packs()>(args.chunk, args.step, Stream::CYCLE_MERGED, 0, key, xi);
-      });
+  /// Up to two quads, whose normals are drawn together.
+  void update_quads(int64_t row, float* weights, const Quad* quads, int n) {
+    F xi[2][4] = {};
+    if (merges() && device.noisy()) draw(quads, n, xi);
+    for (int i = 0; i < n; ++i) {
+      update_quad(row, weights, quads[i], xi[i]);
+      if (n_near > kNearMost - kGroup) update_near(row, weights);
+      if (late.full()) update_late(row, weights);
+    }
+  }
+
+  RPU_FN void draw(const Quad* quads, int n, F (*xi)[4]) const {
+    if (n == 2) return normals_of_two(quads, args.chunk, args.step, Stream::CYCLE_MERGED, 0, key, xi);
+    quads[0].with_packs(args.weights.cols, [&](auto packs) {
+      quads[0].normals<packs()>(args.chunk, args.step, Stream::CYCLE_MERGED, 0, key, xi[0]);
+    });
+  }
+
+  RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad, const F* xi) {
     if constexpr (Device::kStateIndependent) {
       for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; ++k) update_pack(row, quad.column(k), weights, xi[k]);
     } else {
