@@ -38,7 +38,7 @@ struct TrainArgs {
   const int64_t* offset;  // [batch] first bit of a sample
   uint32_t* fired;        // [n_words, line_stride], zeroed
   uint32_t* negative;     // [n_words, line_stride], zeroed: sign of the value in every slot of the sample
-  int64_t line_stride;    // lines rounded up to a multiple of 64
+  int64_t line_stride;    // a multiple of 64, and at least the lines
   float resolution;       // of a probability; 0 is off
   bool stochastic_rounding;
   uint64_t seed;

@@ -106,7 +106,8 @@ struct Quad {
 };
 
 /// Four normals for each of two quads, drawn side by side.
-RPU_FN void normals_of_two(const Quad* quads, uint32_t sample, uint32_t step, Stream stream, uint32_t draw, Key key, F (*out)[4]) {
+RPU_FN void normals_of_two(const Quad* quads, uint32_t sample, uint32_t step, Stream stream, uint32_t draw, Key key,
+                           F (*out)[4]) {
   U w[8];
   set_counter(quads[0].index, sample, step, stream, broadcast(draw), w);
   set_counter(quads[1].index, sample, step, stream, broadcast(draw), w + 4);

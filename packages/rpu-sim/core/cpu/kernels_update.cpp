@@ -108,7 +108,13 @@ template <class Device, class Source> struct RowUpdate {
 
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad, const F* xi) {
     if constexpr (Device::kStateIndependent) {
-      for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; ++k) update_pack(row, quad.column(k), weights, xi[k]);
+      const CellFields cells = args.cells;  // a copy, which no store can change: its members stay in registers
+      const int64_t cols = args.weights.cols;
+      if (quad.column(3) + kLanes <= cols)
+        for (int k = 0; k < 4; ++k) update_pack(cells, row, quad.column(k), kLanes, weights, xi[k]);
+      else
+        for (int k = 0; k < 4 && quad.column(k) < cols; ++k)
+          update_pack(cells, row, quad.column(k), cols - quad.column(k), weights, xi[k]);
     } else {
       for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; k += 2) {
         const int64_t columns[2] = {quad.column(k), quad.column(k + 1)};
@@ -117,15 +123,15 @@ template <class Device, class Source> struct RowUpdate {
     }
   }
 
-  /// A pack whose pulses are only counted.
-  RPU_FN void update_pack(int64_t row, int64_t col, float* weights, F xi) {
+  /// A pack whose pulses are only counted; `n` columns are left from `col` on.
+  RPU_FN void update_pack(const CellFields& cells, int64_t row, int64_t col, int64_t n, float* weights, F xi) {
     U up, all;
     count_pulses(source, col, up, all);
     count(row, col, up, all);
-    const F w = load(weights + col, args.weights.cols - col);
+    const F w = load(weights + col, n);
     M near_bound;
-    const F moved = merged_counts(device, w, cell_at(row, col), up, all - up, xi, near_bound);
-    keep(col, weights, w, select(all != 0u, moved, w), near_bound);
+    const F moved = merged_counts(device, w, device.cell(PackReader{cells, row, col, n}), up, all - up, xi, near_bound);
+    keep(col, n, weights, w, select(all != 0u, moved, w), near_bound);
   }
 
   /// Two packs whose pulses are taken in order; the second may lie beyond the row.
@@ -146,7 +152,8 @@ template <class Device, class Source> struct RowUpdate {
       merged_moments(device, packs, queues, xi, moved, near_bound);
       RPU_UNROLL
       for (int k = 0; k < 2; ++k)
-        keep(columns[k], weights, packs.w[k], select(queues[k].count != 0u, moved[k], packs.w[k]), near_bound[k]);
+        keep(columns[k], args.weights.cols - columns[k], weights, packs.w[k],
+             select(queues[k].count != 0u, moved[k], packs.w[k]), near_bound[k]);
     } else {
       const int done = packs.apply(device, queues, kFewLanes, args, key);
       for (int k = 0; k < 2; ++k) {
@@ -171,14 +178,14 @@ template <class Device, class Source> struct RowUpdate {
   }
 
   /// Stores a pack, except for the cells near a bound, which are noted.
-  RPU_FN void keep(int64_t col, float* weights, F before, F moved, M near_bound) {
-    near_bound &= first_lanes(args.weights.cols - col);
+  RPU_FN void keep(int64_t col, int64_t n, float* weights, F before, F moved, M near_bound) {
+    near_bound &= first_lanes(n);
     if (any(near_bound)) {
       store_chosen(near_columns + n_near, lane_index() + static_cast<uint32_t>(col), near_bound);
       n_near += number(near_bound);
       moved = select(near_bound, before, moved);
     }
-    store(weights + col, moved, args.weights.cols - col);
+    store(weights + col, moved, n);
   }
 
   /// The collected cells near a bound, packed densely: their pulses one by one.

@@ -88,7 +88,8 @@ TrainArgs train_args(const PulsedUpdate& u, const Chunk& chunk, ConstMatrix valu
   args.scale = scale.data();
   args.length = chunk.length.data();
   args.offset = chunk.offset.data();
-  args.line_stride = padded(values.cols);
+  // An odd number of groups, or the words of a line, a power of two apart, would compete for a few sets of the cache.
+  args.line_stride = padded(values.cols) | kLineGroup;
   args.resolution = u.parameters.res;
   args.stochastic_rounding = u.parameters.sto_round;
   args.seed = u.train_seed;
