@@ -33,7 +33,7 @@ exclude_patterns = ["_build", "generated"]
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!rpu_sim|aihw_).*"),
-    (r"py:class", r"aihw_inference\.(rng\.Draw|arrays\.Block|confidence\.Programmed)"),  # inside signatures only
+    (r"py:class", r"aihw_inference\.(rng\.Draw|arrays\.Block|confidence\.Programmed)|aihw_torch\.patches\.Kernel"),  # in signatures
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]

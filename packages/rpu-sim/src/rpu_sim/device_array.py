@@ -15,7 +15,7 @@ from .config.cells import BASE_FIELDS, cell_fields, ideal_fields, write_noise
 from .config.cells import granularity as nominal_step
 from .drift import Drift, parameters_of
 from .errors import ConfigError
-from .gpu import HOST, GpuArray, Space, host
+from .gpu import HOST, Space, host
 from .seeds import derive_seed
 
 STEP_MASK = (1 << 32) - 1
@@ -94,7 +94,7 @@ class DeviceArray:
         self.steps = steps
         self.space: Space = HOST
         self._pulses = [0, 0]
-        self._fired: GpuArray | None = None  # pulses that a GPU has counted, [2]
+        self._fired: Any = None  # pulses that a GPU has counted, [2]
         self.counts: NDArray[np.int64] | None = None
         self.set_seed(seed)
         self._set_device(device)

@@ -233,7 +233,8 @@ class GpuSpace:
     """
 
     def __init__(self, library: str, index: int, kind: int) -> None:
-        self.name, self.index, self.dlpack = f"cuda:{index}", index, (kind, index)
+        self.name, self.index = f"cuda:{index}", index
+        self.dlpack: tuple[int, int] = (kind, index)
         _core.add_gpu(library, index, kind, Runtime(index))
 
     def empty(self, shape: tuple[int, ...], dtype: DTypeLike = np.float32) -> GpuArray:
@@ -301,7 +302,7 @@ class GpuSpace:
             )
         if array.ndim == len(leading) + 1:
             return view
-        rows = self.empty((math.prod(leading), width))
+        rows: Any = self.empty((math.prod(leading), width))
         _core.copy_windows(view, len(leading), rows)
         return rows
 

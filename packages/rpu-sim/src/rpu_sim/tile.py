@@ -115,7 +115,7 @@ class Tile:
         self._rule = PulseRule(getattr(frozen, "update", UpdateParameters()))
         self._io = {"forward": periphery.io_of(frozen, "forward"), "backward": periphery.io_of(frozen, "backward")}
 
-    def _hold(self, weight: Float32) -> None:
+    def _hold(self, weight: Any) -> None:
         """Take the array that forward and backward read."""
         self._weight = weight
         self._weight_array = _state_array(weight, self._framework)
@@ -137,7 +137,7 @@ class Tile:
             for name, shape in periphery.buffer_shapes(io, direction, (self.out_size, self.in_size)).items()
         }
 
-    def _adopt_buffers(self, buffers: dict[str, NDArray[Any]]) -> None:
+    def _adopt_buffers(self, buffers: dict[str, Any]) -> None:
         """Take the constants of the periphery and let the core borrow them."""
         self._buffers = buffers
         self._products = {

@@ -79,7 +79,7 @@ class UpdateSpec:
 def update(cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None = None, drive: int = 0, highest_rate: float = 0.0, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> tuple[int, int]:
     """Pulsed update in place; returns the numbers of up and down pulses."""
 
-def fire(cells: Cells, device: Device, counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu', writable=False)], seed: int, step: int, most: int = -1) -> tuple[int, int]:
+def fire(cells: Cells, device: Device, counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', writable=False)], seed: int, step: int, most: int = -1, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> tuple[int, int]:
     """
     Fire given numbers of pulses, positive ones up, `most` or fewer; returns the numbers of up and down pulses.
     """
@@ -138,7 +138,7 @@ class TransferBuffer:
     def __call__(self, read: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], steps: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], slice: int, gain: float, starts_phase: bool) -> bool:
         """Add a read and take whole steps; returns whether there are any."""
 
-def take_whole_steps(chi: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C', device='cpu')], counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', device='cpu')], threshold: float, most: float, first_row: int, n_rows: int) -> int:
+def take_whole_steps(chi: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C')], threshold: float, most: float, first_row: int, n_rows: int) -> int:
     """
     Take whole steps out of rows of chi, as numbers of pulses; returns the largest number.
     """
@@ -159,7 +159,7 @@ class TransferEdge:
 class Compound:
     """The step of a compound: pulses of its fast array, and transfers."""
 
-    def __init__(self, fast: CellArray, edges: list[TransferEdge], counters: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C', device='cpu')], maxima: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', device='cpu')] | None, momentum: float) -> None: ...
+    def __init__(self, fast: CellArray, edges: list[TransferEdge], counters: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')], maxima: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, momentum: float) -> None: ...
 
     def step(self, rule: object, x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float, fast_rate: float, train_seed: int, train_step: int, first_sample: int, granularity: float, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None, periods: Sequence[int]) -> None:
         """One update call."""
