@@ -27,7 +27,7 @@ nvidia-smi >"$OUT/nvidia-smi.log" 2>&1
 ARCH=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1 | tr -d .)
 python3 -m venv "$OUT/env" && . "$OUT/env/bin/activate" || exit 1
 step install 120 pip install -q -c constraints.txt scikit-build-core nanobind nanobind-backend cmake ninja numpy pytest \
-  hypothesis scipy pytest-benchmark
+  hypothesis scipy pytest-benchmark tqdm array-api-compat
 export CMAKE_ARGS="-DRPU_ONLY_LEVELS=v4x;v3;scalar"
 step core 180 pip install -q --no-build-isolation --no-deps ./packages/rpu-sim
 export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin" # where installers leave nvcc and compute-sanitizer
@@ -62,13 +62,14 @@ cat "$OUT/times.log"
 if [ -n "${TORCH:-}" ]; then
   if [ "$TORCH" = 1 ]; then
     PYTHON=python
-    step torch 240 pip install -q torch
+    step torch 240 pip install -q -c constraints.txt torch
   else
     PYTHON=$TORCH
   fi
   export PYTHONPATH="$(python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
   for package in aihw-torch aihw-presets aihw-inference; do PYTHONPATH="$PYTHONPATH:$ROOT/packages/$package/src"; done
-  step layers 120 "$PYTHON" -m pytest -q -p no:cacheprovider packages/aihw-torch/tests/test_gpu.py
+  # A warning of torch about the machine must not hide what the layers do.
+  step layers 120 "$PYTHON" -m pytest -q -W default -p no:cacheprovider packages/aihw-torch/tests/test_gpu.py
 fi
 
 echo "failed:${FAILED:- nothing}"
