@@ -235,6 +235,16 @@ def test_inputs_elsewhere(device):
         layer.cpu()(torch.zeros(3, 7, device=device))
 
 
+@pytest.mark.parametrize("kind", [SingleRPUConfig, FloatingPointRPUConfig, InferenceRPUConfig])
+def test_layers_begin_on_the_cpu_whatever_the_default_device(device, kind):
+    with device:
+        layer = AnalogLinear(7, 4, rpu_config=kind())
+        assert all(values.is_cpu for values in (*layer.parameters(), *layer.buffers()))
+        layer(torch.ones(3, 7, device="cpu")).sum().backward()
+        AnalogSGD(layer.parameters(), lr=0.1).step()
+        assert all(values.is_cpu for values in layer.state_dict().values())
+
+
 @only_cuda
 def test_streams_and_graphs():
     """A captured forward pass gives the bits of an eager one with the same number of the call."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from exact import DEVICES, EMULATED, GPU, PLUGIN, UPDATES, assert_same_bits
 from test_exact_mvm import IO
 from test_unit_cells import WRITTEN, cells
 
-from rpu_sim import Tile, cuda, gpu
+from rpu_sim import Tile, _core, cuda, gpu
 from rpu_sim import config as c
 from rpu_sim.errors import BackendError, DeviceError, DtypeError, NonFiniteError, ShapeError
 
@@ -301,3 +303,41 @@ def test_inputs_that_are_not_finite(device: str) -> None:
     assert np.isfinite(tiles[1].weights.numpy()).all()
     with pytest.raises(NonFiniteError):
         tiles[1].synchronize()
+
+
+def test_torch_gets_its_memory_back_when_the_modules_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As at the end of a script, whose tiles go after `sys.modules` was emptied."""
+    given_back: list[int] = []
+    memory = SimpleNamespace(caching_allocator_alloc=lambda *_: 4096, caching_allocator_delete=given_back.append)
+    memory.is_initialized = lambda: True
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=memory))
+    runtime = gpu.Runtime(0)
+    address = runtime.allocate(8, 0)
+    monkeypatch.delitem(sys.modules, "torch")
+    runtime.release(address)
+    assert given_back == [4096]
+
+
+def test_memory_that_an_error_frees_is_given_back(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = gpu.space(device)
+    assert isinstance(where, gpu.GpuSpace)
+    given_back: list[int] = []
+    monkeypatch.setattr(gpu.Runtime, "allocate", lambda *_: 4096)
+    monkeypatch.setattr(gpu.Runtime, "release", lambda _, address: given_back.append(address))
+    with pytest.raises(ZeroDivisionError):
+        [_core.GpuMemory(*where.dlpack, 8), 1 / 0]
+    assert given_back == [4096]
+
+
+def test_memory_that_cannot_be_given_back_ends_with_the_process(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where = gpu.space(device)
+    assert isinstance(where, gpu.GpuSpace)
+
+    def ended(*_: Any) -> None:
+        raise AttributeError("the interpreter is ending")
+
+    monkeypatch.setattr(gpu.Runtime, "allocate", lambda *_: 4096)
+    monkeypatch.setattr(gpu.Runtime, "release", ended)
+    memory = _core.GpuMemory(*where.dlpack, 8)
+    assert memory.address == 4096
+    del memory

@@ -24,8 +24,10 @@ def gather_samples(x: Tensor, d: Tensor, group: Any) -> tuple[Tensor, Tensor]:
     The division makes the gradient the mean over the processes, as `DistributedDataParallel` does with digital ones.
     """
     processes = dist.get_world_size(group)
-    sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(processes)]
-    dist.all_gather(sizes, torch.tensor([x.shape[0]]), group=group)
+    # On the device of the samples: NCCL knows no memory of the host.
+    size = torch.tensor([x.shape[0]], device=x.device)
+    sizes = [torch.empty_like(size) for _ in range(processes)]
+    dist.all_gather(sizes, size, group=group)
     counts = [int(size) for size in sizes]
     joined = torch.cat([x, d], dim=1)
     padded = joined.new_zeros(max(counts), joined.shape[1])
@@ -42,7 +44,9 @@ def same_on_all_processes(tile: TileModule, group: Any) -> None:
     state = tile.state_dict()
     source = dist.get_global_rank(group, 0) if group is not dist.group.WORLD else 0
     for values in state.values():
-        dist.broadcast(values.detach(), src=source, group=group)
+        sent = values.detach().to(tile.device)  # that of the group's collectives, also for what the host keeps
+        dist.broadcast(sent, src=source, group=group)
+        values.detach().copy_(sent)
     tile.load_state_dict(state)
 
 

@@ -87,7 +87,7 @@ def step_of(counter: Tensor, x: Tensor, log: Tensor, remember: bool) -> Tensor:
     """
     steps = replay.find_log(log)
     if steps is not None and replay.recomputing() and (known := steps.find(x)) is not None:
-        return torch.tensor(known)
+        return torch.tensor(known, device=counter.device)
     if steps is not None and remember:
         steps.note(x, int(counter))
     return counter.clone()

@@ -104,7 +104,7 @@ class UpdateRecord:
     def __init__(self, token: PulseToken) -> None:
         self._token = weakref.ref(token)
         number = next(_numbers)
-        self.key = torch.tensor(number)
+        self.key = torch.tensor(number, device="cpu")
         _records[number] = self
         self.process_group: Any = None
         self._entries: list[tuple[Tensor, Tensor]] = []

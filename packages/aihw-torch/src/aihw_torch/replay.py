@@ -62,7 +62,7 @@ class StepLog:
 
     def __init__(self) -> None:
         number = next(_numbers)
-        self.key = torch.tensor(number)
+        self.key = torch.tensor(number, device="cpu")
         _logs[number] = self
         self._steps: OrderedDict[bytes, deque[int]] = OrderedDict()
 

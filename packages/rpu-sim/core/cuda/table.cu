@@ -25,25 +25,42 @@ int32_t failed(int32_t code, const std::string& sentence) {
 #  define RPU_TEXT(x) RPU_STRING(x)
 constexpr const char* kToolkit = "CUDA " RPU_TEXT(__CUDACC_VER_MAJOR__) "." RPU_TEXT(__CUDACC_VER_MINOR__);
 
-/// Makes a device current, and the one before again at the end.
+std::string reported(cudaError_t status) { return std::string("CUDA reports: ") + cudaGetErrorString(status); }
+
+/// As the interface returns it. An error that was reported is forgotten, or the next call would report it again.
+int32_t status_of(cudaError_t status) {
+  if (status == cudaSuccess) return RPU_OK;
+  cudaGetLastError();
+  return failed(RPU_FAILED, reported(status));
+}
+
+/// Makes a device current, and the one before again at the end. It throws nothing: memory is given back in destructors,
+/// also when the device is lost.
 class OnDevice {
  public:
-  explicit OnDevice(int device) {
-    check(cudaGetDevice(&before_));
-    if (before_ != device) check(cudaSetDevice(device));
+  explicit OnDevice(int device) : status_(cudaGetDevice(&before_)) {
+    if (status_ != cudaSuccess || before_ == device) return;
+    status_ = cudaSetDevice(device);
+    changed_ = status_ == cudaSuccess;
   }
-  ~OnDevice() { cudaSetDevice(before_); }
+  ~OnDevice() {
+    if (changed_) cudaSetDevice(before_);
+  }
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
 
+  cudaError_t status() const { return status_; }
+  void start() const { check(status_); }
   /// Throws what a launch left.
   void finish() const { check(cudaGetLastError()); }
 
  private:
   static void check(cudaError_t status) {
-    if (status != cudaSuccess) throw Error(ErrorKind::Backend, std::string("CUDA reports: ") + cudaGetErrorString(status));
+    if (status_of(status) != RPU_OK) throw Error(ErrorKind::Backend, reported(status));
   }
   int before_ = 0;
+  cudaError_t status_;
+  bool changed_ = false;
 };
 
 int32_t device_count() {
@@ -59,13 +76,13 @@ int32_t device_count() {
     return failed(-1, "the NVIDIA driver serves CUDA " + std::to_string(driver / 1000) + "." +
                           std::to_string(driver % 1000 / 10) + " but the plugin was built with " + kToolkit +
                           "; update the driver");
-  return failed(-1, std::string("CUDA reports: ") + cudaGetErrorString(status));
+  return failed(-1, reported(status));
 }
 
 int32_t device_info(int32_t device, RpuDeviceInfo* info) {
   cudaDeviceProp properties;
   const cudaError_t status = cudaGetDeviceProperties(&properties, device);
-  if (status != cudaSuccess) return failed(RPU_FAILED, std::string("CUDA reports: ") + cudaGetErrorString(status));
+  if (status != cudaSuccess) return status_of(status);
   info->major = properties.major, info->minor = properties.minor;
   info->multiprocessors = static_cast<uint32_t>(properties.multiProcessorCount);
   info->memory = properties.totalGlobalMem;
@@ -76,14 +93,14 @@ int32_t device_info(int32_t device, RpuDeviceInfo* info) {
 void* acquire(int32_t device, uint64_t bytes) {
   void* memory = nullptr;
   const OnDevice current(device);
-  if (cudaMalloc(&memory, bytes) == cudaSuccess) return memory;
+  if (current.status() == cudaSuccess && cudaMalloc(&memory, bytes) == cudaSuccess) return memory;
   cudaGetLastError();
   return nullptr;
 }
 
 void release(int32_t device, void* memory) {
   const OnDevice current(device);
-  cudaFree(memory);
+  status_of(cudaFree(memory));
 }
 
 /// Lets the pool of a device keep what is given back, which it else returns to the driver whenever a stream is waited for.
@@ -98,6 +115,7 @@ void* acquire_on(int32_t device, uint64_t bytes, void* stream) {
   constexpr int kMostDevices = 64;
   static std::once_flag once[kMostDevices];
   const OnDevice current(device);
+  if (current.status() != cudaSuccess) return nullptr;
   if (device < kMostDevices) std::call_once(once[device], keep_pool, device);
   void* memory = nullptr;
   if (cudaMallocAsync(&memory, bytes, static_cast<cudaStream_t>(stream)) == cudaSuccess) return memory;
@@ -107,24 +125,36 @@ void* acquire_on(int32_t device, uint64_t bytes, void* stream) {
 
 void release_on(int32_t device, void* memory, void* stream) {
   const OnDevice current(device);
-  cudaFreeAsync(memory, static_cast<cudaStream_t>(stream));
+  status_of(cudaFreeAsync(memory, static_cast<cudaStream_t>(stream)));
 }
 
-int32_t status_of(cudaError_t status) {
-  if (status == cudaSuccess) return RPU_OK;
-  return failed(RPU_FAILED, std::string("CUDA reports: ") + cudaGetErrorString(status));
+/// Whether a queued copy may read this memory after the call that queues it: of the host, and not staged by the driver.
+bool is_read_later(const void* from, int32_t device) {
+  cudaPointerAttributes known{};
+  if (status_of(cudaPointerGetAttributes(&known, from)) != RPU_OK) return true;
+  if (known.type != cudaMemoryTypeUnregistered) return known.type != cudaMemoryTypeDevice;  // pinned, or managed
+  int host_tables = 0;
+  cudaDeviceGetAttribute(&host_tables, cudaDevAttrPageableMemoryAccessUsesHostPageTables, device);
+  return host_tables != 0;
+}
+
+cudaError_t queue(void* to, const void* from, uint64_t bytes, void* stream) {
+  return cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream));
+}
+
+int32_t copy(int32_t device, void* to, const void* from, uint64_t bytes, void* stream) {
+  const OnDevice current(device);
+  cudaError_t status = current.status();
+  if (status == cudaSuccess) status = queue(to, from, bytes, stream);
+  if (status == cudaSuccess) status = cudaStreamSynchronize(static_cast<cudaStream_t>(stream));
+  return status_of(status);
 }
 
 int32_t queue_copy(int32_t device, void* to, const void* from, uint64_t bytes, void* stream) {
   const OnDevice current(device);
-  return status_of(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, static_cast<cudaStream_t>(stream)));
-}
-
-int32_t copy(int32_t device, void* to, const void* from, uint64_t bytes, void* stream) {
-  const int32_t status = queue_copy(device, to, from, bytes, stream);
-  if (status != RPU_OK) return status;
-  const OnDevice current(device);
-  return status_of(cudaStreamSynchronize(static_cast<cudaStream_t>(stream)));
+  if (current.status() != cudaSuccess) return status_of(current.status());
+  if (is_read_later(from, device)) return copy(device, to, from, bytes, stream);
+  return status_of(queue(to, from, bytes, stream));
 }
 
 #else  // on the host, for tests
@@ -138,6 +168,7 @@ class OnDevice {
   ~OnDevice() { memory_.leave(); }
   OnDevice(const OnDevice&) = delete;
   OnDevice& operator=(const OnDevice&) = delete;
+  void start() const {}
   void finish() const {}
 
  private:
@@ -174,6 +205,7 @@ const char* sentence() { return last_error.c_str(); }
 template <class Args, void (*kRun)(const Args&, const RpuCall&)> int32_t run(const void* args, const RpuCall* call) {
   try {
     const OnDevice device(call->device);
+    device.start();
     kRun(*static_cast<const Args*>(args), *call);
     device.finish();
     return RPU_OK;

@@ -46,16 +46,17 @@ struct ListMover {
 const void* Device::params(const Gpu* gpu) const {
   const Params* held = &params_;
   if (gpu != nullptr) {
-    const auto [found, is_new] = on_gpus_.try_emplace(gpu);
-    OnGpu& copy = found->second;
-    if (is_new) {
+    auto found = on_gpus_.find(gpu);
+    if (found == on_gpus_.end()) {
+      OnGpu copy;
       copy.params = params_;
       const ListMover mover{*gpu, copy.lists};
       std::visit([&](auto& p) {
         if constexpr (!std::is_same_v<std::decay_t<decltype(p)>, std::monostate>) p.for_each_field(mover);
       }, copy.params);
+      found = on_gpus_.emplace(gpu, std::move(copy)).first;  // only now: an error must not leave half a copy
     }
-    held = &copy.params;
+    held = &found->second.params;
   }
   return std::visit([](const auto& p) -> const void* { return &p; }, *held);
 }

@@ -4,6 +4,7 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <map>
 #include <utility>
 
@@ -12,6 +13,8 @@
 
 namespace rpu::python {
 namespace {
+
+constexpr uint32_t kReturned = 32, kFaults = 32;  // words on each GPU, the latter in a cache line of their own
 
 using Gpus = std::map<std::pair<int, int>, Gpu>;
 
@@ -54,7 +57,12 @@ GpuMemory::GpuMemory(const Gpu& gpu, uint64_t bytes, void* stream) : gpu_(gpu), 
 
 GpuMemory::~GpuMemory() {
   if (!from_framework_) gpu_.plugin->release_on(gpu_.index, at_, stream_);
-  else if (nb::is_alive()) gpu_.runtime.attr("release")(reinterpret_cast<uintptr_t>(at_));
+  if (!from_framework_ || !nb::is_alive()) return;
+  const nb::error_scope on_its_way;  // an error that frees this on its way up stays what it is
+  try {
+    gpu_.runtime.attr("release")(reinterpret_cast<uintptr_t>(at_));
+  } catch (const nb::python_error&) {  // the interpreter is ending, and the memory ends with the process
+  }
 }
 
 void Place::add(DeviceId id) {
@@ -64,7 +72,10 @@ void Place::add(DeviceId id) {
 
 void Place::enter() {
   gpu_ = &gpu_of(*id_);
-  where_ = {gpu_->plugin, {sizeof(RpuCall), gpu_->index, stream_of(*gpu_), allocate, this, gpu_->faults}, gpu_->returned};
+  // A word of its own for each of the calls that may be under way in other threads.
+  static std::atomic<uint32_t> calls{0};
+  uint32_t* returned = gpu_->returned + calls++ % kReturned;
+  where_ = {gpu_->plugin, {sizeof(RpuCall), gpu_->index, stream_of(*gpu_), allocate, this, gpu_->faults}, returned};
   use_.emplace(&where_);
 }
 
@@ -135,8 +146,8 @@ void bind_places(nb::module_& m) {
   m.def("add_gpu", [](const std::string& path, int index, int type, nb::object runtime) {
     if (gpus().count({type, index}) != 0) return;
     const RpuPlugin& plugin = load_plugin(path);
-    uint32_t* words = zeroed_words(plugin, index, 64);
-    gpus().insert({{type, index}, {&plugin, index, std::move(runtime), words, words + 32}});
+    uint32_t* words = zeroed_words(plugin, index, kFaults + kReturned);
+    gpus().insert({{type, index}, {&plugin, index, std::move(runtime), words, words + kFaults}});
   }, nb::arg("path"), nb::arg("index"), nb::arg("type"), nb::arg("runtime"),
      "Let arrays of a DLPack device be computed on by a plugin.");
 

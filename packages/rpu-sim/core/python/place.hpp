@@ -25,7 +25,7 @@ struct Gpu {
   int index;           // as the driver counts
   nb::object runtime;  // rpu_sim.gpu.Runtime: the stream of the moment, and memory of a framework
   uint32_t* faults;    // on the device
-  uint32_t* returned;  // likewise
+  uint32_t* returned;  // likewise, several words
 };
 
 /// The GPU with this name; throws Error(Device) for any other device.

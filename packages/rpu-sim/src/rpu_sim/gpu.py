@@ -27,6 +27,7 @@ class Runtime:
 
     def __init__(self, index: int) -> None:
         self.index = index
+        self._delete: Any = None
 
     def stream(self) -> int:
         """The handle of the current stream."""
@@ -38,11 +39,15 @@ class Runtime:
     def allocate(self, n_bytes: int, stream: int) -> int:
         """Address of memory from torch's allocator; 0 leaves it to the plugin."""
         torch = _torch_with_cuda()
-        return 0 if torch is None else int(torch.cuda.caching_allocator_alloc(n_bytes, self.index, stream))
+        if torch is None:
+            return 0
+        # Kept, because tiles of a script end with the interpreter, when `sys.modules` is empty already.
+        self._delete = torch.cuda.caching_allocator_delete
+        return int(torch.cuda.caching_allocator_alloc(n_bytes, self.index, stream))
 
     def release(self, address: int) -> None:
         """Give back what `allocate` gave."""
-        sys.modules["torch"].cuda.caching_allocator_delete(address)
+        self._delete(address)
 
 
 def _torch_with_cuda() -> Any:

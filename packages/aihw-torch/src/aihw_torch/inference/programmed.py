@@ -129,9 +129,9 @@ class ProgrammedTile:
             if (values := getattr(self, name)) is not None:
                 arrays[name] = values
         time = torch.nan if self.t_inference is None else self.t_inference
-        arrays["time"] = torch.tensor(time, dtype=torch.float64)
+        arrays["time"] = torch.tensor(time, dtype=torch.float64, device="cpu")
         seed = self.devices.rng.seed
-        arrays["counters"] = torch.tensor([seed & 0xFFFFFFFF, seed >> 32, self.number, self.reads])
+        arrays["counters"] = torch.tensor([seed & 0xFFFFFFFF, seed >> 32, self.number, self.reads], device="cpu")
         return {name: values.clone() for name, values in arrays.items()}
 
     @staticmethod

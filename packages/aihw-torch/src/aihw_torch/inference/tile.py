@@ -57,7 +57,7 @@ class InferenceTile(WeightTile):
             raise ConfigError(f"an inference tile needs an InferenceRPUConfig, not {type(config).__name__}")
         super().__init__(out_size, in_size, config, bias, seed=seed)
         if config.remap.type is not WeightRemapType.NONE:
-            self.set_mapping_scales(torch.ones(out_size))
+            self.set_mapping_scales(torch.ones(out_size, device="cpu"))
         self.programmed: ProgrammedTile | None = None
         self._clipped_at = -1
         self._adopt_config()
@@ -358,13 +358,13 @@ class InferenceTile(WeightTile):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name, values in self._constants.items():
             destination[prefix + "constants." + name] = values.clone()
-        destination[prefix + "clipped"] = torch.tensor(self._is_clipped())
+        destination[prefix + "clipped"] = torch.tensor(self._is_clipped(), device="cpu")
         if (programmed := self.current_program()) is not None:
             for name, values in programmed.state().items():
                 destination[prefix + "programmed." + name] = values
 
     def _prepare_load(self, given: dict[str, Tensor], found: state.Findings) -> Callable[[], None]:
-        clipped = given.pop("clipped", torch.tensor(False))
+        clipped = given.pop("clipped", torch.tensor(False, device="cpu"))
         constants, programmed = (_taken(given, part) for part in ("constants.", "programmed."))
         meta = given.get("meta")
         write_weight = super()._prepare_load(given, found)

@@ -77,7 +77,7 @@ class AnalogTile(TileModule):
         self._io, self._constants = ops.describe_periphery(self.tile)
         self._averages = any("running_mean" in name for name in self.tile.converter_arrays)
         # Tensors, because a number that differs between tiles would make the compiler compile each of them.
-        self._seed_tensor = torch.tensor(self.signed_seed)
+        self._seed_tensor = torch.tensor(self.signed_seed, device="cpu")
         self._key_tensor = self.record.key
 
     # ---- forward
@@ -416,7 +416,7 @@ class AnalogTile(TileModule):
         super()._apply(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
         if self.device != before:
             self._move()
-        if _is_shared(fn(torch.empty(1))) and not _is_shared(self.weight):
+        if _is_shared(fn(torch.empty(1, device="cpu"))) and not _is_shared(self.weight):
             self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
             self.weight.attach_array(self.tile.weights)
             self._describe_to_compiler()

@@ -98,8 +98,8 @@ class TileModule(ranges.RangedModule):
         self._log = replay.StepLog()
         self._log_key = self._log.key
 
-    def _zeros(self, size: int) -> Tensor:
-        return torch.zeros(size, dtype=self.edge_dtype, device="cpu")
+    def _zeros(self, *shape: int) -> Tensor:
+        return torch.zeros(shape, dtype=self.edge_dtype, device="cpu")
 
     # ---- forward
 
@@ -196,7 +196,7 @@ class TileModule(ranges.RangedModule):
             step: Tensor = ops.step_of(self.forward_step, x, self._log_key, remember)
             self.forward_step.add_(1)
             return step
-        return torch.tensor(self._count(x))
+        return torch.tensor(self._count(x), device="cpu")
 
     def _count(self, x: Tensor) -> int:
         if _backward_pass() != -1 and (known := self._log.find(x)) is not None:
@@ -408,7 +408,7 @@ class TileModule(ranges.RangedModule):
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + "step.forward"] = self.forward_step.clone()
-        destination[prefix + "seed"] = torch.tensor(self.signed_seed)
+        destination[prefix + "seed"] = torch.tensor(self.signed_seed, device="cpu")
         destination[prefix + "meta"] = encode_config(self.rpu_config)
 
     def _load_from_state_dict(

@@ -42,7 +42,7 @@ class WeightTile(TileModule):
         config.check()
         super().__init__(out_size, in_size, config, bias, seed)
         self._config = config.frozen_copy()
-        self.weight = nn.Parameter(torch.zeros(out_size, in_size + self.analog_bias, dtype=self.edge_dtype))
+        self.weight = nn.Parameter(self._zeros(out_size, in_size + self.analog_bias))
         seed_tensor = torch.tensor(self.signed_seed, device="cpu")
         self.register_buffer("seed_tensor", seed_tensor, persistent=False)
 
