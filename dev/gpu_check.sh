@@ -69,7 +69,7 @@ if [ -n "${TORCH:-}" ]; then
   export PYTHONPATH="$(python -c 'import sysconfig; print(sysconfig.get_path("platlib"))')"
   for package in aihw-torch aihw-presets aihw-inference; do PYTHONPATH="$PYTHONPATH:$ROOT/packages/$package/src"; done
   # A warning of torch about the machine must not hide what the layers do.
-  step layers 120 "$PYTHON" -m pytest -q -W default -p no:cacheprovider packages/aihw-torch/tests/test_gpu.py
+  step layers 120 "$PYTHON" -m pytest -q -W default -p no:cacheprovider packages/aihw-torch/tests/gpu_layers.py
 fi
 
 echo "failed:${FAILED:- nothing}"

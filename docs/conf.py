@@ -33,7 +33,8 @@ exclude_patterns = ["_build", "generated"]
 nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!rpu_sim|aihw_).*"),
-    (r"py:class", r"aihw_inference\.(rng\.Draw|arrays\.Block|confidence\.Programmed)|aihw_torch\.patches\.Kernel"),  # in signatures
+    # Inside signatures only.
+    (r"py:class", r"aihw_inference\.(rng\.Draw|arrays\.Block|confidence\.Programmed)|aihw_torch\.patches\.Kernel"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]
