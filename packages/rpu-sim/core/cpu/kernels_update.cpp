@@ -107,7 +107,7 @@ template <class Device, class Source> struct RowUpdate {
   }
 
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad, const F* xi) {
-    if constexpr (Device::kStateIndependent) {
+    if (counts_pulses<Device>(args.noise)) {
       const CellFields cells = args.cells;  // a copy, which no store can change: its members stay in registers
       const int64_t cols = args.weights.cols;
       if (quad.column(3) + kLanes <= cols)
@@ -115,7 +115,7 @@ template <class Device, class Source> struct RowUpdate {
       else
         for (int k = 0; k < 4 && quad.column(k) < cols; ++k)
           update_pack(cells, row, quad.column(k), cols - quad.column(k), weights, xi[k]);
-    } else {
+    } else if constexpr (!Device::kStateIndependent) {
       for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; k += 2) {
         const int64_t columns[2] = {quad.column(k), quad.column(k + 1)};
         update_two_packs(row, columns, weights, xi + k);
@@ -125,13 +125,12 @@ template <class Device, class Source> struct RowUpdate {
 
   /// A pack whose pulses are only counted; `n` columns are left from `col` on.
   RPU_FN void update_pack(const CellFields& cells, int64_t row, int64_t col, int64_t n, float* weights, F xi) {
-    U up, all;
-    count_pulses(source, col, up, all);
-    count(row, col, up, all);
+    const PulseCount pulsed = count_pulses<!Device::kStateIndependent>(source, col);
+    count(row, col, pulsed.up, pulsed.all);
     const F w = load(weights + col, n);
     M near_bound;
-    const F moved = merged_counts(device, w, device.cell(PackReader{cells, row, col, n}), up, all - up, xi, near_bound);
-    keep(col, n, weights, w, select(all != 0u, moved, w), near_bound);
+    const F moved = merged_counts(device, w, device.cell(PackReader{cells, row, col, n}), pulsed, xi, near_bound);
+    keep(col, n, weights, w, select(pulsed.all != 0u, moved, w), near_bound);
   }
 
   /// Two packs whose pulses are taken in order; the second may lie beyond the row.

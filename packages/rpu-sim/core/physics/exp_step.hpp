@@ -10,7 +10,7 @@
 // The exponential term e = 1 - y follows a logistic law in the limit of many small pulses n:
 //   w <- w +- -log(e + (1 - e) exp(-q)) / r,   r = 2 a gamma / (b_max - b_min),   q = r s n
 #pragma once
-#include "cell.hpp"
+#include "pulse_law.hpp"
 
 RPU_BEGIN
 
@@ -62,21 +62,35 @@ struct ExpStep {
     return select((e < 1.0f) & (c.b_max > c.b_min), bounded(w + select(up, moved, -moved), c), w);
   }
 
+  /// With the derivative of the amount of noise left out where it has parts of its own.
+  RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const {
+    M moves;
+    const PulseLaw p = law_of_movers(w, up, c, moves);
+    return {select(moves, p.change, F{}), select(moves, p.spread, F{}), select(moves, p.bend, F{}),
+            select(moves, p.spread_bend, F{})};
+  }
+
   /// Mean and variance after one more pulse, with the step linearised around the mean.
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const {
-    const F gamma = select(up, broadcast(gamma_up), broadcast(-gamma_down));
-    const F e = select(up, broadcast(A_up), broadcast(A_down)) * exp_(gamma * (c.z_per_weight * mean + b));
-    const F step = select(up, c.s_up, -c.s_dn);
-    const F change = (1.0f - e) * step, bend = -((gamma * c.z_per_weight) * e) * step;
-    const F gain = 1.0f + bend, bend_spread = bend * sigma;
-    const F amount = add == 0.0f && slope == 0.0f ? change : abs_(change) + (add + slope * abs_(mean));
-    const F spread = amount * sigma;
-    const M moves = (e < 1.0f) & (c.b_max > c.b_min);
-    variance = select(moves, (gain * gain + bend_spread * bend_spread) * variance + spread * spread, variance);
-    mean = select(moves, mean + change, mean);
+    M moves;
+    F m = mean, v = variance;
+    propagate(law_of_movers(mean, up, c, moves), m, v);
+    mean = select(moves, m, mean);
+    variance = select(moves, v, variance);
   }
 
   template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}
+
+ private:
+  RPU_FN PulseLaw law_of_movers(F w, M up, const Cell& c, M& moves) const {
+    const F gamma = select(up, broadcast(gamma_up), broadcast(-gamma_down));
+    const F e = select(up, broadcast(A_up), broadcast(A_down)) * exp_(gamma * (c.z_per_weight * w + b));
+    const F step = select(up, c.s_up, -c.s_dn);
+    const F change = (1.0f - e) * step, bend = -((gamma * c.z_per_weight) * e) * step;
+    const F amount = add == 0.0f && slope == 0.0f ? change : abs_(change) + (add + slope * abs_(w));
+    moves = (e < 1.0f) & (c.b_max > c.b_min);
+    return {change, amount * sigma, bend, bend * sigma};
+  }
 };
 
 RPU_END
