@@ -42,9 +42,11 @@ struct Powers {
 /// By repeated squaring: from the sum over 2^b powers to that over twice as many.
 RPU_FN void powers(F bend_up, I n_up, F bend_down, I n_down, Powers& up, Powers& down) {
   I left_up = select(n_up > 1, n_up - 1, I{}), left_down = select(n_down > 1, n_down - 1, I{});
-  const F one = broadcast(1.0f);
-  F sum_up{}, sum_down{}, block_up = one, block_down = one;
-  for (; any((left_up | left_down) > 0); left_up = left_up >> 1, left_down = left_down >> 1) {
+  const F zero{}, one = broadcast(1.0f);
+  F sum_up = select((left_up & 1) != 0, one, zero), sum_down = select((left_down & 1) != 0, one, zero);
+  F block_up = 2.0f + bend_up, block_down = 2.0f + bend_down;
+  while (any((left_up | left_down) > 1)) {
+    left_up = left_up >> 1, left_down = left_down >> 1;
     sum_up = select((left_up & 1) != 0, sum_up + block_up * (1.0f + bend_up * sum_up), sum_up);
     sum_down = select((left_down & 1) != 0, sum_down + block_down * (1.0f + bend_down * sum_down), sum_down);
     block_up = block_up * (2.0f + bend_up * block_up);
@@ -52,56 +54,52 @@ RPU_FN void powers(F bend_up, I n_up, F bend_down, I n_down, Powers& up, Powers&
   }
   up.last = 1.0f + bend_up * sum_up;
   down.last = 1.0f + bend_down * sum_down;
-  up.sum = select(n_up > 0, sum_up + up.last, F{});
-  down.sum = select(n_down > 0, sum_down + down.last, F{});
+  up.sum = select(n_up > 0, sum_up + up.last, zero);
+  down.sum = select(n_down > 0, sum_down + down.last, zero);
 }
 
-/// Right side of the flow, for the variance as r V + g.
+/// Right side of the flow: f and its derivative, r, and g.
 struct FlowOfPulses {
-  F mean, growth, noise;
+  F mean, bend, growth, noise;
 };
 
 RPU_FN FlowOfPulses flow_of_pulses(const PulseLaw& up, const PulseLaw& down, const PulseNumbers& n) {
   const F rise = n.up * up.change, fall = n.down * down.change;
   const F bend_up = n.up * up.bend, bend_down = n.down * down.bend;
-  const F steps = rise * (1.0f - 0.5f * up.bend) + fall * (1.0f - 0.5f * down.bend);
+  const F part_up = 1.0f - 0.5f * up.bend, part_down = 1.0f - 0.5f * down.bend;
   const F commutator = rise * bend_down - fall * bend_up;
-  const F growth = (bend_up * (2.0f - up.bend) + n.up * (up.spread_bend * up.spread_bend)) +
-                   (bend_down * (2.0f - down.bend) + n.down * (down.spread_bend * down.spread_bend));
+  const F mean = (rise * part_up + fall * part_down) + (n.order - 0.5f) * commutator;
+  const F bend = bend_up * part_up + bend_down * part_down;
+  const F growth = n.up * (up.spread_bend * up.spread_bend) + n.down * (down.spread_bend * down.spread_bend);
   const F a_up = up.spread * (1.0f - up.bend), a_down = down.spread * (1.0f - down.bend);
-  return {steps + (n.order - 0.5f) * commutator, growth, n.up * (a_up * a_up) + n.down * (a_down * a_down)};
+  return {mean, bend, (bend + bend) + growth, n.up * (a_up * a_up) + n.down * (a_down * a_down)};
 }
 
 template <class Device>
 RPU_FN WeightLaw along_flow(const Device& device, F w, const typename Device::Cell& c, const PulseNumbers& n,
                             const PulseLaw& up, const PulseLaw& down) {
-  const M rises = I{} == 0, falls = I{} != 0;
-  const auto at = [&](F weight) {
-    return flow_of_pulses(device.pulse_law(weight, rises, c), device.pulse_law(weight, falls, c), n);
-  };
-  const FlowOfPulses first = flow_of_pulses(up, down, n);
-  const FlowOfPulses second = at(w + 0.5f * first.mean);
-  const F noise2 = second.growth * (0.5f * first.noise) + second.noise;
-  const FlowOfPulses third = at(w + 0.75f * second.mean);
-  const F noise3 = third.growth * (0.75f * noise2) + third.noise;
-  return {w + ((0.22222222f * first.mean + 0.33333333f * second.mean) + 0.44444444f * third.mean),
-          (0.22222222f * first.noise + 0.33333333f * noise2) + 0.44444444f * noise3};
+  const FlowOfPulses start = flow_of_pulses(up, down, n);
+  const F curve = start.mean * start.bend;
+  const F halfway = w + (0.5f * start.mean + 0.125f * curve);
+  const FlowOfPulses middle = flow_of_pulses(device.pulse_law(halfway, I{} == 0, c), device.pulse_law(halfway, I{} != 0, c), n);
+  const F mean = w + (start.mean + (0.16666667f * curve + 0.33333333f * (middle.mean * middle.bend)));
+  const F r = middle.growth;
+  const F grown = 1.0f + r * (0.5f + r * (0.16666667f + r * 0.041666667f));
+  return {mean, middle.noise * grown - (middle.noise - start.noise) * (r * 0.16666667f)};
 }
 
 /// Six standard deviations: a path that stays this far from the bounds is treated as unbounded (error below 1e-8).
 constexpr float kBoundMargin = 6.0f;
 
 /// Where no path, in whatever order its pulses are, comes near a bound, and no step changes too much on the way.
-RPU_FN M far_from_bounds(F w, const Cell& c, const PulseNumbers& n, const PulseLaw& up, const PulseLaw& down) {
-  const F zero{}, rise = n.up * up.change, fall = n.down * down.change;
-  const F bend_up = n.up * up.bend, bend_down = n.down * down.bend;
-  const F grown = max_(bend_up, zero) + max_(bend_down, zero), growth = (1.0f + grown) + grown * grown;
-  const F a_up = abs_(up.spread) + abs_(up.spread_bend * fall), a_down = abs_(down.spread) + abs_(down.spread_bend * rise);
-  const F widest = (growth * growth) * (n.up * (a_up * a_up) + n.down * (a_down * a_down));
-  const F above = c.b_max - (w + growth * (max_(rise, zero) + max_(fall, zero)));
-  const F below = (w + growth * (min_(rise, zero) + min_(fall, zero))) - c.b_min;
-  const F gap = min_(above, below);
-  return (gap >= 0.0f) & (gap * gap >= (kBoundMargin * kBoundMargin) * widest) & (abs_(bend_up) + abs_(bend_down) <= 1.0f);
+RPU_FN M far_from_bounds(F w, const Cell& c, const PulseNumbers& n, const PulseLaw& up, const PulseLaw& down, float most_bend) {
+  const F way = n.up * abs_(up.change) + n.down * abs_(down.change);
+  const F bend = n.up * abs_(up.bend) + n.down * abs_(down.bend), growth = (1.0f + bend) + bend * bend;
+  const F a_up = abs_(up.spread) + abs_(up.spread_bend) * way, a_down = abs_(down.spread) + abs_(down.spread_bend) * way;
+  const F widest = n.up * (a_up * a_up) + n.down * (a_down * a_down);
+  const F gap = min_(c.b_max - w, w - c.b_min) - growth * way;
+  const F margin = kBoundMargin * growth;
+  return (gap >= 0.0f) & (gap * gap >= (margin * margin) * widest) & (bend <= most_bend);
 }
 
 /// The weight after all pulses with the standard normal xi, and which cells need their pulses one by one.
@@ -111,7 +109,7 @@ RPU_FN F closed_form(const Device& device, F w, const typename Device::Cell& c, 
   WeightLaw law;
   if constexpr (HasAfter<Device>::value) law = device.after(w, n, up, down);
   else law = along_flow(device, w, c, n, up, down);
-  const M merges = far_from_bounds(w, c, n, up, down) & (law.mean >= c.b_min) & (law.mean <= c.b_max);
+  const M merges = far_from_bounds(w, c, n, up, down, HasAfter<Device>::value ? 1.0f : 0.5f) & (law.mean >= c.b_min) & (law.mean <= c.b_max);
   single = merges == M{};
   return law.mean + sqrt_(max_(F{}, law.variance)) * xi;
 }

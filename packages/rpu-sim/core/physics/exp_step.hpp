@@ -14,6 +14,8 @@
 
 RPU_BEGIN
 
+constexpr float kLog2E = 1.44269504f;
+
 struct ExpStep {
   using Params = params::ExpStepDevice;
   struct Cell : RPU_LEVEL::Cell {
@@ -62,35 +64,26 @@ struct ExpStep {
     return select((e < 1.0f) & (c.b_max > c.b_min), bounded(w + select(up, moved, -moved), c), w);
   }
 
-  /// With the derivative of the amount of noise left out where it has parts of its own.
+  /// The exponential term as a power of two, which costs less; nothing moves where it exceeds 1. The derivative of the
+  /// noise leaves out the parts that do not scale with the step.
   RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const {
-    M moves;
-    const PulseLaw p = law_of_movers(w, up, c, moves);
-    return {select(moves, p.change, F{}), select(moves, p.spread, F{}), select(moves, p.bend, F{}),
-            select(moves, p.spread_bend, F{})};
+    const F rate = select(up, broadcast(gamma_up), broadcast(-gamma_down));
+    const F e = select(up, broadcast(A_up), broadcast(A_down)) *
+                exp2_((rate * kLog2E * c.z_per_weight) * w + rate * kLog2E * b);
+    const M moves = (e < 1.0f) & (c.b_max > c.b_min);
+    const F step = select(moves, select(up, c.s_up, -c.s_dn), F{});
+    const F change = step - e * step, bend = -(rate * c.z_per_weight) * (e * step);
+    if (add == 0.0f && slope == 0.0f) return proportional(change, bend, sigma);
+    const F amount = select(moves, abs_(change) + (add + slope * abs_(w)), F{});
+    return {change, amount * sigma, bend, bend * sigma};
   }
 
   /// Mean and variance after one more pulse, with the step linearised around the mean.
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const {
-    M moves;
-    F m = mean, v = variance;
-    propagate(law_of_movers(mean, up, c, moves), m, v);
-    mean = select(moves, m, mean);
-    variance = select(moves, v, variance);
+    propagate(pulse_law(mean, up, c), mean, variance);
   }
 
   template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}
-
- private:
-  RPU_FN PulseLaw law_of_movers(F w, M up, const Cell& c, M& moves) const {
-    const F gamma = select(up, broadcast(gamma_up), broadcast(-gamma_down));
-    const F e = select(up, broadcast(A_up), broadcast(A_down)) * exp_(gamma * (c.z_per_weight * w + b));
-    const F step = select(up, c.s_up, -c.s_dn);
-    const F change = (1.0f - e) * step, bend = -((gamma * c.z_per_weight) * e) * step;
-    const F amount = add == 0.0f && slope == 0.0f ? change : abs_(change) + (add + slope * abs_(w));
-    moves = (e < 1.0f) & (c.b_max > c.b_min);
-    return {change, amount * sigma, bend, bend * sigma};
-  }
 };
 
 RPU_END

@@ -17,7 +17,7 @@ from ..config import (
     SoftBoundsReferenceDevice,
 )
 from .devices import Cell, affine_mean_step, node_position, power_law_distance, power_law_mean_step, signed
-from .fmath import exp, f32
+from .fmath import exp2, f32
 
 Float32 = NDArray[np.float32]
 
@@ -57,34 +57,27 @@ def affine_moments(p: Any, mean: Float32, variance: Float32, up: Any, cell: Cell
     return propagate(affine_law(p, mean, up, cell), mean, variance)
 
 
-def exp_law_of_movers(p: ExpStepDevice, w: Float32, up: Any, cell: Cell) -> tuple[PulseLaw, NDArray[np.bool_]]:
-    """A step that depends exponentially on the weight, and where it is not 0."""
+def exp_law(p: ExpStepDevice, w: Float32, up: Any, cell: Cell) -> PulseLaw:
+    """A step that depends exponentially on the weight, the exponential term as a power of two."""
     range_ = cell["max_bound"] - cell["min_bound"]
+    log2_e, sigma = f32(1.44269504), f32(p.dw_min_std)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         z_per_weight = np.where(range_ > 0, f32(2) * f32(p.a) / range_, f32(0))
-        gamma = np.where(up, f32(p.gamma_up), -f32(p.gamma_down))
-        e = np.where(up, f32(p.A_up), f32(p.A_down)) * exp(gamma * (z_per_weight * w + f32(p.b)))
-        step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
-        change, bend = (f32(1) - e) * step, -((gamma * z_per_weight) * e) * step
-        amount = change
-        if p.dw_min_std_add != 0 or p.dw_min_std_slope != 0:
-            amount = np.abs(change) + (f32(p.dw_min_std_add) + f32(p.dw_min_std_slope) * np.abs(w))
-        law = PulseLaw(change, amount * f32(p.dw_min_std), bend, bend * f32(p.dw_min_std))
-    return law, (e < 1) & (range_ > 0)
-
-
-def exp_law(p: ExpStepDevice, w: Float32, up: Any, cell: Cell) -> PulseLaw:
-    """With the derivative of the amount of noise left out where it has parts of its own."""
-    law, moves = exp_law_of_movers(p, w, up, cell)
-    return PulseLaw(*(np.where(moves, value, f32(0)) for value in law))
+        rate = np.where(up, f32(p.gamma_up), -f32(p.gamma_down))
+        power = exp2((rate * log2_e * z_per_weight) * w + rate * log2_e * f32(p.b))
+        e = np.where(up, f32(p.A_up), f32(p.A_down)) * power
+        moves = (e < 1) & (range_ > 0)
+        step = np.where(moves, signed(up, cell["dwmin_up"], cell["dwmin_down"]), f32(0))
+        change, bend = step - e * step, -(rate * z_per_weight) * (e * step)
+        if p.dw_min_std_add == 0 and p.dw_min_std_slope == 0:
+            return proportional(change, bend, p.dw_min_std)
+        own = f32(p.dw_min_std_add) + f32(p.dw_min_std_slope) * np.abs(w)
+        return PulseLaw(change, np.where(moves, np.abs(change) + own, f32(0)) * sigma, bend, bend * sigma)
 
 
 def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
     """Mean and variance of the weight after one more pulse, linearised around the mean."""
-    law, moves = exp_law_of_movers(p, mean, up, cell)
-    with np.errstate(over="ignore", invalid="ignore"):
-        m, v = propagate(law, mean, variance)
-    return np.where(moves, m, mean), np.where(moves, v, variance)
+    return propagate(exp_law(p, mean, up, cell), mean, variance)
 
 
 def power_law_law(p: PowerLawStepDevice, w: Float32, up: Any, cell: Cell) -> PulseLaw:
