@@ -38,7 +38,8 @@ RPU_FN F merged_constant_steps(const Device& device, F w, const Cell& c, F n_up,
 
 /// The pulses of a batch by their numbers, for devices that counts_pulses(); other steps need the pairs too.
 template <class Device>
-RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, const PulseCount& n, F xi, M& near_bound) {
+RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, const PulseCount& n, F xi,
+                       M& near_bound) {
   const I up = as_i(n.up), down = as_i(n.all - n.up);
   if constexpr (Device::kStateIndependent) {
     return merged_constant_steps(device, w, c, to_f(up), to_f(down), xi, near_bound);

@@ -110,11 +110,13 @@ template <class Device, class Source> struct RowUpdate {
     if (counts_pulses<Device>(args.noise)) {
       const CellFields cells = args.cells;  // a copy, which no store can change: its members stay in registers
       const int64_t cols = args.weights.cols;
+      // Without a dependence on the weight there is little to wait for.
+      constexpr int kPacks = Device::kStateIndependent ? 1 : 2;
       if (quad.column(3) + kLanes <= cols)
-        for (int k = 0; k < 4; ++k) update_pack(cells, row, quad.column(k), kLanes, weights, xi[k]);
+        for (int k = 0; k < 4; k += kPacks) update_counted<kPacks>(cells, row, quad, k, kLanes, weights, xi);
       else
         for (int k = 0; k < 4 && quad.column(k) < cols; ++k)
-          update_pack(cells, row, quad.column(k), cols - quad.column(k), weights, xi[k]);
+          update_counted<1>(cells, row, quad, k, cols - quad.column(k), weights, xi);
     } else if constexpr (!Device::kStateIndependent) {
       for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; k += 2) {
         const int64_t columns[2] = {quad.column(k), quad.column(k + 1)};
@@ -123,14 +125,28 @@ template <class Device, class Source> struct RowUpdate {
     }
   }
 
-  /// A pack whose pulses are only counted; `n` columns are left from `col` on.
-  RPU_FN void update_pack(const CellFields& cells, int64_t row, int64_t col, int64_t n, float* weights, F xi) {
-    const PulseCount pulsed = count_pulses<!Device::kStateIndependent>(source, col);
-    count(row, col, pulsed.up, pulsed.all);
-    const F w = load(weights + col, n);
-    M near_bound;
-    const F moved = merged_counts(device, w, device.cell(PackReader{cells, row, col, n}), pulsed, xi, near_bound);
-    keep(col, n, weights, w, select(pulsed.all != 0u, moved, w), near_bound);
+  /// Packs first, first + 1, ... of a quad, whose pulses are only counted; each has `n` columns in the row.
+  template <int kPacks>
+  RPU_FN void update_counted(const CellFields& cells, int64_t row, const Quad& quad, int first, int64_t n, float* weights,
+                             const F* xi) {
+    PulseCount pulsed[kPacks];
+    typename Device::Cell cell[kPacks];
+    F w[kPacks], moved[kPacks];
+    M near_bound[kPacks];
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k) {
+      const int64_t col = quad.column(first + k);
+      pulsed[k] = count_pulses<!Device::kStateIndependent>(source, col);
+      count(row, col, pulsed[k].up, pulsed[k].all);
+      w[k] = load(weights + col, n);
+      cell[k] = device.cell(PackReader{cells, row, col, n});
+    }
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k)
+      moved[k] = merged_counts(device, w[k], cell[k], pulsed[k], xi[first + k], near_bound[k]);
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k)
+      keep(quad.column(first + k), n, weights, w[k], select(pulsed[k].all != 0u, moved[k], w[k]), near_bound[k]);
   }
 
   /// Two packs whose pulses are taken in order; the second may lie beyond the row.
