@@ -85,6 +85,21 @@ def test_assigned_values_of_another_shape(layer):
         layer.weight.data = torch.zeros(4, 2)
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("value", [torch.zeros(2, 4), torch.nn.Parameter(torch.zeros(2, 4)), None])
+@pytest.mark.parametrize("config", [SingleRPUConfig, InferenceRPUConfig])
+def test_values_in_place_of_those_on_tiles(name, value, config):
+    layer = AnalogLinear(4, 2, rpu_config=config())
+    before, parameters = copy.deepcopy(layer.state_dict()), list(layer.parameters())
+    with pytest.raises(
+        ConfigError, match=r"weight and bias of AnalogLinear are on its tiles.* set_weights\("
+    ) as caught:
+        setattr(layer, name, value)
+    assert one_sentence(caught)
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
+    assert all(a is b for a, b in zip(layer.parameters(), parameters, strict=True))
+
+
 def test_conversions_that_change_nothing(layer):
     parameters, pointer = list(layer.parameters()), layer.weight.data_ptr()
     layer.float().to("cpu").cpu().to(torch.float32)

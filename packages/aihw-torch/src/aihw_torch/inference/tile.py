@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Self
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn.modules.module import _has_any_global_hook
 
@@ -192,8 +191,7 @@ class InferenceTile(WeightTile):
         else:
             weight, scale, reading = programmed.weights, None, programmed.reading
         parameters = self._config.pre_post.input_range
-        group = self.process_group
-        address = self.seed, step, 0 if group is None else dist.get_rank(group) * geometry.samples(x)
+        address = self.seed, step, self.forward_offset(geometry.samples(x))
         call = Call(reading, address, parameters.decay, parameters.input_min_percentage, geometry)
         given = [t if t is None else t.float() for t in (input_range, bias)]
         try:

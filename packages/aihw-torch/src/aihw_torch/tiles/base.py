@@ -16,6 +16,7 @@ from aihw_torch.patches import Kernel, patches
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.logical import LogicalWeights
+from aihw_torch.tiles.samples import SampleCount
 from rpu_sim.gpu import space_of
 
 _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RPUDataType.HALF: torch.float16}
@@ -50,12 +51,14 @@ class TileModule(LogicalWeights):
         forward_step: number of forward calls so far, the address of their noise; it stays on the CPU.
         device: where the tile computes: the CPU or a GPU.
         process_group: the processes that train copies of this tile together, or None.
+        sample_count: numbers calls and samples in place of `forward_step`, while noise is addressed by sample; or None.
     """
 
     # What DistributedDataParallel must leave alone: it is the same on all processes by construction.
     NOT_FOR_DDP: tuple[str, ...] = ("forward_step",)
 
     forward_step: Tensor
+    sample_count: SampleCount | None = None
 
     def __init__(
         self, out_size: int, in_size: int, rpu_config: Any, bias: bool = False, seed: int | None = None
@@ -196,6 +199,8 @@ class TileModule(LogicalWeights):
     def _count(self, x: Tensor) -> int:
         if _backward_pass() != -1 and (known := self._log.find(x)) is not None:
             return known
+        if self.sample_count is not None:
+            return self.sample_count.next_step()
         counter = self._counter
         step: int = counter.item()
         counter[()] = step + 1
@@ -212,6 +217,12 @@ class TileModule(LogicalWeights):
         """Return the global number of the first sample of x: that of the process in data-parallel training."""
         group = self.process_group
         return 0 if group is None else dist.get_rank(group) * (x.numel() // x.shape[-1])
+
+    def forward_offset(self, samples: int) -> int:
+        """Return the global number of the first sample of the present forward call, which has so many samples."""
+        if self.sample_count is not None:
+            return self.sample_count.add(samples)
+        return 0 if self.process_group is None else dist.get_rank(self.process_group) * samples
 
     @property
     def signed_seed(self) -> int:
