@@ -338,8 +338,25 @@ def test_recurrent_inputs(shape, states):
         (lambda: ann.AnalogEmbedding(0, 3), "num_embeddings"),
         (lambda: ann.AnalogMultiheadAttention(8, 0), "num_heads"),
         (lambda: ann.AnalogLSTM(3, -1), "hidden_size"),
+        (lambda: ann.AnalogGRU(3, 2, num_layers=0), "num_layers"),
     ],
 )
 def test_impossible_sizes(make, what):
     with pytest.raises(ShapeError, match=f"^{what} must be a whole number"):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda config: ann.AnalogLinear(4, 2, config),
+        lambda config: ann.AnalogConv2d(1, 2, 3, bias=config),
+        lambda config: ann.AnalogConvTranspose1d(1, 2, 3, bias=config),
+        lambda config: ann.AnalogLSTM(4, 2, bias=config),
+        lambda config: ann.AnalogMultiheadAttention(4, 2, bias=config),
+    ],
+)
+def test_a_configuration_in_the_place_of_the_bias(make):
+    with pytest.raises(ConfigError, match=r"bias is a SingleRPUConfig.*rpu_config=") as caught:
+        make(SingleRPUConfig())
+    assert one_sentence(caught)

@@ -39,6 +39,12 @@ def check_sizes(least: int = 1, **sizes: Any) -> None:
                 raise ShapeError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
+def check_bias(bias: Any) -> None:
+    """Raise `ConfigError` for a configuration in the place of the bias, where it would count as true."""
+    if isinstance(bias, RPUConfigBase):
+        raise ConfigError(f"bias is a {type(bias).__name__}; give the configuration by name, rpu_config=...")
+
+
 class AnalogLayer(AnalogLayerBase):
     """Base of the layers with one matrix: derived classes are also of the class `DIGITAL` of torch.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch.nn.base import AnalogLayerBase
-from aihw_torch.nn.layer import check_sizes
+from aihw_torch.nn.layer import check_bias, check_sizes
 from aihw_torch.nn.linear import AnalogLinear
 
 
@@ -40,6 +40,7 @@ class _Cell(AnalogLayerBase):
         tile_module_class: Any = None,
     ) -> None:
         check_sizes(input_size=input_size, hidden_size=hidden_size)
+        check_bias(bias)
         super().__init__()
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         rows = self.GATES * hidden_size
