@@ -182,6 +182,11 @@ class TileState:
         """The weight array itself, float32 [out_size, in_size]; read-only where it follows from hidden weights."""
         return self._weight_array
 
+    @weights.setter
+    def weights(self, values: Array) -> None:
+        if values is not self._weight_array:  # as `tile.weights += 1.0` gives it back
+            raise ConfigError("weights is the array of the tile and cannot be replaced; write with set_weights()")
+
     @property
     def converter_arrays(self) -> dict[str, Array]:
         """The arrays that the converters keep, by their names in `state_dict`: views until the next `reconfigure`."""
