@@ -17,6 +17,7 @@ from aihw_torch.patches import Kernel, patches
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import scales_of
+from aihw_torch.tiles.moves import all_or_nothing
 from aihw_torch.tiles.state import SOFTWARE_FORMAT
 from rpu_sim.gpu import space_of
 
@@ -477,6 +478,12 @@ class TileModule(ranges.RangedModule):
         self._watch_counter()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the tile, as a whole or not at all."""
+        with all_or_nothing(self):
+            self._convert(fn, recurse)
+        return self
+
+    def _convert(self, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
         probe = fn(torch.empty(0, dtype=self.edge_dtype, device=self.device))
         if probe.device != self.device:
             self._check_device(probe)
@@ -486,7 +493,6 @@ class TileModule(ranges.RangedModule):
             self._buffers["forward_step"] = counter
         self.edge_dtype, self.device = probe.dtype, probe.device
         self._watch_counter()
-        return self
 
     def _check_device(self, probe: Tensor) -> None:
         """Raise unless tiles compute on the device of a tensor."""
