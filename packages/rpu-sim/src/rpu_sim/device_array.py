@@ -246,7 +246,7 @@ class DeviceArray:
             self._count_pulses(kind, up, down)
         self.steps["update"] += 1
 
-    def prepare_update(self, rule: PulseRule, x: Float32, d: Float32, lr: float, trains: Trains) -> Any:
+    def prepare_update(self, rule: PulseRule, x: Float32, d: Float32, lr: float, trains: Trains) -> _core.Update | None:
         """The pulses of `update` as the core takes them, or None where there are none; `end_update` takes their number.
 
         Args: as for `update`, but x is no windows.

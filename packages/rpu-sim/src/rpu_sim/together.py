@@ -7,6 +7,7 @@ tiles have the same configuration; on the CPU they save the way from Python to t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from . import _core, state
 from .arrays import Array, mark_written
@@ -67,9 +68,14 @@ def _products(
     if space is None:
         return []
     views, results, leadings = [], [], []
+    view: Any = None
+    leading: tuple[int, ...] = ()
+    before, forwards = None, direction == "forward"
     for tile, array in zip(tiles, values, strict=True):
-        width, outputs = (tile.in_size, tile.out_size) if direction == "forward" else (tile.out_size, tile.in_size)
-        view, leading = space.samples(array, width, name)
+        outputs, width = tile._weight.shape if forwards else tile._weight.shape[::-1]
+        if array is not before or view.shape[1] != width:  # tiles of the same inputs follow each other
+            view, leading = space.samples(array, width, name)
+            before = array
         views.append(view)
         results.append(space.result(view, (int(view.shape[0]), outputs)))
         leadings.append((*leading, outputs))
@@ -80,7 +86,7 @@ def _products(
     if steps is None:
         for tile in tiles:
             tile.steps[direction] += 1
-    shaped = (y.reshape(*shape) for y, shape in zip(results, leadings, strict=True))
+    shaped = (y if len(shape) == 2 else y.reshape(*shape) for y, shape in zip(results, leadings, strict=True))
     return [space.returned(y, array) for y, array in zip(shaped, values, strict=True)]
 
 
@@ -108,28 +114,29 @@ def update(
     for lr in lrs:
         state.check_finite(lr, "lr")
     first = state.integer(sample_offset, "sample_offset")
-    calls, changed = [], []
+    calls: list[_core.Update] = []
+    changed: list[tuple[Tile, DeviceArray]] = []
     for tile, x, d, lr in zip(tiles, xs, ds, lrs, strict=True):
-        call = _prepared(tile, x, d, lr, first)
-        if call is not None:
-            calls.append(call)
-            changed.append(tile)
-        else:
+        cells = tile._cells
+        call = _prepared(tile, cells, x, d, lr, first) if isinstance(cells, DeviceArray) and lr != 0.0 else None
+        if call is None or not isinstance(cells, DeviceArray):
             tile.update(x, d, lr, sample_offset=first)
-    for tile, (up, down) in zip(changed, _core.updates(calls) if calls else [], strict=True):
-        tile._cells.end_update(tile._rule, up, down)
+        else:
+            calls.append(call)
+            changed.append((tile, cells))
+    for (tile, cells), (up, down) in zip(changed, _core.updates(calls) if calls else [], strict=True):
+        cells.end_update(tile._rule, up, down)
         mark_written(tile._weight_array)
 
 
-def _prepared(tile: Tile, x: Array, d: Array, lr: float, first: int) -> _core.Update | None:
+def _prepared(tile: Tile, cells: DeviceArray, x: Array, d: Array, lr: float, first: int) -> _core.Update | None:
     """The pulses of one tile; None for a tile that is updated by itself."""
-    if lr == 0.0 or not isinstance(tile._cells, DeviceArray):
-        return None
     d_view, leading = tile._space.samples(d, tile.out_size, "d")
     x_view = tile._space.windows(x, tile.in_size, leading, "x")
     if x_view.ndim > 2:
         x_view = x_view.reshape(-1, tile.in_size)
-    return tile._cells.prepare_update(tile._rule, x_view, d_view, lr, Trains(tile._key, tile.steps["update"], first))
+    trains = Trains(tile._key, tile.steps["update"], first)
+    return cells.prepare_update(tile._rule, x_view, d_view, lr, trains)
 
 
 def _check(tiles: Sequence[Tile], **given: Sequence[object]) -> Host | GpuSpace | None:

@@ -28,6 +28,13 @@ _backward_pass = torch._C._current_graph_task_id
 _hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
 
 
+def may_be_repeated(training: bool) -> bool:
+    """Whether a forward call that runs now could be repeated by a backward pass."""
+    if torch.is_grad_enabled() and _hooks_on_saved(False) is None:
+        return False
+    return replay.may_be_recomputed(training)
+
+
 class TileModule(ranges.RangedModule):
     """A matrix on one array, and the digital periphery around it.
 
@@ -202,12 +209,16 @@ class TileModule(ranges.RangedModule):
     def _count(self, x: Tensor) -> int:
         if _backward_pass() != -1 and (known := self._log.find(x)) is not None:
             return known
+        step = self._count_on()
+        if may_be_repeated(self.training):
+            self._log.note(x, step)
+        return step
+
+    def _count_on(self) -> int:
+        """Count a call; return its number."""
         counter = self._counter
         step: int = counter.item()
         counter[()] = step + 1
-        plain = torch.is_grad_enabled() and _hooks_on_saved(False) is None
-        if not plain and replay.may_be_recomputed(self.training):
-            self._log.note(x, step)
         return step
 
     def join(self, process_group: Any) -> None:

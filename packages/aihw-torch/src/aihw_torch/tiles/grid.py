@@ -5,6 +5,7 @@ It has the bits of a node for each tile and sums between them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,16 +13,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 import rpu_sim
-from aihw_torch import threads
+from aihw_torch import replay, threads
 from aihw_torch.errors import NonFiniteError, RpuError
 from aihw_torch.record import give_away, keep
 from aihw_torch.tiles.analog import AnalogTile
+from aihw_torch.tiles.base import may_be_repeated
 
 if TYPE_CHECKING:
     from aihw_torch.tiles.base import TileModule
 
-_has_global_hooks = torch.nn.modules.module._has_any_global_hook
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_has_global_hooks: Callable[[], bool] = torch.nn.modules.module._has_any_global_hook
 
 
 def grid_of(rows: list[list[TileModule]], x: Any) -> Grid | None:
@@ -37,7 +38,9 @@ def grid_of(rows: list[list[TileModule]], x: Any) -> Grid | None:
     first = tiles[0]
     for tile in tiles:
         attributes = tile.__dict__
-        if any(attributes[hooks] for hooks in _HOOKS) or not tile.is_plain(x):
+        if attributes["_forward_hooks"] or attributes["_forward_pre_hooks"] or not tile.is_plain(x):
+            return None
+        if attributes["_backward_hooks"] or attributes["_backward_pre_hooks"]:
             return None
         if tile.analog_bias or attributes["_parameters"]["bias"] is not None:
             return None
@@ -60,10 +63,13 @@ class Grid:
         parts = [
             part for part, row in zip(x.detach().split(self.in_sizes, dim=-1), self.rows, strict=True) for _ in row
         ]
-        steps = [tile._count(part) for tile, part in zip(self.tiles, parts, strict=True)]
+        if replay.recomputing() or may_be_repeated(self.training):
+            steps = [tile._count(part) for tile, part in zip(self.tiles, parts, strict=True)]
+        else:
+            steps = [tile._count_on() for tile in self.tiles]
         if not torch.is_grad_enabled():
             return self.read(parts, steps)
-        y: Tensor = GridMVM.apply(x, self, parts, steps, *(tile._parameters["weight_token"] for tile in self.tiles))
+        y: Tensor = apply_grid(x, self, parts, steps, *(tile._parameters["weight_token"] for tile in self.tiles))
         return y
 
     def read(self, parts: list[Tensor], steps: list[int]) -> Tensor:
@@ -158,4 +164,6 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
     return dx, None, None, None, *norms
 
 
+# As `autograd.apply_mvm`.
+apply_grid: Any = super(torch.autograd.Function, GridMVM).apply
 _gradients_once = once_differentiable(_gradients)
