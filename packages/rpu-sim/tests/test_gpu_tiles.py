@@ -145,6 +145,35 @@ def test_periphery(device: str, name: str) -> None:
     assert_same_life(device, c.SingleRPUConfig(forward=IO[name], backward=IO[name]))
 
 
+def test_more_rows_and_samples_than_threads_of_a_block(device: str) -> None:
+    """One block goes over them all, in the order of the CPU where it matters."""
+    rows, batch = 700, 600
+    config = config_of(DEVICES["soft"], forward=IO["average"], backward=IO["nonlinearity-unbounded"])
+    tiles = Tile(rows, 6, config, seed=3), Tile(rows, 6, config, seed=3, device=device)
+    rng, put = np.random.default_rng(0), gpu.space(device).put
+    x, d = (rng.standard_normal((batch, n)).astype(np.float32) for n in (6, rows))
+    for direction, values in (("forward", x), ("backward", d)):
+        y = [getattr(tile, direction)(v) for tile, v in zip(tiles, (values, put(values)), strict=True)]
+        assert_same_bits(y[1].numpy(), y[0], direction)
+    tiles[0].update(x, d, 0.05)
+    tiles[1].update(put(x), put(d), 0.05)
+    assert_same_state(tiles, "update")
+    weights = rng.standard_normal((rows, 6)).astype(np.float32)
+    for kind in ("LAYER_GAUSSIAN", "AVERAGE_CHANNEL_MAX"):
+        clip = c.WeightClipParameter(type=c.WeightClipType[kind], sigma=1.5)
+        assert_same_bits(clip_weights(put(weights), clip).numpy(), clip_weights(weights, clip), kind)
+    for kind in ("LAYERWISE_SYMMETRIC", "CHANNELWISE_SYMMETRIC"):
+        remap = c.WeightRemapParameter(type=c.WeightRemapType[kind], max_scale_range=1.5)
+        scales = (0.5 + rng.random(rows)).astype(np.float32)
+        on_gpu = put(scales)
+        found = remap_weights(put(weights), on_gpu, remap)
+        expected = remap_weights(weights, scales, remap)
+        for a, b in zip(found, expected, strict=True):
+            assert_same_bits(a.numpy(), b, kind)
+    modifier = c.WeightModifierParameter(type=c.WeightModifierType.DISCRETIZE, res=0.1, rel_to_actual_wmax=True)
+    assert_same_bits(modify_weights(put(weights), modifier).numpy(), modify_weights(weights, modifier), "modifier")
+
+
 # -- several tiles at once ---------------------------------------------------------------------------------------------
 
 
