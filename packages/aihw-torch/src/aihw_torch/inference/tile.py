@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -81,11 +81,11 @@ class InferenceTile(WeightTile):
         if self.programmed is not None:
             self.programmed.read_through(self._read_in_test)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _convert(self, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
         before, programmed, clipped = self.device, self.current_program(), self._is_clipped()
-        super()._apply(fn, recurse)
+        super()._convert(fn, recurse)
         if self.device == before:
-            return self
+            return
         self._clipped_at = self.weight._version if clipped else -1
         self.programmed = None
         self._prepare_readings({name: values.to(self.device) for name, values in self._constants.items()})
@@ -94,7 +94,6 @@ class InferenceTile(WeightTile):
             self.programmed = ProgrammedTile.from_state(
                 moved, self.rpu_config, self._read_in_test, version=self.weight._version
             )
-        return self
 
     def reconfigure(self, **changes: Any) -> None:
         """Change fields of the configuration; constants of the converters are drawn again from the seed."""
