@@ -63,6 +63,7 @@ NB_MODULE(_core, m) {
         "Send all calls to a device of a plugin, with copies of their arrays; an empty path ends it.");
   python::bind_cells(m);
   python::bind_update(m);
+  python::bind_layer(m);
   python::bind_mvm(m);
   python::bind_weights(m);
   python::bind_transfer(m);
