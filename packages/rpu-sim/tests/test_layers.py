@@ -256,7 +256,9 @@ def test_shapes_that_do_not_fit() -> None:
     layer = Layer("2d")
     made, y = layer.chain(CHAINS["plain"]), np.zeros((len(layer.rows), OUT), np.float32)
 
-    def run(x: np.ndarray, kernel: Any = layer.kernel, y: np.ndarray = y, scale: Any = None, copy: Any = layer.w) -> None:
+    def run(
+        x: np.ndarray, kernel: Any = layer.kernel, y: np.ndarray = y, scale: Any = None, copy: Any = layer.w
+    ) -> None:
         made.layer(x, kernel, layer.w, scale, 0.0, None, None, 1, 0, 0, False, copy, y, y)
 
     for call, message in (
