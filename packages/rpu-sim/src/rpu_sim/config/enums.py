@@ -30,6 +30,7 @@ class CycleNoiseType(IndexedEnum):
 
     PER_PULSE = "PerPulse"
     PER_UPDATE = "PerUpdate"
+    CLOSED_FORM = "ClosedForm"
 
 
 class NoiseManagementType(IndexedEnum):
