@@ -74,6 +74,20 @@ def test_noise_per_update(isa: str, threads: int, device: str) -> None:
         check(shape, device, "noise-per-update", lr=0.05, samples=5)
 
 
+@pytest.mark.parametrize("device", [name for name in DEVICES if "table" not in name])
+def test_closed_form(isa: str, threads: int, device: str) -> None:
+    for shape in shapes(isa):
+        check(shape, device, "closed-form", lr=0.05, samples=9)
+
+
+@pytest.mark.parametrize("update", ["closed-form-long", "closed-form-implicit"])
+@pytest.mark.parametrize("device", ["linear-reversed", "soft", "soft-additive", "exp", "pow", "piecewise"])
+def test_closed_form_of_many_pulses(isa: str, device: str, update: str) -> None:
+    """Many cells reach their bounds; deterministic pulses have words of their own for each sample."""
+    check((3, 200), device, update, lr=0.04, samples=9)
+    check((2, 33), device, update, lr=-0.04, samples=4)
+
+
 def test_negative_rate_turns_every_pulse_around(isa: str) -> None:
     check((5, 20), "soft", "default", lr=-0.05, samples=3)
     check((5, 20), "constant", "implicit", lr=-0.05, samples=3)

@@ -39,7 +39,8 @@ RPU_FN F merged_constant_steps(const Device& device, F w, const Cell& c, F n_up,
 /// Steps that depend on the state, by the numbers of pulses and pairs, for devices that counts_pulses(). `near_bound` tells
 /// which cells need their pulses one by one.
 template <class Device>
-RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, const PulseCount& n, F xi, M& near_bound) {
+RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, const PulseCount& n, F xi,
+                       M& near_bound) {
   const I up = as_i(n.up), down = as_i(n.all - n.up);
   const F n_up = to_f(up), n_dn = to_f(down);
   const F order = to_f(as_i(n.pairs)) / max_(2.0f * (n_up * n_dn), broadcast(1.0f));

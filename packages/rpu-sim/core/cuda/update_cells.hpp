@@ -22,8 +22,8 @@ template <class Device, class Source> struct CellUpdate {
 
   /// The cell at a column of the source's row, with a standard normal for merged pulses; returns its number of pulses.
   RPU_FN PulseCount update(const Source& source, int64_t row, int64_t col, F xi) const {
-    const bool counts = counts_pulses<Device>(args.noise);
-    const PulseCount n = counts && !Device::kStateIndependent ? count_pulses<true>(source, col) : count_pulses<false>(source, col);
+    const bool in_pairs = counts_pulses<Device>(args.noise) && !Device::kStateIndependent;
+    const PulseCount n = in_pairs ? count_pulses<true>(source, col) : count_pulses<false>(source, col);
     if (n.all == 0) return n;
     const int64_t at = row * args.weights.cols + col;
     if (args.counts.up != nullptr) {

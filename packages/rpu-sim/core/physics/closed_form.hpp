@@ -7,12 +7,13 @@
 //   or, without it, from the flow dw/dt = f(w), dV/dt = r(w) V + g(w) of t from 0 to 1,
 //
 //     f = n u (1 - u'/2) + m d (1 - d'/2) + (order - 1/2) n m (u d' - d u')
-//     r = n (2 u' - u'^2 + a_u'^2) + m (2 d' - d'^2 + a_d'^2)
+//     r = 2 f' + n a_u'^2 + m a_d'^2
 //     g = n (a_u (1 - u'))^2 + m (a_d (1 - d'))^2
 //
 //   which differs from single pulses in the third order of the steps: halves of u' and d' turn a flow into steps, the
 //   commutator u d' - d u' turns the mean of both orders into the actual one (W. Magnus, doi:10.1002/cpa.3160070404).
-//   One step of Bogacki and Shampine's third-order method (doi:10.1016/0893-9659(89)90079-7) goes along it.
+//   One step of a method of fourth order with two stages goes along it, which takes f' too (R. P. K. Chan and
+//   A. Y. J. Tsai, doi:10.1007/s11075-009-9349-1), with f' = n u' (1 - u'/2) + m d' (1 - d'/2).
 //
 // A path that could come near a bound, in whatever order its pulses are, is left to single pulses.
 #pragma once
@@ -81,7 +82,8 @@ RPU_FN WeightLaw along_flow(const Device& device, F w, const typename Device::Ce
   const FlowOfPulses start = flow_of_pulses(up, down, n);
   const F curve = start.mean * start.bend;
   const F halfway = w + (0.5f * start.mean + 0.125f * curve);
-  const FlowOfPulses middle = flow_of_pulses(device.pulse_law(halfway, I{} == 0, c), device.pulse_law(halfway, I{} != 0, c), n);
+  const FlowOfPulses middle =
+      flow_of_pulses(device.pulse_law(halfway, I{} == 0, c), device.pulse_law(halfway, I{} != 0, c), n);
   const F mean = w + (start.mean + (0.16666667f * curve + 0.33333333f * (middle.mean * middle.bend)));
   const F r = middle.growth;
   const F grown = 1.0f + r * (0.5f + r * (0.16666667f + r * 0.041666667f));
@@ -91,8 +93,12 @@ RPU_FN WeightLaw along_flow(const Device& device, F w, const typename Device::Ce
 /// Six standard deviations: a path that stays this far from the bounds is treated as unbounded (error below 1e-8).
 constexpr float kBoundMargin = 6.0f;
 
+/// The largest change of a step by all pulses, relative to itself, that the flow describes well; powers are exact.
+constexpr float kMostBendOfFlow = 0.5f, kMostBendOfPowers = 1.0f;
+
 /// Where no path, in whatever order its pulses are, comes near a bound, and no step changes too much on the way.
-RPU_FN M far_from_bounds(F w, const Cell& c, const PulseNumbers& n, const PulseLaw& up, const PulseLaw& down, float most_bend) {
+RPU_FN M far_from_bounds(F w, const Cell& c, const PulseNumbers& n, const PulseLaw& up, const PulseLaw& down,
+                         float most_bend) {
   const F way = n.up * abs_(up.change) + n.down * abs_(down.change);
   const F bend = n.up * abs_(up.bend) + n.down * abs_(down.bend), growth = (1.0f + bend) + bend * bend;
   const F a_up = abs_(up.spread) + abs_(up.spread_bend) * way, a_down = abs_(down.spread) + abs_(down.spread_bend) * way;
@@ -107,10 +113,15 @@ template <class Device>
 RPU_FN F closed_form(const Device& device, F w, const typename Device::Cell& c, const PulseNumbers& n, F xi, M& single) {
   const PulseLaw up = device.pulse_law(w, I{} == 0, c), down = device.pulse_law(w, I{} != 0, c);
   WeightLaw law;
-  if constexpr (HasAfter<Device>::value) law = device.after(w, n, up, down);
-  else law = along_flow(device, w, c, n, up, down);
-  const M merges = far_from_bounds(w, c, n, up, down, HasAfter<Device>::value ? 1.0f : 0.5f) & (law.mean >= c.b_min) & (law.mean <= c.b_max);
-  single = merges == M{};
+  M far;
+  if constexpr (HasAfter<Device>::value) {
+    law = device.after(w, n, up, down);
+    far = far_from_bounds(w, c, n, up, down, kMostBendOfPowers);
+  } else {
+    law = along_flow(device, w, c, n, up, down);
+    far = far_from_bounds(w, c, n, up, down, kMostBendOfFlow);
+  }
+  single = (far & (law.mean >= c.b_min) & (law.mean <= c.b_max)) == M{};
   return law.mean + sqrt_(max_(F{}, law.variance)) * xi;
 }
 

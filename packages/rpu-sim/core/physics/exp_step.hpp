@@ -73,9 +73,8 @@ struct ExpStep {
     const M moves = (e < 1.0f) & (c.b_max > c.b_min);
     const F step = select(moves, select(up, c.s_up, -c.s_dn), F{});
     const F change = step - e * step, bend = -(rate * c.z_per_weight) * (e * step);
-    if (add == 0.0f && slope == 0.0f) return proportional(change, bend, sigma);
-    const F amount = select(moves, abs_(change) + (add + slope * abs_(w)), F{});
-    return {change, amount * sigma, bend, bend * sigma};
+    const F own = select(moves, sigma * add + (sigma * slope) * abs_(w), F{});
+    return {change, abs_(change) * sigma + own, bend, bend * sigma};
   }
 
   /// Mean and variance after one more pulse, with the step linearised around the mean.

@@ -45,9 +45,12 @@ struct PiecewiseStep {
     const F s = select(up, c.s_up, -c.s_dn);
     if (up_nodes.size == 1) return proportional(s * factor(w, up, c), F{}, sigma);
     const NodePosition at = node_position((w - c.b_min) * c.t_per_weight, up_nodes.size);
-    const F low = select(up, lookup(up_nodes.data, up_nodes.size, at.index), lookup(down_nodes.data, down_nodes.size, at.index));
-    const F high = select(up, lookup(up_nodes.data, up_nodes.size, at.index + 1), lookup(down_nodes.data, down_nodes.size, at.index + 1));
-    return proportional(s * ((1.0f - at.fraction) * low + at.fraction * high), s * ((high - low) * c.t_per_weight), sigma);
+    const auto node = [&](const I& i) {
+      return select(up, lookup(up_nodes.data, up_nodes.size, i), lookup(down_nodes.data, down_nodes.size, i));
+    };
+    const F low = node(at.index), high = node(at.index + 1);
+    const F change = s * ((1.0f - at.fraction) * low + at.fraction * high);
+    return proportional(change, s * ((high - low) * c.t_per_weight), sigma);
   }
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const {
     return bounded(w + mean_step(w, up, c) * (1.0f + sigma * xi), c);

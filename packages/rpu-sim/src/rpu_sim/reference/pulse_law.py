@@ -69,10 +69,8 @@ def exp_law(p: ExpStepDevice, w: Float32, up: Any, cell: Cell) -> PulseLaw:
         moves = (e < 1) & (range_ > 0)
         step = np.where(moves, signed(up, cell["dwmin_up"], cell["dwmin_down"]), f32(0))
         change, bend = step - e * step, -(rate * z_per_weight) * (e * step)
-        if p.dw_min_std_add == 0 and p.dw_min_std_slope == 0:
-            return proportional(change, bend, p.dw_min_std)
-        own = f32(p.dw_min_std_add) + f32(p.dw_min_std_slope) * np.abs(w)
-        return PulseLaw(change, np.where(moves, np.abs(change) + own, f32(0)) * sigma, bend, bend * sigma)
+        own = np.where(moves, sigma * f32(p.dw_min_std_add) + (sigma * f32(p.dw_min_std_slope)) * np.abs(w), f32(0))
+        return PulseLaw(change, np.abs(change) * sigma + own, bend, bend * sigma)
 
 
 def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
