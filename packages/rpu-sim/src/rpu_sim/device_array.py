@@ -239,7 +239,7 @@ class DeviceArray:
                 trains.step & STEP_MASK,
                 trains.first_sample & STEP_MASK,
                 None if rates is None else self.space.at(rates),
-                int(drive),
+                0 if drive is Drive.BOTH else int(drive),
                 0.0 if rates is None else float(rates.max(initial=0.0)),
                 self._fired,
             )

@@ -210,11 +210,8 @@ class Host:
     def borrow(self, array: Array, name: str = "the array") -> Any:
         return as_numpy(array, name)
 
-    def samples(self, array: Array, width: int, name: str) -> tuple[Any, tuple[int, ...]]:
-        return arrays.samples(array, width, name)
-
-    def windows(self, array: Array, width: int, leading: tuple[int, ...], name: str) -> Any:
-        return arrays.samples_or_windows(array, width, leading, name)
+    samples = staticmethod(arrays.samples)
+    windows = staticmethod(arrays.samples_or_windows)
 
     def result(self, view: Any, shape: tuple[int, ...]) -> Any:
         return np.empty(shape, np.float32)

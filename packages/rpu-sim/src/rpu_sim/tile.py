@@ -169,8 +169,9 @@ class Tile(TileState):
             NonFiniteError: if ``x``, ``d`` or ``lr`` is not finite; the weights are unchanged then. On a GPU see
                 `synchronize`.
         """
-        d_view, leading = self._space.samples(d, self.out_size, "d")
-        x_view = self._space.windows(x, self.in_size, leading, "x")
+        outputs, inputs = self._weight.shape
+        d_view, leading = self._space.samples(d, outputs, "d")
+        x_view = self._space.windows(x, inputs, leading, "x")
         if x_view.ndim > 2 and not isinstance(self._cells, DeviceArray):  # cells cut a batch where they transfer
             x_view = np.ascontiguousarray(x_view).reshape(-1, self.in_size)
         state.check_finite(lr, "lr")
