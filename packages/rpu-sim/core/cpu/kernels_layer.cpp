@@ -152,8 +152,8 @@ RPU_FN void add_run(const float* from, float* to, int64_t n) {
 
 void add_patches(const AddPatchesArgs& args) {
   for (int64_t channel = 0; channel < args.channels; ++channel)
-    for (int64_t line = 0; line < args.lines; ++line)
-      for (int64_t tap = 0; tap < args.taps; ++tap) {
+    for (int64_t tap = 0; tap < args.taps; ++tap)
+      for (int64_t line = 0; line < args.lines; ++line) {
         const float* from = args.c + (channel * args.taps + tap) * args.c_stride + line * args.width;
         float* to = args.images + channel * args.pixels + args.line_offset[line] + args.tap_offset[tap];
         if (args.step == 1) add_run(from, to, args.width);
