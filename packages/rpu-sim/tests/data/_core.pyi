@@ -27,6 +27,11 @@ def num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Use `n` threads."""
 
+def use_openmp(parallel: int, thread_number: int) -> None:
+    """
+    Run kernels on the threads of an OpenMP library with these functions, or with 0 on threads of our own.
+    """
+
 def plugin(path: str) -> tuple[str, str, str]:
     """Load a plugin; returns its version, its toolkit and its architectures."""
 
@@ -84,6 +89,18 @@ def fire(cells: Cells, device: Device, counts: Annotated[NDArray[numpy.int32], d
     Fire given numbers of pulses, positive ones up, `most` or fewer; returns the numbers of up and down pulses.
     """
 
+class Kernel:
+    """
+    Size, stride and dilation of a kernel; without dimensions, samples are rows.
+    """
+
+    def __init__(self, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> None: ...
+
+def layer_gradients(kernel: Kernel, d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], x: Annotated[NDArray[numpy.float32], dict(writable=False)], copy: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, z: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, bound: float, range: float, clips: bool, decay: float, wanted: float, dx: NDArray[numpy.float32] | None, dw: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, db: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, dr: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None) -> None:
+    """
+    Write the gradients of `AnalogProduct.layer` that are wanted; dx lies in memory as x.
+    """
+
 class Reader:
     """Converters through which an array is read."""
 
@@ -103,6 +120,11 @@ class AnalogProduct(Reader):
     def windows(self, input: Annotated[NDArray[numpy.float32], dict(writable=False)], leading: int, output: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], seed: int, step: int, first_sample: int, freeze_mean: bool = False, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None = None) -> None:
         """
         The same for samples that are windows of `input`, whose first `leading` axes count them.
+        """
+
+    def layer(self, x: Annotated[NDArray[numpy.float32], dict(writable=False)], kernel: Kernel, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, range: float, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, modifier: ModifierSpec | None, seed: int, step: int, first_sample: int, freeze_mean: bool, copy: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, z: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], y: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]) -> tuple[float, float]:
+        """
+        The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.
         """
 
 def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float) -> None:
@@ -126,6 +148,11 @@ class ClipSpec:
 
 def is_clipped(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)]) -> bool:
     """Whether clipping to a bound would change nothing."""
+
+def clip_in_place(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None) -> bool:
+    """
+    Clip w / scales to a bound, in w, whose other elements keep their bits; returns whether any was beyond it.
+    """
 
 def remap_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')]) -> None:
     """Rescale to the range of the devices; the scales are changed in place."""
