@@ -132,21 +132,33 @@ double inside_lines(const InsideArgs& args, Range range) {
   return total;
 }
 
+/// to[i] += from[i] in whole blocks: what a masked or partial store leaves cannot be loaded again before it is in the cache.
+template <int kBlockSize> RPU_FN void add_blocks(const float*& from, float*& to, int64_t& left) {
+  typedef float Block __attribute__((vector_size(4 * kBlockSize)));
+  for (; left >= kBlockSize; left -= kBlockSize, from += kBlockSize, to += kBlockSize) {
+    Block a, b;
+    __builtin_memcpy(&a, to, sizeof a);
+    __builtin_memcpy(&b, from, sizeof b);
+    a = a + b;
+    __builtin_memcpy(to, &a, sizeof a);
+  }
+}
+
+RPU_FN void add_run(const float* from, float* to, int64_t n) {
+  add_blocks<8>(from, to, n);
+  add_blocks<4>(from, to, n);
+  for (int64_t i = 0; i < n; ++i) to[i] += from[i];
+}
+
 void add_patches(const AddPatchesArgs& args) {
-  const float* row = args.c;
   for (int64_t channel = 0; channel < args.channels; ++channel)
-    for (int64_t tap = 0; tap < args.taps; ++tap, row += args.c_stride)
+    for (int64_t tap = 0; tap < args.taps; ++tap)
       for (int64_t line = 0; line < args.lines; ++line) {
+        const float* from = args.c + (channel * args.taps + tap) * args.c_stride + line * args.width;
         float* to = args.images + channel * args.pixels + args.line_offset[line] + args.tap_offset[tap];
-        const float* from = row + line * args.width;
-        if (args.step == 1) {
-          for (int64_t i = 0; i < args.width; i += kLanes) {
-            const int64_t left = args.width - i;
-            store(to + i, load(to + i, left) + load(from + i, left), left);
-          }
-        } else {
+        if (args.step == 1) add_run(from, to, args.width);
+        else
           for (int64_t i = 0; i < args.width; ++i) to[i * args.step] += from[i];
-        }
       }
 }
 

@@ -66,8 +66,15 @@ Lines Patches::lines(bool channels_last) const {
 }
 
 void Patches::add(const float* c, int64_t c_stride, Range lines, int64_t channels, float* images) const {
-  kernels().layer.add_patches({c, c_stride, line_offset_.data() + lines.begin, lines.end - lines.begin, line_width(),
-                               kernel_.stride.back(), tap_offset_.data(), taps(), channels, pixels_, images});
+  // One tap of the last axis after the other, because its pixels overlap with those of the next.
+  const int64_t last = kernel_.size.back(), others = taps() / last;
+  std::vector<int64_t> offsets(static_cast<size_t>(others));
+  for (int64_t tap = 0; tap < last; ++tap) {
+    for (int64_t i = 0; i < others; ++i) offsets[static_cast<size_t>(i)] = tap_offset_[static_cast<size_t>(i * last + tap)];
+    kernels().layer.add_patches({c + tap * c_stride, last * c_stride, line_offset_.data() + lines.begin,
+                                 lines.end - lines.begin, line_width(), kernel_.stride.back(), offsets.data(), others,
+                                 channels, pixels_, images});
+  }
 }
 
 double Patches::share_beyond(const float* x, bool channels_last, float bound) const {

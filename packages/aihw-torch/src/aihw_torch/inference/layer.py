@@ -1,6 +1,7 @@
 """The product of a layer as one node of torch's graph and one call of the core in each direction (eager mode, CPU).
 
-It has the values and gradients of `InferenceProduct`, for rows and for images, whose patches are never copied as a whole.
+It has the values and gradients of `InferenceProduct`, for rows and for images, whose patches are never copied
+as a whole.
 """
 
 from __future__ import annotations

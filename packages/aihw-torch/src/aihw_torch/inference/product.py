@@ -1,4 +1,4 @@
-"""The product of hardware-aware training and inference as one node of torch's graph (eager mode), made of torch's operations.
+"""The product of hardware-aware training and inference as one node of torch's graph, of torch's own operations.
 
 The forward pass reads a copy of the weights, modified as in training or as programmed, through the signal chain of the
 forward direction. The backward pass is the exact one of that copy, as if the converters and the noise were not there:
