@@ -18,7 +18,7 @@ void modify_weights(const ModifierSpec& spec, const ConstMatrix& source, float* 
                     uint32_t step, uint32_t first_sample);
 void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& source, const Matrix& out);
 
-/// Whether that would change nothing.
+/// Whether that would change nothing; waits for the device that has the weights.
 bool is_clipped(const params::WeightClipParameter& clip, const ConstMatrix& w);
 /// `scales` [rows] are changed in place.
 void remap_weights(const params::WeightRemapParameter& remap, const ConstMatrix& source, const Matrix& out, float* scales);

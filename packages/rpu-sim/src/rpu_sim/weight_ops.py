@@ -14,7 +14,7 @@ from . import _core
 from .arrays import Array
 from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 from .errors import DtypeError, NonFiniteError, ShapeError
-from .gpu import HOST, Space, host, space_of
+from .gpu import Space, host, space_of
 from .seeds import derive_seed
 
 _STEP_MASK = (1 << 32) - 1
@@ -127,10 +127,12 @@ class WeightClip:
     def leaves(self, w: Array) -> bool:
         """Whether the weights, float32 [out, in], are within the bound, so that `clip_weights` would change nothing.
 
+        On a GPU this waits for the answer.
+
         Raises:
-            NonFiniteError: if ``w`` contains NaN or infinity.
+            NonFiniteError: if ``w`` contains NaN or infinity; on a GPU see `Tile.synchronize`.
         """
-        return bool(_core.is_clipped(self._spec, _matrix(HOST, host(w, "w"), "w")))
+        return bool(_core.is_clipped(self._spec, _matrix(space_of(w), w, "w")))
 
 
 def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:
