@@ -299,8 +299,7 @@ class GpuSpace:
 
     def samples(self, array: Array, width: int, name: str) -> tuple[Array, tuple[int, ...]]:
         """``array`` of shape [..., width] as a float32 matrix [batch, width], and its leading shape."""
-        view = self.borrow(array, name)
-        _check_float32(view, name)
+        view = _as_float32(self.borrow(array, name), name)
         if view.ndim == 0 or view.shape[-1] != width:
             raise ShapeError(f"{name} has shape {tuple(view.shape)} but its last dimension must be {width}")
         leading = tuple(int(n) for n in view.shape[:-1])
@@ -313,8 +312,8 @@ class GpuSpace:
         if array.ndim == len(leading) + 1:
             view, found = self.samples(array, width, name)
         else:
-            view, found = self.borrow(array, name), tuple(int(n) for n in array.shape[: len(leading)])
-            _check_float32(view, name)
+            view = _as_float32(self.borrow(array, name), name)
+            found = tuple(int(n) for n in array.shape[: len(leading)])
         if found != leading or math.prod(array.shape[len(leading) :]) != width:
             raise ShapeError(
                 f"{name} has shape {tuple(array.shape)} but d has leading shape {leading}; give one d per {name}, "
@@ -338,7 +337,9 @@ class GpuSpace:
         _core.copy(target, np.ascontiguousarray(values))
 
     def returned(self, result: Any, array: Array) -> Array:
-        return result
+        if not _is_half(array):
+            return result
+        return result.to(array.dtype) if framework_of(array) == "torch" else result.astype(array.dtype)
 
     def synchronize(self) -> None:
         """Wait for all calls on the current stream.
@@ -353,9 +354,21 @@ class GpuSpace:
             )
 
 
-def _check_float32(array: Array, name: str) -> None:
-    if str(array.dtype).removeprefix("torch.") != "float32":
+def _dtype_name(array: Array) -> str:
+    return str(array.dtype).removeprefix("torch.")
+
+
+def _is_half(array: Array) -> bool:
+    return _dtype_name(array) in ("float16", "bfloat16")
+
+
+def _as_float32(array: Array, name: str) -> Array:
+    """``array`` in float32: itself, or a copy of one in half precision, which every float32 holds exactly."""
+    if _dtype_name(array) == "float32":
+        return array
+    if not _is_half(array) or isinstance(array, GpuArray):
         raise DtypeError(f"{name} has dtype {array.dtype} but tiles compute in float32; convert it first")
+    return array.float() if framework_of(array) == "torch" else array.astype(np.float32)
 
 
 def _contiguous(view: Array) -> Array:
