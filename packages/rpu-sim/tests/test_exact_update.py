@@ -84,6 +84,18 @@ def test_batches_longer_than_a_chunk(isa: str) -> None:
     check((3, 10), "constant", "very-long", lr=0.01, samples=4)
 
 
+def test_numbers_of_samples_wrap(isa: str) -> None:
+    """The last samples that 32 bits can number are followed by number 0, in the oracle too."""
+    shape, device, update = (3, 17), DEVICES["soft"], UPDATES["default"]
+    tile = Tile(*shape, c.SingleRPUConfig(device=device, update=update), seed=5)
+    cells = {name.removeprefix("cell."): v for name, v in tile.state_dict().items() if name.startswith("cell.")}
+    x, d = batch(shape, 5, seed=0)
+    address = {"key": derive_seed(5), "step": 0, "first_sample": 2**32 - 2}
+    expected = reference.update.update(tile.get_weights(), cells, device, update, x, d, 0.05, **address)
+    tile.update(x, d, 0.05, sample_offset=2**32 - 2)
+    assert_same_bits(tile.weights, expected.weights, "weights")
+
+
 def test_few_pulses_beside_many(isa: str) -> None:
     """Cells whose neighbours have more or fewer pulses than they: up to hundreds, and none."""
     for device in ("soft", "exp", "linear-additive"):

@@ -18,7 +18,14 @@ struct Mvm {
   uint64_t seed;
   uint32_t step, first_sample;
   bool alone = false;      // the calling thread shares no work
+  bool converted = false;  // the input has passed the DAC already; see `converts_elements`
 };
+
+/// Whether the DAC does the same to every element, whatever its sample and place, and each sample is read once.
+bool converts_elements(const IoSpec& io);
+
+/// The factor on all inputs before such a DAC.
+float element_scale(const IoSpec& io);
 
 /// Computes the output; throws Error(NonFinite) before anything is written.
 void mvm(const Mvm& call);
@@ -33,6 +40,9 @@ void mvm(const Mvm& call, const Windows& windows);
 
 /// weights <- weights - lr * d^T x, sample by sample; throws Error(NonFinite) before anything is written.
 void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float lr);
+
+/// weights <- weights + factor * d^T x, sample by sample, whatever the numbers are.
+void add_outer_products(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float factor);
 
 /// Fills the arrays of constants that are drawn once per tile with weights of this shape.
 void draw_constants(const IoSpec& io, const MvmConstants& out, int64_t rows, int64_t cols, uint64_t seed);

@@ -151,7 +151,8 @@ class AnalogTile(TileModule):
         """Return s W x with the noise of the forward call number `step`."""
         threads.follow_torch()
         try:
-            offset = 0 if self.process_group is None else self.sample_offset(x)
+            plain = self.process_group is None and self.sample_count is None
+            offset = 0 if plain else self.forward_offset(x.numel() // x.shape[-1])
             y: Tensor = self.tile.forward(x, step=step, sample_offset=offset, evaluate=not self.training)
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen

@@ -46,6 +46,8 @@ def grid_of(rows: list[list[TileModule]], x: Any) -> Grid | None:
             return None
         if tile.training is not first.training or tile.process_group is not first.process_group:
             return None
+        if tile.sample_count is not None:  # an evaluation numbers the samples of each tile
+            return None
     return Grid(rows, tiles)  # type: ignore[arg-type]
 
 

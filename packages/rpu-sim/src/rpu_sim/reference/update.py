@@ -190,7 +190,7 @@ def update(
     for chunk, first in enumerate(range(0, len(x), per_chunk)):
         pulses: Pulses = []
         for b in range(first, min(first + per_chunk, len(x))):
-            pulses += sample_pulses(p, x[b], d[b], lrs[b], g, first_sample + b, *address)
+            pulses += sample_pulses(p, x[b], d[b], lrs[b], g, (first_sample + b) & 0xFFFFFFFF, *address)
         if drive:
             pulses = [(slot == (1 if drive == 1 else -1)).astype(np.int8) for slot in pulses]
         if not pulses:
