@@ -9,7 +9,9 @@ import emulated_torch
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import rpu_sim
 from aihw_torch import ops
 from aihw_torch.config import (
     ChoppedTransferCompound,
@@ -265,6 +267,48 @@ def test_autocast(device):
         y = twin(x.to(device).bfloat16())
     assert y.dtype is torch.bfloat16
     assert torch.equal(y.cpu(), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_tiles_in_half_precision(device, dtype):
+    """Inputs are exact in float32, outputs are rounded once, and updates are those of the rounded inputs."""
+    torch.manual_seed(5)
+    layer = AnalogLinear(7, 4, bias=False, rpu_config=pulsed())
+    tiles = [layer.analog_module.tile, copy.deepcopy(layer).to(device).analog_module.tile]
+    x, d = torch.randn(2, 9, 7).to(dtype), torch.randn(2, 9, 4).to(dtype)
+    for name, values in (("forward", x), ("backward", d)):
+        expected = getattr(tiles[0], name)(values.float()).to(dtype)
+        found = getattr(tiles[1], name)(values.to(device))
+        assert found.dtype is dtype
+        assert torch.equal(found.cpu(), expected)
+    tiles[0].update(x.float(), d.float(), 0.1)
+    tiles[1].update(x.to(device), d.to(device), 0.1)
+    assert torch.equal(tiles[1].get_weights().cpu(), tiles[0].get_weights())
+    (y,) = rpu_sim.together.forward(tiles[1:], [x.to(device)], steps=[0])
+    assert torch.equal(y.cpu(), tiles[0].forward(x.float(), step=0).to(dtype))
+
+
+def test_steps_of_many_tiles_wait_twice(emulated):
+    """Once before anything is changed, and once for the norms; not for each tile."""
+
+    class Copies(TorchDispatchMode):
+        """Counts what waits for the device."""
+
+        n = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            name, tensors = str(function), [a for a in args if isinstance(a, torch.Tensor)]
+            if any(not tensor.is_cpu for tensor in tensors):
+                to_host = "_to_copy" in name and torch.device((kwargs or {}).get("device", "meta")).type == "cpu"
+                self.n += "_local_scalar_dense" in name or to_host
+            return function(*args, **(kwargs or {}))
+
+    layer = AnalogLinear(8, 6, rpu_config=pulsed(max_input_size=4, max_output_size=3)).to(emulated)
+    assert len(list(layer.analog_tiles())) == 4
+    layer(torch.randn(2, 8).to(emulated)).sum().backward()
+    with Copies() as copies:
+        AnalogSGD(layer.parameters(), lr=0.1).step()
+    assert copies.n == 2
 
 
 def test_inputs_elsewhere(device):

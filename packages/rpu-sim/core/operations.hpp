@@ -67,6 +67,13 @@ struct ClipWeightsCall {
   Matrix out;
 };
 
+/// `within` becomes 1 if a clip would change nothing, else 0.
+struct IsClippedCall {
+  params::WeightClipParameter parameters;
+  ConstMatrix source;
+  uint32_t* within;
+};
+
 struct RemapWeightsCall {
   params::WeightRemapParameter parameters;
   ConstMatrix source;
@@ -144,6 +151,7 @@ struct ManyCall {
   X(constants, ConstantsArgs)    \
   X(modify, ModifyCall)          \
   X(clip_weights, ClipWeightsCall) \
+  X(is_clipped, IsClippedCall)   \
   X(remap_weights, RemapWeightsCall) \
   X(take_steps, TakeStepsCall)   \
   X(take_whole_steps, TakeWholeStepsCall) \

@@ -10,6 +10,7 @@ import copy
 import ctypes
 import pickle
 import sys
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,17 @@ from exact import DEVICES, EMULATED, GPU, PLUGIN, UPDATES, assert_same_bits
 from test_exact_mvm import IO
 from unit_cells import WRITTEN, cells
 
-from rpu_sim import Tile, _core, cuda, gpu, together
+from rpu_sim import (
+    Tile,
+    WeightClip,
+    _core,
+    clip_weights,
+    cuda,
+    gpu,
+    modify_weights,
+    remap_weights,
+    together,
+)
 from rpu_sim import config as c
 from rpu_sim.errors import BackendError, DeviceError, DtypeError, NonFiniteError, ShapeError
 
@@ -171,7 +182,8 @@ def test_more_rows_and_samples_than_threads_of_a_block(device: str) -> None:
         for a, b in zip(found, expected, strict=True):
             assert_same_bits(a.numpy(), b, kind)
     modifier = c.WeightModifierParameter(type=c.WeightModifierType.DISCRETIZE, res=0.1, rel_to_actual_wmax=True)
-    assert_same_bits(modify_weights(put(weights), modifier).numpy(), modify_weights(weights, modifier), "modifier")
+    copies = [modify_weights(w, modifier, seed=4) for w in (weights, put(weights))]
+    assert_same_bits(copies[1].numpy(), copies[0], "modifier")
 
 
 # -- several tiles at once ---------------------------------------------------------------------------------------------
@@ -446,17 +458,82 @@ def test_inputs_that_are_not_finite(device: str) -> None:
         tiles[1].synchronize()
 
 
+class FakeTorch:
+    """What a runtime needs of torch with CUDA: memory, and the current stream."""
+
+    def __init__(self) -> None:
+        self.current = 7
+        self.recorded: list[int] = []
+        self.memory: list[weakref.ref[Any]] = []
+        self.cuda = SimpleNamespace(is_initialized=lambda: True, current_stream=self._stream)
+        self.uint8 = None
+
+    def _stream(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(cuda_stream=self.current)
+
+    def empty(self, n_bytes: int, **_: Any) -> Any:
+        memory = FakeMemory(self.recorded)
+        self.memory.append(weakref.ref(memory))
+        return memory
+
+
+class FakeMemory:
+    """A tensor."""
+
+    def __init__(self, recorded: list[int]) -> None:
+        self.recorded = recorded
+
+    def data_ptr(self) -> int:
+        return 4096
+
+    def record_stream(self, stream: Any) -> None:
+        self.recorded.append(stream.cuda_stream)
+
+
 def test_torch_gets_its_memory_back_when_the_modules_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As at the end of a script, whose tiles go after `sys.modules` was emptied."""
-    given_back: list[int] = []
-    memory = SimpleNamespace(caching_allocator_alloc=lambda *_: 4096, caching_allocator_delete=given_back.append)
-    memory.is_initialized = lambda: True
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=memory))
+    torch = FakeTorch()
+    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
     runtime = gpu.Runtime(0)
-    address = runtime.allocate(8, 0)
+    address = runtime.allocate(8, runtime.stream())
     monkeypatch.delitem(sys.modules, "torch")
-    runtime.release(address)
-    assert given_back == [4096]
+    assert torch.memory[0]() is not None
+    runtime.release(address, True)
+    assert address == 4096
+    assert torch.memory[0]() is None
+
+
+def test_memory_is_kept_for_the_streams_that_may_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What outlasts a call may be in use on other streams than that it was taken on."""
+    torch = FakeTorch()
+    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
+    runtime = gpu.Runtime(0)
+    address = runtime.allocate(8, runtime.stream())
+    for torch.current in (9, 11, 9):
+        runtime.stream()
+    runtime.release(address, False)
+    assert torch.recorded == []
+    runtime.release(runtime.allocate(8, runtime.stream()), True)
+    assert torch.recorded == [7, 11]
+
+
+def test_memory_of_both_worlds_is_that_of_its_gpu(device: str) -> None:
+    """CuPy and CUDA call it managed; DLPack has a type of its own for it."""
+    array = SimpleNamespace(__dlpack__=None, __dlpack_device__=lambda: (13, 0), device="cuda:0")
+    assert gpu.device_of(array) == "cuda:0"
+    assert gpu._dlpack_device(array) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["NONE", "FIXED_VALUE", "LAYER_GAUSSIAN", "AVERAGE_CHANNEL_MAX"])
+def test_whether_weights_are_clipped(device: str, kind: str) -> None:
+    put = gpu.space(device).put
+    clip = WeightClip(c.WeightClipParameter(type=c.WeightClipType[kind], fixed_value=2.5, sigma=2.5))
+    weights = np.random.default_rng(0).standard_normal((OUT, IN)).astype(np.float32)
+    answers = []
+    for factor in (1.0, 3.0):
+        answers.append(clip.leaves(weights * np.float32(factor)))
+        assert clip.leaves(put(weights * np.float32(factor))) is answers[-1]
+    assert kind == "NONE" or not all(answers)
 
 
 def test_memory_that_an_error_frees_is_given_back(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,7 +541,7 @@ def test_memory_that_an_error_frees_is_given_back(device: str, monkeypatch: pyte
     assert isinstance(where, gpu.GpuSpace)
     given_back: list[int] = []
     monkeypatch.setattr(gpu.Runtime, "allocate", lambda *_: 4096)
-    monkeypatch.setattr(gpu.Runtime, "release", lambda _, address: given_back.append(address))
+    monkeypatch.setattr(gpu.Runtime, "release", lambda _, address, lasting: given_back.append(address))
     with pytest.raises(ZeroDivisionError):
         [_core.GpuMemory(*where.dlpack, 8), 1 / 0]
     assert given_back == [4096]

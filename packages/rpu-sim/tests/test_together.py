@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from exact import DEVICES, UPDATES, assert_same_bits
 from test_exact_mvm import IO
-from test_unit_cells import WRITTEN, cells
+from unit_cells import WRITTEN, cells
 
 from rpu_sim import Tile, together
 from rpu_sim import config as c

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -58,6 +59,20 @@ def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
     else:
         norm = torch.linalg.vector_norm(x.T @ d)  # faster than d.T @ x where there are few outputs
     return norm.view(1)
+
+
+def numbers(values: Sequence[Tensor | None]) -> list[float | None]:
+    """Return tensors of one element as numbers; this waits once for each GPU."""
+    found: list[float | None] = [None if value is None or not value.is_cpu else value.item() for value in values]
+    elsewhere: dict[torch.device, list[int]] = {}
+    for at, value in enumerate(values):
+        if value is not None and not value.is_cpu:
+            elsewhere.setdefault(value.device, []).append(at)
+    for places in elsewhere.values():
+        joined = torch.cat([value.detach().view(1) for at in places if (value := values[at]) is not None])
+        for at, number in zip(places, joined.tolist(), strict=True):
+            found[at] = number
+    return found
 
 
 def give_away(values: Tensor) -> Tensor:
@@ -222,19 +237,22 @@ class UpdateRecord:
         self.discard_entries()
         self._passes.clear()
 
-    def take(self, gradient: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    @property
+    def norm(self) -> Tensor | None:
+        """The norm of the weight gradient that was recorded, [1]."""
+        return self._norm
+
+    def take(self, recorded: float | None, wanted: float | None) -> tuple[Tensor, Tensor] | None:
         """Return what there is to update, (x [samples, in], d [samples, out]), and forget it.
 
         Args:
-            gradient: the token's gradient. d is multiplied by its ratio to the recorded norm; None and zero mean that
+            recorded: `norm` as a number (see `numbers`).
+            wanted: the token's gradient. d is multiplied by its ratio to the recorded norm; None and zero mean that
                 the gradient was discarded.
         """
-        entries, norm = self._entries, self._norm
+        entries = self._entries
         self.discard()
-        if gradient is None or norm is None:
-            return None
-        recorded, wanted = norm.item(), gradient.item()
-        if recorded == 0.0 or wanted == 0.0:
+        if not recorded or not wanted:
             return None
         x, d = _joined(entries)
         return x, d if wanted == recorded else d * (wanted / recorded)  # d may be that of other records as well

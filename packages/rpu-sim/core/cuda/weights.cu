@@ -118,6 +118,26 @@ struct ClipBound : SumFold {
   }
 };
 
+/// 1 where the largest of all rows is not above the bound, or where there is none (null, or 0).
+struct IsWithin {
+  const float* of_row;
+  int64_t rows;
+  const float* bound;
+  uint32_t* within;
+
+  struct Shared {
+    float best[kThreads];
+  };
+  struct Registers {};
+
+  RPU_DEVICE_FN void operator()(Block<Registers>& block, Shared& shared) const {
+    find_best(block, shared.best, rows, 0.0f, [&](int64_t row) { return of_row[row]; }, IsLarger{});
+    block.phase([&](int thread, Registers&) {
+      if (thread == 0) *within = bound == nullptr || *bound == 0.0f || shared.best[0] <= *bound ? 1u : 0u;
+    });
+  }
+};
+
 /// The factors of all rows, and new scales.
 struct RemapFactors {
   params::WeightRemapParameter parameters;
@@ -187,6 +207,20 @@ inline void row_maxima(const ConstMatrix& w, const RpuCall& call, float* of_row)
   if (call.faults != nullptr) over_items(stream_of(call), w.rows, NoteFaults{of_row, call.faults});
 }
 
+/// The bound of a clip, from the largest values of the rows.
+inline void find_bound(const params::WeightClipParameter& parameters, const ConstMatrix& source, const WeightsWorkspace& w,
+                       Stream_t stream) {
+  const auto n = static_cast<double>(source.rows * source.cols);
+  if (parameters.type == WeightClipType::LAYER_GAUSSIAN && n >= 2.0) {
+    over_items(stream, source.rows * kPartialSums, PartialMoments{source, nullptr, 1, w.partial});
+    in_order(stream, source.rows, TotalMoment(w.partial, n, w.moments));
+    over_items(stream, source.rows * kPartialSums, PartialMoments{source, w.moments, 2, w.partial});
+    in_order(stream, source.rows, TotalMoment(w.partial, n - 1.0, w.moments + 1));
+  }
+  const ClipBound bound(parameters, w.of_row, source.rows, source.rows * source.cols, w.moments + 1, w.bound);
+  in_order(stream, bound.summed(), bound);
+}
+
 RPU_END
 
 namespace rpu::RPU_LEVEL {
@@ -228,16 +262,18 @@ void run_clip_weights(const ClipWeightsCall& call, const RpuCall& on) {
   row_maxima(source, on, w.of_row);
   if (call.parameters.type == WeightClipType::NONE)
     return over_quads(stream, source.rows, source.cols, CopyCells{source, call.out});
-  const auto n = static_cast<double>(source.rows * source.cols);
-  if (call.parameters.type == WeightClipType::LAYER_GAUSSIAN && n >= 2.0) {
-    over_items(stream, source.rows * kPartialSums, PartialMoments{source, nullptr, 1, w.partial});
-    in_order(stream, source.rows, TotalMoment(w.partial, n, w.moments));
-    over_items(stream, source.rows * kPartialSums, PartialMoments{source, w.moments, 2, w.partial});
-    in_order(stream, source.rows, TotalMoment(w.partial, n - 1.0, w.moments + 1));
-  }
-  const ClipBound bound(call.parameters, w.of_row, source.rows, source.rows * source.cols, w.moments + 1, w.bound);
-  in_order(stream, bound.summed(), bound);
+  find_bound(call.parameters, source, w, stream);
   over_quads(stream, source.rows, source.cols, ClipCells{source, call.out, w.bound});
+}
+
+void run_is_clipped(const IsClippedCall& call, const RpuCall& on) {
+  const ConstMatrix& source = call.source;
+  const Stream_t stream = stream_of(on);
+  const auto w = workspace<WeightsWorkspace>(on, source.rows);
+  row_maxima(source, on, w.of_row);
+  const bool clips = call.parameters.type != WeightClipType::NONE && source.rows > 0 && source.cols > 0;
+  if (clips) find_bound(call.parameters, source, w, stream);
+  over_blocks(stream, 1, 1, IsWithin{w.of_row, source.rows, clips ? w.bound : nullptr, call.within});
 }
 
 void run_remap_weights(const RemapWeightsCall& call, const RpuCall& on) {

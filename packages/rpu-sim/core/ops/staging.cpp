@@ -196,6 +196,11 @@ void stage(ClipWeightsCall& call, Stage& s) {
   s.matrix(call.out);
 }
 
+void stage(IsClippedCall& call, Stage& s) {
+  s.matrix(call.source);
+  s.array(call.within, 1);
+}
+
 void stage(RemapWeightsCall& call, Stage& s) {
   s.matrix(call.source);
   s.matrix(call.out);

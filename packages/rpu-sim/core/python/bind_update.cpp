@@ -87,7 +87,6 @@ class UpdateArguments {
     else u.x = patches.emplace(windows(x_, u.d.rows, u.weights.cols));
     if (u.x.rows != u.d.rows)
       throw Error(ErrorKind::Shape, "x has " + std::to_string(u.x.rows) + " samples but d has " + std::to_string(u.d.rows));
-    const FloatEnvironment pinned;  // so that denormal numbers survive the conversion to float
     u.lr = static_cast<float>(lr_);
     u.granularity = static_cast<float>(granularity_);
     u.train_seed = train_seed_;
@@ -124,6 +123,7 @@ Totals update(const Cells& cells, const Device& device, const UpdateSpec& spec, 
   const UpdateArguments arguments(cells, device, spec, x, d, lr, granularity, seed, step, train_seed, train_step, first_sample,
                                   rates, drive, highest_rate, counter);
   const Place place(cells, x, d, rates, counter);
+  const FloatEnvironment pinned;  // also so that denormal numbers survive the conversion to float
   std::optional<Windows> patches;
   const PulsedUpdate u = arguments.view(place, patches);
   PulseTotals fired;
@@ -139,6 +139,7 @@ std::vector<std::pair<int64_t, int64_t>> updates(const std::vector<const UpdateA
   for (const UpdateArguments* one : all)
     for (const DeviceId& id : one->places()) places.push_back(id);
   const Place place(places);
+  const FloatEnvironment pinned;
   std::vector<PulsedUpdate> views;
   std::optional<Windows> patches;
   for (const UpdateArguments* one : all) {

@@ -108,7 +108,7 @@ class Tile(TileState):
 
         Args:
             x: float32 [..., in_size] of any framework on the CPU; of torch or CuPy on the GPU, or a `GpuArray`, for a
-                tile that is there.
+                tile that is there, also in half precision, which is converted to float32 and the result back.
             step: Address of the noise; by default the next forward step of the tile, which then advances. An explicit
                 step repeats the noise of that step and leaves the counter alone.
             sample_offset: Global index of the first sample, for batches that are split.

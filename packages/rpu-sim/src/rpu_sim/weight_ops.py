@@ -15,7 +15,7 @@ from .arrays import Array, Float32
 from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 from .config.base import ConfigBase
 from .errors import ConfigError, DtypeError, NonFiniteError, ShapeError
-from .gpu import HOST, Space, host, space_of
+from .gpu import Space, host, space_of
 from .seeds import derive_seed
 
 _STEP_MASK = (1 << 32) - 1
@@ -131,10 +131,12 @@ class WeightClip:
     def leaves(self, w: Array) -> bool:
         """Whether the weights, float32 [out, in], are within the bound, so that `clip_weights` would change nothing.
 
+        On a GPU this waits for the answer.
+
         Raises:
-            NonFiniteError: if ``w`` contains NaN or infinity.
+            NonFiniteError: if ``w`` contains NaN or infinity; on a GPU see `Tile.synchronize`.
         """
-        return bool(_core.is_clipped(self._spec, _matrix(HOST, host(w, "w"), "w")))
+        return bool(_core.is_clipped(self._spec, _matrix(space_of(w), w, "w")))
 
     def hold(self, w: Float32, scales: Float32 | None = None) -> bool:
         """Clip ``w / scales`` to the bound, in ``w`` itself; return whether anything was beyond it.

@@ -18,7 +18,7 @@ from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.distributed import check_data_parallel
 from aihw_torch.errors import NonFiniteError, RpuError, StateError
 from aihw_torch.parameters import PulsedParameter, PulsedWeight, PulseToken
-from aihw_torch.record import UpdateRecord
+from aihw_torch.record import UpdateRecord, numbers
 from aihw_torch.tiles import state
 from aihw_torch.tiles.base import TileModule
 from rpu_sim.gpu import space_of
@@ -208,11 +208,9 @@ class AnalogTile(TileModule):
 
     def check_gradient(self) -> None:
         """Raise an error if the gradient is not finite, or if it does not come from a backward pass."""
-        check_data_parallel(self)
-        gradient = self.weight_token.grad
-        if gradient is None:
-            return
-        norm = gradient.item()
+        check_gradients([self])
+
+    def _check_norm(self, norm: float) -> None:
         if not math.isfinite(norm):
             raise NonFiniteError(
                 f"the recorded gradient of the {self.describe()} is not finite and nothing was updated; discard it "
@@ -231,12 +229,15 @@ class AnalogTile(TileModule):
         """
         step_together([(self, lr)])
 
-    def _take_record(self) -> tuple[Tensor, Tensor] | None:
-        """Return what the backward passes recorded, None if there is nothing to update, and forget it."""
-        recorded = self.record.take(self.weight_token.grad)
+    def _take_record(self, recorded: float | None, wanted: float | None) -> tuple[Tensor, Tensor] | None:
+        """Return what the backward passes recorded, None if there is nothing to update, and forget it.
+
+        Args: the norm of the record, and the gradient of the token.
+        """
+        taken = self.record.take(recorded, wanted)
         self.weight_token.grad = None
         self._log.clear()
-        return recorded
+        return taken
 
     def post_update_step(self) -> None:
         """Let one time step pass: diffusion and decay, where the device has them."""
@@ -462,16 +463,26 @@ def _is_shared(values: Tensor) -> bool:
     return values.is_cpu and bool(values.untyped_storage().is_shared())
 
 
+def check_gradients(tiles: list[AnalogTile]) -> None:
+    """Do `AnalogTile.check_gradient` for tiles, and wait for a GPU only once."""
+    for tile in tiles:
+        check_data_parallel(tile)
+    for tile, norm in zip(tiles, numbers([tile.weight_token.grad for tile in tiles]), strict=True):
+        if norm is not None:
+            tile._check_norm(norm)
+
+
 def step_together(steps: list[tuple[AnalogTile, float]]) -> None:
     """Do `AnalogTile.step` for tiles, each once, with their learning rates: one call for all of a device.
 
     The tiles have nothing to do with each other, so that the result is that of one step after the other.
     """
     by_device: dict[torch.device, list[tuple[AnalogTile, Tensor, Tensor, float]]] = {}
-    for tile, lr in steps:
-        recorded = tile._take_record()
-        if recorded is not None and lr != 0.0:
-            x, d = recorded
+    norms = numbers([norm for tile, _ in steps for norm in (tile.record.norm, tile.weight_token.grad)])
+    for (tile, lr), recorded, wanted in zip(steps, norms[::2], norms[1::2], strict=True):
+        taken = tile._take_record(recorded, wanted)
+        if taken is not None and lr != 0.0:
+            x, d = taken
             by_device.setdefault(tile.device, []).append((tile, x, *tile._of_array(d, lr)))
     for updates in by_device.values():
         if len(updates) == 1:
