@@ -24,10 +24,10 @@ from aihw_torch.config import (
     WeightModifierType,
     WeightRemapType,
 )
-from aihw_torch.errors import DeviceError
+from aihw_torch.errors import BackendError, DeviceError
 from aihw_torch.nn import AnalogConv2d, AnalogLinear
 from aihw_torch.optim import AnalogSGD
-from rpu_sim import cuda
+from rpu_sim import cuda, gpu
 
 EMULATED = emulated_torch.PLUGIN.exists()
 only_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -164,6 +164,46 @@ def test_a_gradient_moves_with_its_layer(device):
         layer(x).backward(d)
     layers[1].to(device)
     for layer in layers:
+        AnalogSGD(layer.parameters(), lr=0.1).step()
+    assert_same_state(*layers)
+
+
+@pytest.mark.parametrize("name", ["pulsed", "columnwise scales", "input range", "chopped", "hardware aware"])
+def test_a_move_happens_as_a_whole_or_not_at_all(emulated, name, monkeypatch):
+    """Whichever array finds no memory, the layer stays on the CPU with its gradients and what it recorded."""
+    torch.manual_seed(5)
+    layers = [AnalogLinear(7, 4, rpu_config=CONFIGS[name]())]
+    layers.append(copy.deepcopy(layers[0]))
+    x, d = torch.randn(9, 7), torch.randn(9, 4)
+    for layer in layers:
+        layer(x).backward(d)
+    empty, arrays = gpu.GpuSpace.empty, 0
+    while True:
+        left = arrays
+
+        def limited(*where):
+            nonlocal left
+            if left == 0:
+                raise BackendError("the GPU has no memory left; use smaller arrays or batches")
+            left -= 1
+            return empty(*where)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(gpu.GpuSpace, "empty", limited)
+            try:
+                layers[1].to(emulated)
+                break
+            except BackendError:
+                assert left == 0
+        held = [*layers[1].parameters(), *layers[1].buffers()]
+        assert all(values.is_cpu and (values.grad is None or values.grad.is_cpu) for values in held)
+        assert layers[1].analog_module.device == torch.device("cpu")
+        arrays += 1
+    assert arrays > 2
+    layers[1].cpu()
+    for layer in layers:
+        AnalogSGD(layer.parameters(), lr=0.1).step()
+        layer(x).backward(d)
         AnalogSGD(layer.parameters(), lr=0.1).step()
     assert_same_state(*layers)
 

@@ -116,6 +116,16 @@ struct LargestCall {
   float* largest;
 };
 
+enum class Operation : uint32_t;
+
+/// The same operation for arrays that have nothing to do with each other, such as those of a grid of tiles: with as few
+/// launches as one of them where they have the same configuration and number of samples.
+struct ManyCall {
+  Operation operation;
+  const void* const* args;  // on the host
+  int64_t n;
+};
+
 /// X(name, type of the arguments), in the order of a plugin's table.
 #define RPU_OPERATIONS(X)        \
   X(populate, PopulateCall)      \
@@ -139,7 +149,8 @@ struct LargestCall {
   X(take_whole_steps, TakeWholeStepsCall) \
   X(combine, CombineCall)        \
   X(copy_windows, CopyWindowsCall) \
-  X(largest, LargestCall)
+  X(largest, LargestCall)        \
+  X(many, ManyCall)
 
 enum class Operation : uint32_t {
 #define RPU_OPERATION(name, Args) name,

@@ -13,7 +13,7 @@ import itertools
 import weakref
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -75,6 +75,11 @@ def _kept(values: Tensor) -> Tensor:
     return values if values.ndim == 2 else values.view(-1, values.shape[-1])
 
 
+def keep(values: Tensor) -> Tensor:
+    """Return values [samples, width] that several records may keep."""
+    return give_away(_kept(values))
+
+
 def _joined(entries: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Return the samples of all entries as one batch."""
     if len(entries) == 1:
@@ -88,6 +93,14 @@ class _Pass:
 
     entries: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     norm: Tensor | None = None
+
+
+class Recorded(NamedTuple):
+    """What a record holds: samples (x, d), the norm of their weight gradient, and that gradient if it accumulates."""
+
+    entries: list[tuple[Tensor, Tensor]]
+    norm: Tensor | None
+    gradient: Tensor | None
 
 
 class UpdateRecord:
@@ -186,11 +199,15 @@ class UpdateRecord:
         self._norm = gradient.detach().clone()
         self._gradient = None if self._gradient is None else self._gradient * ratio
 
-    def continue_from(self, other: UpdateRecord, device: torch.device) -> None:
-        """Take what a record, which may be this one, holds, to a device."""
-        self._entries = [(x.to(device), d.to(device)) for x, d in other._entries]
-        self._norm = None if other._norm is None else other._norm.to(device)
-        self._gradient = None if other._gradient is None else other._gradient.to(device)
+    def copied_to(self, device: torch.device) -> Recorded:
+        """Return what is recorded on a device; the record stays as it is."""
+        entries = [(x.to(device), d.to(device)) for x, d in self._entries]
+        norm, gradient = (None if held is None else held.to(device) for held in (self._norm, self._gradient))
+        return Recorded(entries, norm, gradient)
+
+    def continue_from(self, recorded: Recorded) -> None:
+        """Take what this record, or that of another token, has held."""
+        self._entries, self._norm, self._gradient = recorded
 
     def peek(self) -> tuple[Tensor, Tensor] | None:
         """Return what is recorded, (x [samples, in], d [samples, out]), without forgetting it."""
@@ -220,4 +237,4 @@ class UpdateRecord:
         if recorded == 0.0 or wanted == 0.0:
             return None
         x, d = _joined(entries)
-        return x, d if wanted == recorded else d.mul_(wanted / recorded)
+        return x, d if wanted == recorded else d * (wanted / recorded)  # d may be that of other records as well

@@ -20,16 +20,16 @@ template <class Device> RPU_FN bool merges_pulses(const Device& device, params::
 constexpr float kBoundMargin = 6.0f;
 
 /// State-independent steps: n up and m down pulses of the whole batch are one Gaussian step, exactly, unless a bound is
-/// near. `near_bound` tells which cells need their pulses one by one.
+/// near: where `beyond`, how far the weight may get beyond one, is positive, the pulses are needed one by one.
 template <class Device>
-RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, U up, U down, F xi, M& near_bound) {
+RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, U up, U down, F xi, F& beyond) {
   const F n_up = to_f(as_i(up)), n_dn = to_f(as_i(down));
   const F rise = c.s_up * n_up, fall = c.s_dn * n_dn;
   const F spread = device.sigma * sqrt_(c.s_up * rise + c.s_dn * fall);
   const F margin = kBoundMargin * spread, zero{};
   const F highest = w + (max_(rise, zero) - min_(fall, zero));  // a step may be negative
   const F lowest = w + (min_(rise, zero) - max_(fall, zero));
-  near_bound = ((highest + margin) > c.b_max) | ((lowest - margin) < c.b_min);
+  beyond = max_((highest + margin) - c.b_max, c.b_min - (lowest - margin));
   return w + ((rise - fall) + spread * xi);
 }
 

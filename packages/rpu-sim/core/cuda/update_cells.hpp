@@ -50,7 +50,10 @@ template <class Device, class Source> struct CellUpdate {
                   M& near_bound) const {
     if constexpr (Device::kStateIndependent) {
       static_cast<void>(source), static_cast<void>(col);
-      return merged_counts(device, w, cell, n.up, n.all - n.up, xi, near_bound);
+      F beyond;
+      const F moved = merged_counts(device, w, cell, n.up, n.all - n.up, xi, beyond);
+      near_bound = beyond > 0.0f;
+      return moved;
     } else {
       static_cast<void>(n);
       MergedMoments moments(w);

@@ -20,6 +20,11 @@ void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& so
 
 /// Whether that would change nothing.
 bool is_clipped(const params::WeightClipParameter& clip, const ConstMatrix& w);
+
+/// Clips W / s to the bound, in W itself, whose other elements keep their bits; returns whether any was beyond it. `scale`
+/// is one number for each row, or for all, or null.
+bool clip_in_place(const params::WeightClipParameter& clip, const Matrix& w, const float* scale, bool one_scale);
+
 /// `scales` [rows] are changed in place.
 void remap_weights(const params::WeightRemapParameter& remap, const ConstMatrix& source, const Matrix& out, float* scales);
 

@@ -72,6 +72,9 @@ class Place {
   template <class T> void add(const std::optional<T>& holder) {
     if (holder) add(*holder);
   }
+  void add(const std::vector<DeviceId>& ids) {
+    for (const DeviceId& id : ids) add(id);
+  }
   template <class T> void add(const std::vector<T>& holders) {
     for (const T& holder : holders) add(holder);
   }

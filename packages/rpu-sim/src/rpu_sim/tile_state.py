@@ -24,6 +24,7 @@ from .gpu import HOST, GpuArray, GpuSpace, Host, device_of, host, space
 from .seeds import derive_seed
 from .streams import Stream
 from .unit_cells import Cells, make_cells
+from .unwind import all_or_nothing
 
 
 class TileState:
@@ -125,7 +126,8 @@ class TileState:
         """Move the state, bit by bit, to ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``; arrays taken before stay behind.
 
         Raises:
-            BackendError: when the device cannot be used, saying what to install; the tile stays where it is.
+            BackendError: when the device cannot be used, saying what to install, or has not the memory; the tile stays
+                where it is, as a whole.
         """
         self._move(space(device))
         return self
@@ -152,14 +154,15 @@ class TileState:
         """Move the state, the weights into the array ``weight`` if there is one."""
         if where is self._space:
             return
-        moved = where.put(self._weight) if weight is None else weight
-        if weight is not None:
-            weight[...] = self._weight
-        self._space = where
-        self._cells.move(where, moved)
-        self._hold(moved)
-        self._protect_shown_weights()
-        self._adopt_buffers({name: where.put(values) for name, values in self._buffers.items()})
+        with all_or_nothing(self):
+            moved = where.put(self._weight) if weight is None else weight
+            if weight is not None:
+                weight[...] = self._weight
+            self._space = where
+            self._cells.move(where, moved)
+            self._hold(moved)
+            self._protect_shown_weights()
+            self._adopt_buffers({name: where.put(values) for name, values in self._buffers.items()})
 
     @contextmanager
     def _on_host(self) -> Iterator[None]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .arrays import Array
+from .arrays import Array, Float32
 from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
 from .config.base import ConfigBase
 from .errors import ConfigError, DtypeError, NonFiniteError, ShapeError
@@ -29,6 +29,9 @@ class WeightModifier:
     Args:
         parameters: What is done to a modified copy.
 
+    Attributes:
+        spec: The same for the core.
+
     Raises:
         ConfigError: for an impossible modifier.
     """
@@ -36,7 +39,7 @@ class WeightModifier:
     def __init__(self, parameters: WeightModifierParameter) -> None:
         _check(parameters, WeightModifierParameter)
         self.parameters = p = parameters.frozen_copy()
-        self._spec = _core.ModifierSpec(p, p.noise_polynomial, p.log_drift_time, p.read_noise)
+        self.spec = _core.ModifierSpec(p, p.noise_polynomial, p.log_drift_time, p.read_noise)
 
     def __reduce__(self) -> tuple[type[WeightModifier], tuple[WeightModifierParameter]]:
         return WeightModifier, (self.parameters,)
@@ -51,7 +54,7 @@ class WeightModifier:
             raise ShapeError(f"samples must be a positive integer or None, not {samples!r}")
         copies = space.result(view, (1 if samples is None else samples, *view.shape))
         numbers = (derive_seed(seed), step & _STEP_MASK, sample_offset & _STEP_MASK)
-        _core.modify_weights(self._spec, view, copies, *numbers)
+        _core.modify_weights(self.spec, view, copies, *numbers)
         return space.returned(copies[0] if samples is None else copies, w)
 
 
@@ -132,6 +135,18 @@ class WeightClip:
             NonFiniteError: if ``w`` contains NaN or infinity.
         """
         return bool(_core.is_clipped(self._spec, _matrix(HOST, host(w, "w"), "w")))
+
+    def hold(self, w: Float32, scales: Float32 | None = None) -> bool:
+        """Clip ``w / scales`` to the bound, in ``w`` itself; return whether anything was beyond it.
+
+        Args:
+            w: float32 [out, in] of NumPy; what is within the bound keeps its bits.
+            scales: float32 [out] or [1], or None for 1.
+
+        Raises:
+            NonFiniteError: if ``w`` contains NaN or infinity.
+        """
+        return bool(_core.clip_in_place(self._spec, w, scales))
 
 
 def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:

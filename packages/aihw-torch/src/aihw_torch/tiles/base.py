@@ -16,6 +16,7 @@ from aihw_torch.patches import Kernel, patches
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.logical import LogicalWeights
+from aihw_torch.tiles.moves import all_or_nothing
 from aihw_torch.tiles.samples import SampleCount
 from rpu_sim.gpu import space_of
 
@@ -24,6 +25,13 @@ _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RP
 
 _backward_pass = torch._C._current_graph_task_id
 _hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
+
+
+def may_be_repeated(training: bool) -> bool:
+    """Whether a forward call that runs now could be repeated by a backward pass."""
+    if torch.is_grad_enabled() and _hooks_on_saved(False) is None:
+        return False
+    return replay.may_be_recomputed(training)
 
 
 class TileModule(LogicalWeights):
@@ -199,14 +207,18 @@ class TileModule(LogicalWeights):
     def _count(self, x: Tensor) -> int:
         if _backward_pass() != -1 and (known := self._log.find(x)) is not None:
             return known
+        step = self._count_on()
+        if may_be_repeated(self.training):
+            self._log.note(x, step)
+        return step
+
+    def _count_on(self) -> int:
+        """Count a call; return its number."""
         if self.sample_count is not None:
             return self.sample_count.next_step()
         counter = self._counter
         step: int = counter.item()
         counter[()] = step + 1
-        plain = torch.is_grad_enabled() and _hooks_on_saved(False) is None
-        if not plain and replay.may_be_recomputed(self.training):
-            self._log.note(x, step)
         return step
 
     def join(self, process_group: Any) -> None:
@@ -317,6 +329,12 @@ class TileModule(LogicalWeights):
         self._watch_counter()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the tile, as a whole or not at all."""
+        with all_or_nothing(self):
+            self._convert(fn, recurse)
+        return self
+
+    def _convert(self, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
         probe = fn(torch.empty(0, dtype=self.edge_dtype, device=self.device))
         if probe.device != self.device:
             self._check_device(probe)
@@ -326,7 +344,6 @@ class TileModule(LogicalWeights):
             self._buffers["forward_step"] = counter
         self.edge_dtype, self.device = probe.dtype, probe.device
         self._watch_counter()
-        return self
 
     def _check_device(self, probe: Tensor) -> None:
         """Raise unless tiles compute on the device of a tensor."""
