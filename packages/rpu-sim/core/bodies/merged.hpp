@@ -24,32 +24,27 @@ template <class Device> RPU_FN bool merges_pulses(const Device& device, params::
 }
 
 /// State-independent steps: n up and m down pulses of the whole batch are one Gaussian step, exactly, unless a bound is
-/// near. `near_bound` tells which cells need their pulses one by one.
+/// near: where `beyond`, how far the weight may get beyond one, is positive, the pulses are needed one by one.
 template <class Device>
-RPU_FN F merged_constant_steps(const Device& device, F w, const Cell& c, F n_up, F n_dn, F xi, M& near_bound) {
+RPU_FN F merged_constant_steps(const Device& device, F w, const Cell& c, F n_up, F n_dn, F xi, F& beyond) {
   const F rise = c.s_up * n_up, fall = c.s_dn * n_dn;
   const F spread = device.sigma * sqrt_(c.s_up * rise + c.s_dn * fall);
   const F margin = kBoundMargin * spread, zero{};
   const F highest = w + (max_(rise, zero) - min_(fall, zero));  // a step may be negative
   const F lowest = w + (min_(rise, zero) - max_(fall, zero));
-  near_bound = ((highest + margin) > c.b_max) | ((lowest - margin) < c.b_min);
+  beyond = max_((highest + margin) - c.b_max, c.b_min - (lowest - margin));
   return w + ((rise - fall) + spread * xi);
 }
 
-/// The pulses of a batch by their numbers, for devices that counts_pulses(); other steps need the pairs too.
+/// Steps that depend on the state, by the numbers of pulses and pairs, for devices that counts_pulses(). `near_bound` tells
+/// which cells need their pulses one by one.
 template <class Device>
 RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, const PulseCount& n, F xi,
                        M& near_bound) {
   const I up = as_i(n.up), down = as_i(n.all - n.up);
-  if constexpr (Device::kStateIndependent) {
-    return merged_constant_steps(device, w, c, to_f(up), to_f(down), xi, near_bound);
-  } else if constexpr (HasPulseLaw<Device>::value) {
-    const F n_up = to_f(up), n_dn = to_f(down);
-    const F order = to_f(as_i(n.pairs)) / max_(2.0f * (n_up * n_dn), broadcast(1.0f));
-    return closed_form(device, w, c, {up, down, n_up, n_dn, order}, xi, near_bound);
-  } else {
-    return w;
-  }
+  const F n_up = to_f(up), n_dn = to_f(down);
+  const F order = to_f(as_i(n.pairs)) / max_(2.0f * (n_up * n_dn), broadcast(1.0f));
+  return closed_form(device, w, c, {up, down, n_up, n_dn, order}, xi, near_bound);
 }
 
 /// Affine steps with additive noise: the weight stays Gaussian, so mean and variance are propagated in the order of the

@@ -43,13 +43,17 @@ template <class Device, class Source> struct CellUpdate {
  private:
   RPU_FN F merged(const Source& source, int64_t col, const typename Device::Cell& cell, F w, const PulseCount& n, F xi,
                   M& near_bound) const {
-    if (counts_pulses<Device>(args.noise)) return merged_counts(device, w, cell, n, xi, near_bound);
-    if constexpr (!Device::kStateIndependent) {
-      MergedMoments moments(w);
-      for_each_pulse(source, col, [&](bool up) { moments.pulse(device, cell, up, true); });
-      w = moments.moved(cell, xi, near_bound);
+    if constexpr (Device::kStateIndependent) {
+      F beyond;
+      w = merged_constant_steps(device, w, cell, to_f(as_i(n.up)), to_f(as_i(n.all - n.up)), xi, beyond);
+      near_bound = beyond > 0.0f;
+      return w;
+    } else if constexpr (HasPulseLaw<Device>::value) {
+      if (counts_pulses<Device>(args.noise)) return merged_counts(device, w, cell, n, xi, near_bound);
     }
-    return w;
+    MergedMoments moments(w);
+    if constexpr (!Device::kStateIndependent) for_each_pulse(source, col, [&](bool up) { moments.pulse(device, cell, up, true); });
+    return moments.moved(cell, xi, near_bound);
   }
 
   /// All pulses one by one; four share a Philox call.

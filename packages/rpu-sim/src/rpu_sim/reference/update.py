@@ -138,14 +138,17 @@ def merged_moments(
     """Mean and variance pulse by pulse, one draw at the end, and which cells are near a bound."""
     mean, variance = w, np.zeros_like(w)
     high, low, widest = mean, mean, variance
-    for slot in pulses:
-        m, v = MOMENTS[type(device)](device, mean, variance, slot > 0, cell)
-        mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
-        high, low, widest = np.maximum(high, mean), np.minimum(low, mean), np.maximum(widest, variance)
-    margin = BOUND_MARGIN * np.sqrt(widest)
-    near = ((high + margin) > cell["max_bound"]) | ((low - margin) < cell["min_bound"])
-    spread: Float32 = np.sqrt(variance)
-    return mean + spread * xi, near
+    # Steps larger than the distance to the bound grow from pulse to pulse, to infinity and then NaN. What has been
+    # infinite is beyond the bound, so NaN must not take its place.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for slot in pulses:
+            m, v = MOMENTS[type(device)](device, mean, variance, slot > 0, cell)
+            mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
+            high, low, widest = np.fmax(high, mean), np.fmin(low, mean), np.fmax(widest, variance)
+        margin = BOUND_MARGIN * np.sqrt(widest)
+        near = ((high + margin) > cell["max_bound"]) | ((low - margin) < cell["min_bound"])
+        spread: Float32 = np.sqrt(variance)
+        return mean + spread * xi, near
 
 
 def pulse_numbers(pulses: Pulses, in_words: bool) -> PulseNumbers:
@@ -210,7 +213,7 @@ def update(
     for chunk, first in enumerate(range(0, len(x), per_chunk)):
         pulses: Pulses = []
         for b in range(first, min(first + per_chunk, len(x))):
-            pulses += sample_pulses(p, x[b], d[b], lrs[b], g, first_sample + b, *address)
+            pulses += sample_pulses(p, x[b], d[b], lrs[b], g, (first_sample + b) & 0xFFFFFFFF, *address)
         if drive:
             pulses = [(slot == (1 if drive == 1 else -1)).astype(np.int8) for slot in pulses]
         if not pulses:
