@@ -16,6 +16,7 @@ function(rpu_add_level name lanes)
     core/cpu/kernels_cells.cpp
     core/cpu/kernels_drift.cpp
     core/cpu/kernels_flow.cpp
+    core/cpu/kernels_layer.cpp
     core/cpu/kernels_mvm.cpp
     core/cpu/kernels_update.cpp
     core/cpu/kernels_weights.cpp

@@ -40,6 +40,20 @@ RPU_FN F exp_(F x) {
   return bits_to_f(f_to_bits(y) + (as_u(n) << 23));
 }
 
+/// 2^x; the argument is limited to [-126, 127].
+RPU_FN F exp2_(F x) {
+  x = clip(x, broadcast(-126.0f), broadcast(127.0f));
+  const F shifted = x + 12582912.0f;  // 1.5 * 2^23: its last bits are the integer nearest to x
+  const F r = x - (shifted - 12582912.0f);
+  F y = r * 1.535336188319500e-4f + 1.339887440266574e-3f;
+  y = y * r + 9.618437357674640e-3f;
+  y = y * r + 5.550332471162809e-2f;
+  y = y * r + 2.402264791363012e-1f;
+  y = y * r + 6.931472028550421e-1f;
+  y = y * r + 1.0f;
+  return bits_to_f(f_to_bits(y) + (f_to_bits(shifted) << 23));
+}
+
 /// (e^x - 1) / x, without cancellation: near 0 as a quotient of two functions of the rounded exponential (W. Kahan).
 RPU_FN F expm1_ratio(F x) {
   const F e = exp_(x);

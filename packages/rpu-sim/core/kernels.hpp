@@ -4,6 +4,7 @@
 // lines. Ops (core/ops) are host logic, written once; kernels (core/cpu) are the loops around the physics headers.
 #pragma once
 #include "fields.hpp"
+#include "kernels_layer.hpp"
 #include "kernels_mvm.hpp"
 #include "kernels_weights.hpp"
 #include "params.gen.hpp"
@@ -198,6 +199,7 @@ struct Kernels {
   CellKernels cell;
   UpdateKernels update;
   MvmKernels mvm;
+  LayerKernels layer;
   WeightKernels weights;
   WriteKernels write;
   DriftKernels drift;

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
+import ctypes.util
 import os
 import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +17,7 @@ import pytest
 from exact import assert_same_bits, batch
 
 import rpu_sim
-from rpu_sim import Tile, backends
+from rpu_sim import Tile, _core, backends
 from rpu_sim import config as c
 
 
@@ -27,9 +30,10 @@ def trained(seed: int = 1, shape: tuple[int, int] = (200, 300)) -> np.ndarray:
 
 
 FORK = """
-import os, warnings
+import ctypes, os, warnings
 import numpy as np
 from rpu_sim import Tile, set_num_threads
+from rpu_sim.backends import use_openmp
 from rpu_sim.config import SingleRPUConfig, SoftBoundsDevice
 
 warnings.simplefilter("ignore", DeprecationWarning)  # Python warns about forks of processes with threads
@@ -43,6 +47,9 @@ def trained():
 
 set_num_threads(2)
 expected = trained()
+if {openmp!r}:
+    assert use_openmp(ctypes.CDLL({openmp!r}))
+    assert trained() == expected, "on the threads of OpenMP"
 child = os.fork()
 if child == 0:
     os._exit(0 if trained() == expected else 1)
@@ -51,13 +58,35 @@ assert trained() == expected, "the parent"
 """
 
 
+OPENMP = ctypes.util.find_library("gomp") or ctypes.util.find_library("omp")
+needs_openmp = pytest.mark.skipif(OPENMP is None, reason="this machine has no OpenMP library")
+POOLS = [pytest.param(None, id="own"), pytest.param(OPENMP, id="openmp", marks=needs_openmp)]
+
+
+@pytest.fixture(params=POOLS)
+def pool(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Lets two threads of the library, or of OpenMP, compute."""
+    before = backends.get_num_threads()
+    backends.set_num_threads(2)
+    assert backends.use_openmp(None if request.param is None else ctypes.CDLL(request.param)) is bool(request.param)
+    yield request.param
+    backends.use_openmp(None)
+    backends.set_num_threads(before)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
-def test_fork_after_use() -> None:
+@pytest.mark.parametrize("openmp", POOLS)
+def test_fork_after_use(openmp: str | None) -> None:
     """A child has no worker threads; it computes alone and gets the same bits."""
-    subprocess.run([sys.executable, "-c", FORK], check=True, timeout=60)
+    script = FORK.replace("{openmp!r}", repr(openmp))
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
-def test_python_threads_share_the_pool() -> None:
+def test_a_library_without_openmp_is_not_used() -> None:
+    assert not backends.use_openmp(ctypes.CDLL(_core.__file__))
+
+
+def test_python_threads_share_the_pool(pool: str | None) -> None:
     """Concurrent callers do not disturb each other."""
     expected = [trained(seed) for seed in range(4)]
     results: dict[int, np.ndarray] = {}

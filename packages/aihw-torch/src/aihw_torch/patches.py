@@ -30,6 +30,14 @@ class Kernel(NamedTuple):
         each = zip(image[2:], self.size, self.stride, self.dilation, strict=True)
         return [(pixels - d * (k - 1) - 1) // s + 1 for pixels, k, s, d in each]
 
+    def of_samples(self, image: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the leading axes (samples, *positions) of what is computed for each position."""
+        return (image[0], *self.positions(image))
+
+    def samples(self, image: tuple[int, ...]) -> int:
+        """Return how many positions the kernel has in all images."""
+        return math.prod(self.of_samples(image))
+
     def must_fit(self, image: Tensor) -> None:
         """Raise `ShapeError` for padded images that are smaller than the kernel."""
         for pixels, k, d in zip(image.shape[2:], self.size, self.dilation, strict=True):

@@ -1,12 +1,17 @@
-"""The number of threads: `rpu_sim` follows torch."""
+"""Threads: `rpu_sim` computes on those of torch, as many as torch has."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 
 import torch
 
 import rpu_sim
+
+if sys.platform != "win32":  # where nothing names all libraries of a process
+    rpu_sim.backends.use_openmp(ctypes.CDLL(None))
 
 _followed = 0
 

@@ -150,14 +150,23 @@ template <class Source> RPU_FN bool fires(const Source& source) {
   return slots != 0;
 }
 
-template <class Source, class Columns> RPU_FN void count_pulses(const Source& source, Columns columns, U& ups, U& all) {
-  ups = U{}, all = U{};
+/// Pulses of cells. `pairs` is twice the number of pairs of an up and a later down pulse; of those within a word of slots
+/// half are counted.
+struct PulseCount {
+  U up, all, pairs;
+};
+
+template <bool kPairs, class Source, class Columns> RPU_FN PulseCount count_pulses(const Source& source, Columns columns) {
+  PulseCount total{};
   for (int64_t w = 0; w < source.n_words; ++w) {
     U fired, up;
     source.word(w, columns, fired, up);
-    all += popcount(fired);
-    ups += popcount(up);
+    const U n = popcount(fired), n_up = popcount(up);
+    if constexpr (kPairs) total.pairs += (n - n_up) * (total.up + total.up + n_up);
+    total.all += n;
+    total.up += n_up;
   }
+  return total;
 }
 
 RPU_END

@@ -158,14 +158,13 @@ template <class Device, class Source> class CountedRows {
     const bool counts_cells = args_.counts.up != nullptr;
     U ups{}, all{};
     const auto pack = [&](int64_t col, int64_t n) {
-      U up, fired;
-      count_pulses(pulses, col, up, fired);
-      ups += up, all += fired;
-      if (counts_cells) count_cells(args_, row, col, up, fired);
-      const F w = load(weights + col, n);
+      const PulseCount pulsed = count_pulses<false>(pulses, col);
+      ups += pulsed.up, all += pulsed.all;
+      if (counts_cells) count_cells(args_, row, col, pulsed.up, pulsed.all);
+      const F w = load(weights + col, n), n_up = to_f(as_i(pulsed.up)), n_dn = to_f(as_i(pulsed.all - pulsed.up));
       F beyond;
-      const F moved = select(fired != 0u, merged_counts(device, w, device.cell(fields.at(col, n)), up, fired - up,
-                                                        load(xi + col, kLanes), beyond), w);
+      const F stepped = merged_constant_steps(device, w, device.cell(fields.at(col, n)), n_up, n_dn, load(xi + col, kLanes), beyond);
+      const F moved = select(pulsed.all != 0u, stepped, w);
       if (any_positive(beyond)) keep(col, n, weights, w, moved, beyond > 0.0f);
       else store(weights + col, moved, n);
     };

@@ -14,6 +14,7 @@ namespace rpu {
   void register_update(UpdateKernels&);         \
   void register_flow(UpdateKernels&);           \
   void register_mvm(MvmKernels&);               \
+  void register_layer(LayerKernels&);           \
   void register_weights(WeightKernels&);        \
   void register_write(WriteKernels&);           \
   void register_drift(DriftKernels&);           \
@@ -44,11 +45,12 @@ const std::vector<Kernels>& tables() {
     std::vector<Kernels> built;
 #define RPU_ISA(name, lanes)               \
   if (runs_here(#name)) {                  \
-    Kernels k{#name, lanes, {}, {}, {}, {}, {}, {}}; \
+    Kernels k{#name, lanes, {}, {}, {}, {}, {}, {}, {}}; \
     isa_##name::register_cells(k.cell);    \
     isa_##name::register_update(k.update); \
     isa_##name::register_flow(k.update);   \
     isa_##name::register_mvm(k.mvm);       \
+    isa_##name::register_layer(k.layer);   \
     isa_##name::register_weights(k.weights); \
     isa_##name::register_write(k.write);   \
     isa_##name::register_drift(k.drift);   \

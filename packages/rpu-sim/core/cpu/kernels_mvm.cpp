@@ -60,24 +60,39 @@ RPU_FLAT void dac(const DacArgs& args, Range rows) {
 
 // -- product and output ---------------------------------------------------------------------------------------------
 
-/// The output path of one block: C[rows][c_stride] to the output.
-RPU_FLAT void convert_block(const ProductArgs& args, Range rows, int64_t block, const float* c, int64_t c_stride) {
+/// The output path of one block for kRows rows from `row` on; c is the first of them.
+template <int kRows>
+RPU_FN void convert_rows(const ProductArgs& args, const Adc& convert, int64_t row, int64_t block, const float* c, int64_t c_stride) {
   const int64_t outputs = args.output.cols;
-  const Adc convert(*args.io, args.out_noise, outputs);
-  for (int64_t row = rows.begin; row < rows.end; ++row, c += c_stride) {
-    const SampleDraws draws(args.draws, args.sample[row], convert.stream);
-    float* out = args.output.data + args.sample[row] * args.output.stride;
-    M exceeded{};
-    for_each_quad_of_group(block, outputs, [&](const Quad& quad) {
-      quad.with_packs(outputs, [&](auto packs) {
-        F y[4];
-        for (int k = 0; k < packs(); ++k) y[k] = load(c + quad.column(k) - block * kBlock, kLanes);
-        convert.template convert<packs()>(y, quad, draws, exceeded);
-        for (int k = 0; k < packs(); ++k) store(out + quad.column(k), y[k] * args.factor[row], outputs - quad.column(k));
-      });
-    });
-    if (args.exceeded != nullptr) args.exceeded[block * args.rows + row] = any(exceeded);
+  SampleDraws draws[kRows];
+  float* out[kRows];
+  for (int i = 0; i < kRows; ++i) {
+    draws[i] = SampleDraws(args.draws, args.sample[row + i], convert.stream);
+    out[i] = args.output.data + args.sample[row + i] * args.output.stride;
   }
+  M exceeded[kRows] = {};
+  for_each_quad_of_group(block, outputs, [&](const Quad& quad) {
+    quad.with_packs(outputs, [&](auto packs) {
+      F y[kRows][4];
+      for (int i = 0; i < kRows; ++i)
+        for (int k = 0; k < packs(); ++k) y[i][k] = load(c + i * c_stride + quad.column(k) - block * kBlock, kLanes);
+      convert.template convert<packs(), kRows>(y, quad, draws, exceeded);
+      for (int i = 0; i < kRows; ++i)
+        for (int k = 0; k < packs(); ++k)
+          store(out[i] + quad.column(k), y[i][k] * args.factor[row + i], outputs - quad.column(k));
+    });
+  });
+  if (args.exceeded != nullptr)
+    for (int i = 0; i < kRows; ++i) args.exceeded[block * args.rows + row + i] = any(exceeded[i]);
+}
+
+/// The output path of one block: C[rows][c_stride] to the output. Two rows at a time: what one draws need not wait for the
+/// other's.
+RPU_FLAT void convert_block(const ProductArgs& args, Range rows, int64_t block, const float* c, int64_t c_stride) {
+  const Adc convert(*args.io, args.out_noise, args.output.cols);
+  int64_t row = rows.begin;
+  for (; row + 2 <= rows.end; row += 2, c += 2 * c_stride) convert_rows<2>(args, convert, row, block, c, c_stride);
+  if (row < rows.end) convert_rows<1>(args, convert, row, block, c, c_stride);
 }
 
 void product(const ProductArgs& args, Range rows, Range blocks, float* scratch) {

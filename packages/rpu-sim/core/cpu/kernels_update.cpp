@@ -105,10 +105,48 @@ template <class Device, class Source> struct RowUpdate {
   }
 
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad, const F* xi) {
+    if constexpr (HasPulseLaw<Device>::value) {
+      if (counts_pulses<Device>(args.noise)) return update_counted_quad(row, weights, quad, xi);
+    }
     for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; k += 2) {
       const int64_t columns[2] = {quad.column(k), quad.column(k + 1)};
       update_two_packs(row, columns, weights, xi + k);
     }
+  }
+
+  /// A quad whose pulses are only counted.
+  RPU_FN void update_counted_quad(int64_t row, float* weights, const Quad& quad, const F* xi) {
+    const CellFields cells = args.cells;  // a copy, which no store can change: its members stay in registers
+    const int64_t cols = args.weights.cols;
+    if (quad.column(3) + kLanes <= cols)
+      for (int k = 0; k < 4; k += 2) update_counted<2>(cells, row, quad, k, kLanes, weights, xi);
+    else
+      for (int k = 0; k < 4 && quad.column(k) < cols; ++k)
+        update_counted<1>(cells, row, quad, k, cols - quad.column(k), weights, xi);
+  }
+
+  /// Packs first, first + 1, ... of a quad, whose pulses are only counted; each has `n` columns in the row.
+  template <int kPacks>
+  RPU_FN void update_counted(const CellFields& cells, int64_t row, const Quad& quad, int first, int64_t n, float* weights,
+                             const F* xi) {
+    PulseCount pulsed[kPacks];
+    typename Device::Cell cell[kPacks];
+    F w[kPacks], moved[kPacks];
+    M near_bound[kPacks];
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k) {
+      const int64_t col = quad.column(first + k);
+      pulsed[k] = count_pulses<true>(source, col);
+      count(row, col, pulsed[k].up, pulsed[k].all);
+      w[k] = load(weights + col, n);
+      cell[k] = device.cell(PackReader{cells, row, col, n});
+    }
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k)
+      moved[k] = merged_counts(device, w[k], cell[k], pulsed[k], xi[first + k], near_bound[k]);
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k)
+      keep(quad.column(first + k), n, weights, w[k], select(pulsed[k].all != 0u, moved[k], w[k]), near_bound[k]);
   }
 
   /// Two packs whose pulses are taken in order; the second may lie beyond the row.

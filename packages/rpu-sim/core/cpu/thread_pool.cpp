@@ -23,6 +23,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kWorthWaking = 50'000;  // ns; waking a parked thread costs 10 to 60 us
 constexpr int64_t kWorthSharing = 6'000;  // ns; telling one that spins costs less than 1 us
+constexpr int64_t kWorthOpenMp = 10'000;  // ns; its threads mostly spin, and telling one takes 1 to 2 us
 constexpr int kWorthKeepingAwake = 4;     // so many shareable calls ...
 constexpr auto kSoon = std::chrono::microseconds(30);  // ... of which each follows this soon on the one before
 constexpr int kSpins = 2000;              // a longer spin slows other libraries' threads on small machines
@@ -52,12 +53,23 @@ class ThreadPool {
   int size() const { return size_.load(std::memory_order_relaxed); }
   void resize(int n) { size_.store(n < 1 ? 1 : n > kMostThreads ? kMostThreads : n, std::memory_order_relaxed); }
 
+  void use(const OpenMp& library) {
+    const std::lock_guard<std::mutex> only_caller(callers_);
+    openmp_ = library;
+  }
+
   void run(int64_t n_tasks, int64_t work_ns, TaskFunction task, void* context) {
     const FloatEnvironment pinned;
     const bool serial = n_tasks < 2 || size() < 2 || work_ns < kWorthSharing || forked_.load(std::memory_order_relaxed);
     std::unique_lock<std::mutex> only_caller(callers_, std::defer_lock);
     if (serial || !only_caller.try_lock()) return run_alone(n_tasks, task, context);
 
+    if (openmp_.parallel != nullptr) {
+      if (work_ns < kWorthOpenMp) return run_alone(n_tasks, task, context);
+      divide(n_tasks, task, context);
+      return openmp_.parallel([](void* pool) { static_cast<ThreadPool*>(pool)->work_in_team(); }, this,
+                              static_cast<unsigned>(n_shares_), 0);
+    }
     const bool wakes = work_ns >= kWorthWaking || is_one_of_many();
     if (wakes || n_spinning_.load(std::memory_order_relaxed) > 0) {
       start_workers();
@@ -105,15 +117,25 @@ class ThreadPool {
     }
   }
 
+  void divide(int64_t n_tasks, TaskFunction task, void* context) {
+    task_ = task, context_ = context;
+    n_shares_ = std::min<int64_t>(size(), n_tasks);
+    for (int64_t i = 0; i < n_shares_; ++i) {
+      shares_[i].next.store(n_tasks * i / n_shares_, std::memory_order_relaxed);
+      shares_[i].end = n_tasks * (i + 1) / n_shares_;
+    }
+  }
+
+  /// What a thread of OpenMP does.
+  void work_in_team() {
+    const FloatEnvironment pinned;
+    work(openmp_.thread_number());
+  }
+
   void open(int64_t n_tasks, TaskFunction task, void* context, bool wakes) {
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      task_ = task, context_ = context;
-      n_shares_ = std::min<int64_t>(size(), n_tasks);
-      for (int64_t i = 0; i < n_shares_; ++i) {
-        shares_[i].next.store(n_tasks * i / n_shares_, std::memory_order_relaxed);
-        shares_[i].end = n_tasks * (i + 1) / n_shares_;
-      }
+      divide(n_tasks, task, context);
       is_open_ = true;
       generation_.fetch_add(1, std::memory_order_release);
     }
@@ -167,6 +189,7 @@ class ThreadPool {
   bool is_open_ = false;
   int in_a_row_ = 0;            // shareable calls, guarded by callers_
   Clock::time_point last_end_;  // of the last shareable call
+  OpenMp openmp_{};
   TaskFunction task_ = nullptr;
   void* context_ = nullptr;
 };
@@ -176,6 +199,7 @@ class ThreadPool {
 void run_tasks(int64_t n_tasks, int64_t work_ns, TaskFunction task, void* context) {
   ThreadPool::instance().run(n_tasks, work_ns, task, context);
 }
+void use_openmp(const OpenMp& library) { ThreadPool::instance().use(library); }
 int num_threads() { return ThreadPool::instance().size(); }
 void set_num_threads(int n) { ThreadPool::instance().resize(n); }
 

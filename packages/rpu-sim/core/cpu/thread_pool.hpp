@@ -18,6 +18,16 @@ template <class Task> void parallel_for(int64_t n_tasks, int64_t work_ns, Task&&
   run_tasks(n_tasks, work_ns, [](void* context, int64_t i) { (*static_cast<T*>(context))(i); }, &task);
 }
 
+/// Threads of an OpenMP library that another library in this process uses: two pools would compete for the processors, and
+/// threads of OpenMP spin for long after their work. The functions are GOMP_parallel and omp_get_thread_num.
+struct OpenMp {
+  void (*parallel)(void (*function)(void*), void* context, unsigned threads, unsigned flags);
+  int (*thread_number)();
+};
+
+/// Runs tasks on those threads from now on, with null again on threads of our own.
+void use_openmp(const OpenMp& library);
+
 int num_threads();
 void set_num_threads(int n);
 

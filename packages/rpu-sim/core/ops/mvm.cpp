@@ -118,7 +118,11 @@ constexpr int64_t kWideBlocks = 4;  // ... so that tasks of several output block
 class Part {
  public:
   Part(const Mvm& call, const ArrayCall& array, const float* abs_max, const float* alpha, int64_t first, int64_t n)
-      : call_(call), array_(array), abs_max_(abs_max + first), alpha_(alpha + first), input_(rows_of(call.input, first, n)) {
+      : call_(call),
+        array_(array),
+        abs_max_(abs_max == nullptr ? nullptr : abs_max + first),
+        alpha_(alpha + first),
+        input_(rows_of(call.input, first, n)) {
     output_ = {call.output.data + first * call.output.stride, n, call.output.cols, call.output.stride};
     draws_ = {call.seed, call.step, call.first_sample + static_cast<uint32_t>(first), 0, 0};
     blocks_ = divided(output_.cols, kOutputBlock);
@@ -167,17 +171,23 @@ class Part {
     float* factor = w.factor.sized(n_);
     scale_samples(round, scale, factor);
 
-    float* inputs = w.inputs.sized(n_ * input_stride_);
-    const DacArgs dac{&call_.io, input_, samples_, scale, inputs, input_stride_, draws_, {}};
     exceeded_ = repeats ? w.exceeded.sized(blocks_ * n_) : nullptr;
-    const ProductArgs product{&call_.io, call_.weights, inputs,    input_stride_, samples_, factor,
-                              output_,   call_.constants.out_noise, exceeded_, n_, draws_};
-    if (call_.io.array.active) return read_array(dac, product);
+    ProductArgs product{&call_.io, call_.weights, input_.data, input_.stride, samples_, factor,
+                        output_,   call_.constants.out_noise, exceeded_, n_, draws_};
+    if (!call_.converted) {
+      float* inputs = w.inputs.sized(n_ * input_stride_);
+      product.inputs = inputs, product.input_stride = input_stride_;
+      const DacArgs dac{&call_.io, input_, samples_, scale, inputs, input_stride_, draws_, {}};
+      if (call_.io.array.active) return read_array(dac, product);
+      convert_inputs(dac);
+    }
+    over_outputs(1, [&](Range rows, Range blocks) { kernels().mvm.product(product, rows, blocks, scratch()); });
+  }
 
+  void convert_inputs(const DacArgs& dac) {
     const bool draws_inputs = call_.io.inp_noise > 0.0f || call_.io.dac.stochastic_rounding;
     over_samples(call_.alone, ConstMatrix{input_.data, n_, input_.cols, input_.stride}, draws_inputs ? 1500 : 200,
                  [&](Range rows) { kernels().mvm.dac(dac, rows); });
-    over_outputs(1, [&](Range rows, Range blocks) { kernels().mvm.product(product, rows, blocks, scratch()); });
   }
 
   /// The same with the physics of the array.
@@ -276,17 +286,46 @@ void add_product(const RankUpdateArgs& args) {
   });
 }
 
+MvmCall call_elsewhere(const Mvm& call) {
+  return {&call.io, call.weights, call.input, call.output, call.constants, call.running_mean,
+          call.freeze_mean, call.seed, call.step, call.first_sample};
+}
+
 }  // namespace
+
+void mvm(const std::vector<Mvm>& calls) {
+  const Accelerator* where = accelerator();
+  if (where == nullptr) {
+    const FloatEnvironment pinned;
+    for (const Mvm& call : calls)
+      require_finite(finite_abs_max(false, call.input, workspace().abs_max.sized(call.input.rows)), input_name(call), kUncomputed);
+    for (const Mvm& call : calls) mvm(call);
+    return;
+  }
+  std::vector<MvmCall> elsewhere;
+  for (const Mvm& call : calls)
+    if (call.input.rows > 0) elsewhere.push_back(call_elsewhere(call));
+  run_many_on(*where, Operation::mvm, elsewhere);
+}
+
+bool converts_elements(const IoSpec& io) {
+  const bool one_scale = io.noise_management == NoiseManagementType::NONE || io.noise_management == NoiseManagementType::CONSTANT;
+  return one_scale && io.bound_management == BoundManagementType::NONE && io.inp_noise <= 0.0f &&
+         !io.dac.stochastic_rounding && !io.array.active;
+}
+
+float element_scale(const IoSpec& io) {
+  const bool given = io.noise_management == NoiseManagementType::CONSTANT && io.nm_thres > 0.0f;
+  return 1.0f / (given ? io.nm_thres : 1.0f);
+}
 
 void mvm(const Mvm& call) {
   const int64_t batch = call.input.rows;
   if (batch == 0) return;
-  if (runs_elsewhere(Operation::mvm, MvmCall{&call.io, call.weights, call.input, call.output, call.constants, call.running_mean,
-                                             call.freeze_mean, call.seed, call.step, call.first_sample}))
-    return;
+  if (runs_elsewhere(Operation::mvm, call_elsewhere(call))) return;
   const FloatEnvironment pinned;
-  const float* abs_max = workspace().abs_max.sized(batch);
-  require_finite(finite_abs_max(call.alone, call.input, workspace().abs_max.sized(batch)), input_name(call), kUncomputed);
+  float* abs_max = call.converted ? nullptr : workspace().abs_max.sized(batch);
+  if (abs_max != nullptr) require_finite(finite_abs_max(call.alone, call.input, abs_max), input_name(call), kUncomputed);
   compute(call, abs_max);
 }
 
@@ -297,19 +336,21 @@ void mvm(const Mvm& call, const Windows& windows) {
   if (in_turn || call.io.array.active || accelerator() != nullptr) return copied_mvm(call, windows);
   const FloatEnvironment pinned;
   std::atomic<bool> finite{true};
-  const int64_t panel = std::max<int64_t>(16, std::min(kSamplePanel, kWindowFloats / width / 16 * 16));
+  const int64_t most = std::max<int64_t>(16, std::min(kSamplePanel, kWindowFloats / width / 16 * 16));
+  const int64_t tasks = divided(batch, 2 * most) * 2, panel = divided(divided(batch, tasks), 16) * 16;  // of equal size
   const int64_t ns = width + call.output.cols * (2 + width / 16);  // of one sample
   parallel_for(divided(batch, panel), batch * ns, [&](int64_t task) {
     const int64_t first = task * panel, n = std::min(panel, batch - first);
-    float* rows = workspace().windows.sized(n * width);
-    windows.copy({first, first + n}, rows);
+    const int64_t stride = call.converted ? divided(width, 16) * 16 + 16 : width;
+    float* rows = workspace().windows.sized(n * stride);
+    windows.copy({first, first + n}, rows, stride);
     Mvm part = call;
-    part.input = {rows, n, width, width};
+    part.input = {rows, n, width, stride};
     part.output = {call.output.data + first * call.output.stride, n, call.output.cols, call.output.stride};
     part.first_sample += static_cast<uint32_t>(first);
     part.alone = true;
-    float* abs_max = workspace().abs_max.sized(n);
-    if (finite_abs_max(true, part.input, abs_max)) compute(part, abs_max);
+    float* abs_max = call.converted ? nullptr : workspace().abs_max.sized(n);
+    if (abs_max == nullptr || finite_abs_max(true, part.input, abs_max)) compute(part, abs_max);
     else finite.store(false, std::memory_order_relaxed);
   });
   require_finite(finite, input_name(call), kUncomputed);
@@ -323,12 +364,17 @@ void rank_update(const Matrix& weights, const ConstMatrix& x, const ConstMatrix&
   require_finite(finite_abs_max(false, x, w.abs_max.sized(batch)), "x", kUnchanged);
   require_finite(finite_abs_max(false, d, w.abs_max.sized(batch)), "d", kUnchanged);
 
+  add_outer_products(weights, x, d, -lr);
+}
+
+void add_outer_products(const Matrix& weights, const ConstMatrix& x, const ConstMatrix& d, float factor) {
+  const int64_t batch = x.rows;
   const int64_t part = std::max<int64_t>(kSamplePanel, kInputFloats / weights.rows);
   for (int64_t first = 0; first < batch; first += part) {
     const ConstMatrix x_part = rows_of(x, first, std::min(part, batch - first));
     const int64_t stride = divided(x_part.rows, 16) * 16 + 16;
-    float* a = w.inputs.sized(weights.rows * stride);
-    kernels().mvm.scaled_transpose(rows_of(d, first, x_part.rows), -lr, a, stride);
+    float* a = workspace().inputs.sized(weights.rows * stride);
+    kernels().mvm.scaled_transpose(rows_of(d, first, x_part.rows), factor, a, stride);
     add_product({weights, a, stride, x_part});
   }
 }

@@ -9,6 +9,7 @@
 #include "../errors.hpp"
 #include "../physics/remap.hpp"
 #include "accelerator.hpp"
+#include "batches.hpp"
 #include "io_spec.hpp"
 #include "row_blocks.hpp"
 
@@ -121,10 +122,41 @@ void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& so
 }
 
 bool is_clipped(const params::WeightClipParameter& clip, const ConstMatrix& w) {
+  if (const Accelerator* where = accelerator()) {
+    Returned within(*where);
+    const IsClippedCall call{clip, w, within.at()};
+    run_on(*where, Operation::is_clipped, &call);
+    return within.value() != 0;
+  }
   const FloatEnvironment pinned;
   const std::vector<float> maxima = row_maxima(w);
   const float bound = clip_bound(clip, w, maxima);
   return bound == 0.0f || largest_of(maxima) <= bound;
+}
+
+bool clip_in_place(const params::WeightClipParameter& clip, const Matrix& w, const float* scale, bool one_scale) {
+  const FloatEnvironment pinned;
+  thread_local Buffer<float> buffer;
+  ConstMatrix physical{w.data, w.rows, w.cols, w.stride};
+  if (scale != nullptr) {
+    float* divided = buffer.sized(w.rows * w.cols);
+    over_rows(physical, 0.2, [&](Range rows) { kernels().layer.divide_rows(physical, scale, one_scale, divided, rows); });
+    physical = {divided, w.rows, w.cols, w.cols};
+  }
+  const std::vector<float> maxima = row_maxima(physical);
+  const float bound = clip_bound(clip, physical, maxima);
+  if (bound == 0.0f || largest_of(maxima) <= bound) return false;
+  over_rows(physical, 0.2, [&](Range rows) {
+    for (int64_t row = rows.begin; row < rows.end; ++row) {
+      if (maxima[static_cast<size_t>(row)] <= bound) continue;
+      const float unit = scale == nullptr ? 1.0f : scale[one_scale ? 0 : row];
+      const float* from = physical.data + row * physical.stride;
+      float* to = w.data + row * w.stride;
+      for (int64_t col = 0; col < w.cols; ++col)
+        if (std::fabs(from[col]) > bound) to[col] = std::copysign(bound, from[col]) * unit;
+    }
+  });
+  return true;
 }
 
 void remap_weights(const params::WeightRemapParameter& remap, const ConstMatrix& source, const Matrix& out, float* scales) {

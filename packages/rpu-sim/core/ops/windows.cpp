@@ -21,6 +21,12 @@ template <class Work> void with_length(int64_t run, Work&& work) {
   }
 }
 
+/// The length of a run if the compiler knows it, else 0.
+template <class Length> constexpr int64_t constant_length() {
+  if constexpr (std::is_same_v<Length, int64_t>) return 0;
+  else return Length::value;
+}
+
 }  // namespace
 
 Windows::Windows(const float* data, int n_axes, int n_leading, const int64_t* shape, const int64_t* strides)
@@ -34,6 +40,12 @@ Windows::Windows(const float* data, int n_axes, int n_leading, const int64_t* sh
       for (int64_t i = 0; i < shape[axis]; ++i) finer.push_back(first + i * strides[axis]);
     run_offset_ = std::move(finer);
   }
+  bool forward = true;
+  for (int axis = 0; axis < n_axes; ++axis) {
+    end_ += (shape[axis] - 1) * strides[axis];
+    forward &= strides[axis] >= 0 && shape[axis] > 0;
+  }
+  end_ = forward ? end_ + 1 : 0;
 }
 
 /// Calls visit(offset of the first element) for each sample.
@@ -56,13 +68,20 @@ template <class Visit> void Windows::visit(Range samples, Visit&& visit) const {
   }
 }
 
-void Windows::copy(Range samples, float* rows) const {
+void Windows::copy(Range samples, float* rows, int64_t stride) const {
   with_length(run_, [&](auto run) {
+    // A short run is moved as part of a longer one that the next run overwrites, so that no move has an odd length.
+    constexpr int64_t kShort = constant_length<decltype(run)>();
+    constexpr int64_t kMove = kShort < 2 || kShort > 8 ? 0 : kShort <= 4 ? 4 : 8;
+    const size_t last = run_offset_.size() - 1;
     visit(samples, [&](int64_t first) {
-      for (int64_t offset : run_offset_) {
-        std::memcpy(rows, data_ + first + offset, static_cast<size_t>(run) * sizeof(float));
-        rows += run;
-      }
+      float* to = rows;
+      size_t i = 0;
+      if (kMove > 0 && first + run_offset_[last] + kMove <= end_)
+        for (; i < last; ++i, to += run) std::memcpy(to, data_ + first + run_offset_[i], kMove * sizeof(float));
+      for (; i <= last; ++i, to += run)
+        std::memcpy(to, data_ + first + run_offset_[i], static_cast<size_t>(run) * sizeof(float));
+      rows += stride;
     });
   });
 }

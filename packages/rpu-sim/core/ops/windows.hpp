@@ -16,8 +16,9 @@ class Windows {
   int64_t samples() const { return samples_; }
   int64_t elements() const { return static_cast<int64_t>(run_offset_.size()) * run_; }
 
-  /// Copies samples to rows of `elements()` floats.
-  void copy(Range samples, float* rows) const;
+  /// Copies samples to rows of `elements()` floats that lie `stride` floats apart, or as close as they can.
+  void copy(Range samples, float* rows, int64_t stride) const;
+  void copy(Range samples, float* rows) const { copy(samples, rows, elements()); }
 
   /// Adds rows of `elements()` floats to the samples, in their order, in an array with the axes of this one.
   void add(Range samples, const float* rows, float* data) const;
@@ -29,6 +30,7 @@ class Windows {
   std::vector<int64_t> shape_, stride_;  // of the leading axes
   std::vector<int64_t> run_offset_;      // of each run of neighbours from the first element of its sample
   int64_t run_ = 1, samples_ = 1;
+  int64_t end_ = 0;                      // behind the last element of all, 0 where strides are negative
 };
 
 /// Copies all windows to rows, in parallel.

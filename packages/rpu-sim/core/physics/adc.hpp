@@ -34,16 +34,24 @@ struct Adc {
 
   /// The first kPacks packs of a quad.
   template <int kPacks> RPU_FN void convert(F y[4], const Quad& quad, const SampleDraws& draws, M& exceeded) const {
-    F rounding[4] = {}, xi[4] = {};
-    if (io.adc.stochastic_rounding) draws.rounding(quad, kOutputRounding, rounding);
-    if (io.out_noise > 0.0f) draws.normals<kPacks>(quad, kOutputNoise, xi);
-    for (int k = 0; k < kPacks; ++k) {
-      y[k] = quantised(asymmetric(y[k], io.out_negative) + sigma(quad.column(k)) * xi[k], io.adc, rounding[k]);
-      const M high = y[k] > io.adc.bound, low = y[k] < -io.adc.bound;
-      const M counts = io.test_negative_bound ? high | low : high;
-      exceeded |= counts & first_lanes(outputs - quad.column(k));
-      y[k] = clipped(y[k], io.adc);
-    }
+    convert<kPacks, 1>(reinterpret_cast<F(*)[4]>(y), quad, &draws, &exceeded);
+  }
+
+  /// The same for kSamples samples, whose random numbers are drawn side by side.
+  template <int kPacks, int kSamples>
+  RPU_FN void convert(F (*y)[4], const Quad& quad, const SampleDraws* draws, M* exceeded) const {
+    F rounding[kSamples][4] = {}, xi[kSamples][4] = {};
+    if (io.adc.stochastic_rounding)
+      for (int i = 0; i < kSamples; ++i) draws[i].rounding(quad, kOutputRounding, rounding[i]);
+    if (io.out_noise > 0.0f) normals_of_samples<kPacks, kSamples>(quad, draws, kOutputNoise, xi);
+    for (int i = 0; i < kSamples; ++i)
+      for (int k = 0; k < kPacks; ++k) {
+        F v = quantised(asymmetric(y[i][k], io.out_negative) + sigma(quad.column(k)) * xi[i][k], io.adc, rounding[i][k]);
+        const M high = v > io.adc.bound, low = v < -io.adc.bound;
+        const M counts = io.test_negative_bound ? high | low : high;
+        exceeded[i] |= counts & first_lanes(outputs - quad.column(k));
+        y[i][k] = clipped(v, io.adc);
+      }
   }
 };
 

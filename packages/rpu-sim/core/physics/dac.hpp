@@ -26,10 +26,14 @@ struct Dac {
     F rounding[4] = {}, xi[4] = {};
     if (io.dac.stochastic_rounding) draws.shared().rounding(quad, kInputRounding, rounding);
     if (io.inp_noise > 0.0f) draws.normals<kPacks>(quad, kInputNoise, xi);
-    for (int k = 0; k < kPacks; ++k) v[k] = clipped(quantised(v[k] * scale, io.dac, rounding[k]), io.dac);
-    if (bits.mask != 0)
-      for (int k = 0; k < kPacks; ++k) v[k] = part_of_code(v[k], bits, io.dac);
-    for (int k = 0; k < kPacks; ++k) v[k] = asymmetric(v[k] + io.inp_noise * xi[k], io.inp_negative);
+    for (int k = 0; k < kPacks; ++k) v[k] = element(v[k], scale, rounding[k], xi[k]);
+  }
+
+  /// One pack with given random numbers.
+  RPU_FN F element(F v, float scale, F rounding, F xi) const {
+    v = clipped(quantised(v * scale, io.dac, rounding), io.dac);
+    if (bits.mask != 0) v = part_of_code(v, bits, io.dac);
+    return asymmetric(v + io.inp_noise * xi, io.inp_negative);
   }
 };
 

@@ -23,6 +23,7 @@ struct SampleDraws {
   uint32_t sample, step, first_draw;
   Stream stream;
 
+  SampleDraws() = default;
   RPU_FN SampleDraws(const MvmDraws& d, int64_t row, Stream s)
       : key(make_key(d.seed)),
         sample(d.first_sample + static_cast<uint32_t>(row)),
@@ -46,5 +47,18 @@ struct SampleDraws {
     for (int k = 0; k < 4; ++k) out[k] = out[k] - 0.5f;
   }
 };
+
+/// The first kPacks normals of a quad for each of kSamples samples of one call, drawn side by side.
+template <int kPacks, int kSamples>
+RPU_FN void normals_of_samples(const Quad& quad, const SampleDraws* draws, uint32_t kind, F (*out)[4]) {
+  U w[4 * kSamples];
+  for (int i = 0; i < kSamples; ++i)
+    set_counter(quad.index, draws[i].sample, draws[i].step, draws[i].stream, broadcast(draws[i].first_draw + kind), w + 4 * i);
+  philox4x32<kSamples>(w, draws[0].key);
+  for (int i = 0; i < kSamples; ++i) {
+    if constexpr (kPacks > 2) normal4(w + 4 * i, out[i]);
+    else normal2(w[4 * i], w[4 * i + 1], out[i][0], out[i][1]);
+  }
+}
 
 RPU_END

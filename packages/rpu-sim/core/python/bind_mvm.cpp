@@ -6,6 +6,8 @@
 #include "from_python.hpp"
 
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
 
 namespace rpu::python {
 namespace {
@@ -69,6 +71,52 @@ class AnalogProduct final : public Reader {
     require_rows(call, windows.samples());
     const nb::gil_scoped_release unlocked;
     mvm(call, windows);
+  }
+
+  /// Products of arrays that have nothing to do with each other.
+  static void run_all(const std::vector<const AnalogProduct*>& products, const std::vector<Samples>& inputs,
+                      const std::vector<Weights>& outputs, const std::vector<uint64_t>& seeds,
+                      const std::vector<uint32_t>& steps, uint32_t first_sample, bool freeze_mean) {
+    const size_t n = products.size();
+    if (inputs.size() != n || outputs.size() != n || seeds.size() != n || steps.size() != n)
+      throw Error(ErrorKind::Shape, "there must be an input, an output, a seed and a step for each product");
+    std::vector<DeviceId> places;
+    for (const AnalogProduct* product : products)
+      places.push_back({product->weights_.device_type(), product->weights_.device_id()});
+    const Place place(places, inputs, outputs);
+    std::vector<Mvm> calls;
+    for (size_t i = 0; i < n; ++i) {
+      const AnalogProduct& product = *products[i];
+      calls.push_back(product.prepare(outputs[i], seeds[i], steps[i], first_sample, freeze_mean, std::nullopt));
+      calls.back().input = batch_view(inputs[i], product.inputs_, product.input_name());
+      product.require_rows(calls.back(), calls.back().input.rows);
+    }
+    const nb::gil_scoped_release unlocked;
+    mvm(calls);
+  }
+
+  std::pair<float, float> run_layer(const StridedSamples& x, const Kernel& kernel, const Weights& w,
+                                    const std::optional<Vector>& scale, float range, const std::optional<Vector>& bias,
+                                    const ModifierSpec* modifier, uint64_t seed, uint32_t step, uint32_t first_sample,
+                                    bool freeze_mean, const std::optional<Weights>& copy, const Weights& z,
+                                    const Weights& y) const {
+    const Place place(weights_, x, w, z, y);
+    if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "layers are read in one call on the CPU only");
+    const LayerInputs inputs(x, kernel);
+    if (inputs.patches.elements() != inputs_)
+      throw Error(ErrorKind::Shape, "a sample of x must have " + std::to_string(inputs_) + " elements, not " +
+                                        std::to_string(inputs.patches.elements()));
+    const Mvm call = prepare(z, seed, step, first_sample, freeze_mean, w);
+    require_rows(call, inputs.patches.samples());
+    require_length(bias, outputs_, false, "bias");
+    if (y.shape(0) != z.shape(0) || y.shape(1) != z.shape(1)) throw Error(ErrorKind::Shape, "y must have the shape of z");
+    if (copy ? copy->shape(0) != w.shape(0) || copy->shape(1) != w.shape(1) : modifier != nullptr || scale)
+      throw Error(ErrorKind::Shape, "the copy must have the shape of the weights");
+    const LayerProduct product{call, modifier, copy ? copy->data() : nullptr, inputs.patches, x.data(), inputs.channels_last,
+                               range, scales_of(scale, outputs_), bias ? bias->data() : nullptr, matrix_view(y)};
+    const nb::gil_scoped_release unlocked;
+    const LayerMagnitudes found = layer_product(product);
+    return {found.input, found.output};
   }
 
   void read(const ConstMatrix& input, const Matrix& output, uint64_t seed, uint32_t step) const override {
@@ -144,7 +192,17 @@ void bind_mvm(nb::module_& m) {
       .def("windows", &AnalogProduct::run_windows, nb::arg("input").noconvert(), nb::arg("leading"),
            nb::arg("output").noconvert(), nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"),
            nb::arg("freeze_mean") = false, nb::arg("weights").noconvert() = nb::none(),
-           "The same for samples that are windows of `input`, whose first `leading` axes count them.");
+           "The same for samples that are windows of `input`, whose first `leading` axes count them.")
+      .def("layer", &AnalogProduct::run_layer, nb::arg("x").noconvert(), nb::arg("kernel"), nb::arg("weights").noconvert(),
+           nb::arg("scale").noconvert().none(), nb::arg("range"), nb::arg("bias").noconvert().none(),
+           nb::arg("modifier").none(), nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean"),
+           nb::arg("copy").noconvert().none(), nb::arg("z").noconvert(), nb::arg("y").noconvert(),
+           "The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.");
+
+  m.def("products", &AnalogProduct::run_all, nb::arg("products"), nb::arg("inputs").noconvert(),
+        nb::arg("outputs").noconvert(), nb::arg("seeds"), nb::arg("steps"), nb::arg("first_sample"),
+        nb::arg("freeze_mean") = false,
+        "Write several products, which have nothing to do with each other, to their outputs.");
 
   m.def("rank_update", [](const Weights& weights, const Samples& x, const Samples& d, float lr) {
     const Place place(weights, x, d);

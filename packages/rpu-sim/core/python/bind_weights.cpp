@@ -1,3 +1,4 @@
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
 #include "../errors.hpp"
@@ -9,7 +10,7 @@ namespace rpu::python {
 namespace {
 
 using Copies = nb::ndarray<float, nb::ndim<3>, nb::c_contig>;
-using Scales = nb::ndarray<float, nb::ndim<1>, nb::c_contig>;
+using Scales = Vector;
 
 Matrix same_shape(const Weights& out, const ConstMatrix& source) {
   if (static_cast<int64_t>(out.shape(0)) != source.rows || static_cast<int64_t>(out.shape(1)) != source.cols)
@@ -52,10 +53,21 @@ void bind_weights(nb::module_& m) {
       }, nb::arg("dataclass"));
 
   m.def("is_clipped", [](const params::WeightClipParameter& spec, Samples w) {
+    const Place place(w);
     const ConstMatrix source = source_view(w);
     const nb::gil_scoped_release unlocked;
     return is_clipped(spec, source);
   }, nb::arg("spec"), nb::arg("w").noconvert(), "Whether clipping to a bound would change nothing.");
+
+  m.def("clip_in_place", [](const params::WeightClipParameter& spec, Weights w, const std::optional<Scales>& scales) {
+    const Place place(w, scales);
+    if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "weights are clipped in place on the CPU only");
+    const auto rows = static_cast<int64_t>(w.shape(0)), cols = static_cast<int64_t>(w.shape(1));
+    const rpu::Scales s = scales_of(scales, rows);
+    const nb::gil_scoped_release unlocked;
+    return clip_in_place(spec, {w.data(), rows, cols, cols}, s.data, s.one);
+  }, nb::arg("spec"), nb::arg("w").noconvert(), nb::arg("scales").noconvert().none(),
+     "Clip w / scales to a bound, in w, whose other elements keep their bits; returns whether any was beyond it.");
 
   m.def("remap_weights", [](nb::handle dataclass, Samples w, Weights out, Scales scales) {
     const Place place(w, out, scales);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "../kernels.hpp"
+#include "../ops/layer_product.hpp"
 #include "../ops/transfer.hpp"
 #include "../ops/update.hpp"
 #include "../ops/windows.hpp"
@@ -124,8 +125,24 @@ template <class Array> Windows windows_of(const Array& array, int leading) {
   return Windows(array.data(), static_cast<int>(shape.size()), leading, shape.data(), strides.data());
 }
 
+/// Whether an array lies in memory like a contiguous one with its axes in this order.
+bool lies_in_order(const StridedSamples& array, const std::vector<size_t>& axes);
+
+/// The inputs of a layer, [samples, channels, *size] or [samples, inputs] where the kernel has no dimensions, contiguous or
+/// with the channels last.
+class LayerInputs {
+ public:
+  LayerInputs(const StridedSamples& x, const Kernel& kernel);
+  Patches patches;
+  bool channels_last;
+};
+
+/// One scale for each output, or one for all, or none.
+Scales scales_of(const std::optional<Vector>& scale, int64_t outputs);
+
 void bind_cells(nb::module_& m);
 void bind_update(nb::module_& m);
+void bind_layer(nb::module_& m);
 void bind_mvm(nb::module_& m);
 void bind_weights(nb::module_& m);
 void bind_transfer(nb::module_& m);

@@ -40,6 +40,11 @@ NB_MODULE(_core, m) {
   m.def("isa_lanes", [] { return kernels().lanes; }, "Cells per pack of the level in use.");
   m.def("num_threads", &num_threads, "Number of threads of the kernels.");
   m.def("set_num_threads", &set_num_threads, nb::arg("n"), "Use `n` threads.");
+  m.def("use_openmp", [](uintptr_t parallel, uintptr_t thread_number) {
+    use_openmp({reinterpret_cast<decltype(OpenMp::parallel)>(parallel),
+                reinterpret_cast<decltype(OpenMp::thread_number)>(thread_number)});
+  }, nb::arg("parallel"), nb::arg("thread_number"),
+        "Run kernels on the threads of an OpenMP library with these functions, or with 0 on threads of our own.");
   m.def("plugin", [](const std::string& path) {
     const RpuPlugin& plugin = load_plugin(path);
     return std::make_tuple(std::string(plugin.version), std::string(plugin.toolkit), std::string(plugin.architectures));
@@ -63,6 +68,7 @@ NB_MODULE(_core, m) {
         "Send all calls to a device of a plugin, with copies of their arrays; an empty path ends it.");
   python::bind_cells(m);
   python::bind_update(m);
+  python::bind_layer(m);
   python::bind_mvm(m);
   python::bind_weights(m);
   python::bind_transfer(m);

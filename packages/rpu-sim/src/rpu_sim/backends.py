@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 
 from . import _core, cuda
@@ -51,6 +52,30 @@ def set_num_threads(n: int) -> None:
     if number < 1:
         raise ConfigError(f"the number of threads must be at least 1, not {number}")
     _core.set_num_threads(min(number, 1 << 16))
+
+
+def use_openmp(library: ctypes.CDLL | None) -> bool:
+    """Run the kernels on the threads of an OpenMP library, or with None again on threads of their own.
+
+    For a process in which something else uses that library all the time, as torch does: threads of OpenMP spin for
+    milliseconds after their work, and a second pool would have to compete with them. Results never depend on it.
+
+    Args:
+        library: One that is loaded; ``ctypes.CDLL(None)`` is all of the process.
+
+    Returns:
+        Whether the kernels use it: it must have ``GOMP_parallel`` and ``omp_get_thread_num``.
+    """
+    addresses = [0, 0]
+    if library is not None:
+        functions = [getattr(library, name, None) for name in ("GOMP_parallel", "omp_get_thread_num")]
+        addresses = [
+            ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions if function is not None
+        ]
+    if len(addresses) < 2:
+        return False
+    _core.use_openmp(*addresses)
+    return library is not None
 
 
 def offload(device: str) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from . import _core
-from .arrays import Array
+from .arrays import Array, Float32
 from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
-from .errors import DtypeError, NonFiniteError, ShapeError
-from .gpu import HOST, Space, host, space_of
+from .config.base import ConfigBase
+from .errors import ConfigError, DtypeError, NonFiniteError, ShapeError
+from .gpu import Space, host, space_of
 from .seeds import derive_seed
 
 _STEP_MASK = (1 << 32) - 1
@@ -28,14 +29,17 @@ class WeightModifier:
     Args:
         parameters: What is done to a modified copy.
 
+    Attributes:
+        spec: The same for the core.
+
     Raises:
         ConfigError: for an impossible modifier.
     """
 
     def __init__(self, parameters: WeightModifierParameter) -> None:
-        parameters.check()
+        _check(parameters, WeightModifierParameter)
         self.parameters = p = parameters.frozen_copy()
-        self._spec = _core.ModifierSpec(p, p.noise_polynomial, p.log_drift_time, p.read_noise)
+        self.spec = _core.ModifierSpec(p, p.noise_polynomial, p.log_drift_time, p.read_noise)
 
     def __reduce__(self) -> tuple[type[WeightModifier], tuple[WeightModifierParameter]]:
         return WeightModifier, (self.parameters,)
@@ -50,7 +54,7 @@ class WeightModifier:
             raise ShapeError(f"samples must be a positive integer or None, not {samples!r}")
         copies = space.result(view, (1 if samples is None else samples, *view.shape))
         numbers = (derive_seed(seed), step & _STEP_MASK, sample_offset & _STEP_MASK)
-        _core.modify_weights(self._spec, view, copies, *numbers)
+        _core.modify_weights(self.spec, view, copies, *numbers)
         return space.returned(copies[0] if samples is None else copies, w)
 
 
@@ -96,7 +100,7 @@ def clip_weights(w: Array, clip: WeightClipParameter) -> Array:
         ConfigError: for an impossible clip.
         NonFiniteError: if ``w`` contains NaN or infinity.
     """
-    clip.check()
+    _check(clip, WeightClipParameter)
     space = space_of(w)
     view = _matrix(space, w, "w")
     result = space.result(view, tuple(view.shape))
@@ -117,7 +121,7 @@ class WeightClip:
     """
 
     def __init__(self, parameters: WeightClipParameter) -> None:
-        parameters.check()
+        _check(parameters, WeightClipParameter)
         self.parameters = parameters.frozen_copy()
         self._spec = _core.ClipSpec(self.parameters)
 
@@ -127,10 +131,24 @@ class WeightClip:
     def leaves(self, w: Array) -> bool:
         """Whether the weights, float32 [out, in], are within the bound, so that `clip_weights` would change nothing.
 
+        On a GPU this waits for the answer.
+
+        Raises:
+            NonFiniteError: if ``w`` contains NaN or infinity; on a GPU see `Tile.synchronize`.
+        """
+        return bool(_core.is_clipped(self._spec, _matrix(space_of(w), w, "w")))
+
+    def hold(self, w: Float32, scales: Float32 | None = None) -> bool:
+        """Clip ``w / scales`` to the bound, in ``w`` itself; return whether anything was beyond it.
+
+        Args:
+            w: float32 [out, in] of NumPy; what is within the bound keeps its bits.
+            scales: float32 [out] or [1], or None for 1.
+
         Raises:
             NonFiniteError: if ``w`` contains NaN or infinity.
         """
-        return bool(_core.is_clipped(self._spec, _matrix(HOST, host(w, "w"), "w")))
+        return bool(_core.clip_in_place(self._spec, w, scales))
 
 
 def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:
@@ -154,7 +172,7 @@ def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple
         ShapeError: if there is not one scale per output.
         NonFiniteError: if ``w`` or ``scales`` contain NaN or infinity.
     """
-    remap.check()
+    _check(remap, WeightRemapParameter)
     space = space_of(w)
     view = _matrix(space, w, "w")
     old = host(scales, "scales")
@@ -175,3 +193,10 @@ def _matrix(space: Space, array: Array, name: str) -> Any:
     if view.ndim != 2:
         raise ShapeError(f"{name} has shape {tuple(view.shape)} but must be a matrix [out, in]")
     return space.samples(view, view.shape[1], name)[0]
+
+
+def _check(parameters: Any, kind: type[ConfigBase]) -> None:
+    """Raise `ConfigError` unless the parameters are of this kind and possible."""
+    if not isinstance(parameters, kind):
+        raise ConfigError(f"the parameters must be a {kind.__name__}, not {parameters!r}")
+    parameters.check()

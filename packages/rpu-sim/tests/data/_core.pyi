@@ -27,6 +27,11 @@ def num_threads() -> int:
 def set_num_threads(n: int) -> None:
     """Use `n` threads."""
 
+def use_openmp(parallel: int, thread_number: int) -> None:
+    """
+    Run kernels on the threads of an OpenMP library with these functions, or with 0 on threads of our own.
+    """
+
 def plugin(path: str) -> tuple[str, str, str]:
     """Load a plugin; returns its version, its toolkit and its architectures."""
 
@@ -79,9 +84,31 @@ class UpdateSpec:
 def update(cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None = None, drive: int = 0, highest_rate: float = 0.0, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> tuple[int, int]:
     """Pulsed update in place; returns the numbers of up and down pulses."""
 
+class Update:
+    """The arguments of a pulsed update."""
+
+    def __init__(self, cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None = None, drive: int = 0, highest_rate: float = 0.0, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> None: ...
+
+def updates(updates: Sequence[Update]) -> list[tuple[int, int]]:
+    """
+    Do updates of arrays that have nothing to do with each other; returns the numbers of up and down pulses of each.
+    """
+
 def fire(cells: Cells, device: Device, counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', writable=False)], seed: int, step: int, most: int = -1, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> tuple[int, int]:
     """
     Fire given numbers of pulses, positive ones up, `most` or fewer; returns the numbers of up and down pulses.
+    """
+
+class Kernel:
+    """
+    Size, stride and dilation of a kernel; without dimensions, samples are rows.
+    """
+
+    def __init__(self, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> None: ...
+
+def layer_gradients(kernel: Kernel, d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], x: Annotated[NDArray[numpy.float32], dict(writable=False)], copy: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, z: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, bound: float, range: float, clips: bool, decay: float, wanted: float, dx: NDArray[numpy.float32] | None, dw: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, db: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, dr: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None) -> None:
+    """
+    Write the gradients of `AnalogProduct.layer` that are wanted; dx lies in memory as x.
     """
 
 class Reader:
@@ -105,6 +132,16 @@ class AnalogProduct(Reader):
         The same for samples that are windows of `input`, whose first `leading` axes count them.
         """
 
+    def layer(self, x: Annotated[NDArray[numpy.float32], dict(writable=False)], kernel: Kernel, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, range: float, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, modifier: ModifierSpec | None, seed: int, step: int, first_sample: int, freeze_mean: bool, copy: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, z: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], y: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]) -> tuple[float, float]:
+        """
+        The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.
+        """
+
+def products(products: Sequence[AnalogProduct], inputs: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)]], outputs: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]], seeds: Sequence[int], steps: Sequence[int], first_sample: int, freeze_mean: bool = False) -> None:
+    """
+    Write several products, which have nothing to do with each other, to their outputs.
+    """
+
 def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float) -> None:
     """Subtract lr * d^T x from the weights, in place."""
 
@@ -126,6 +163,11 @@ class ClipSpec:
 
 def is_clipped(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)]) -> bool:
     """Whether clipping to a bound would change nothing."""
+
+def clip_in_place(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None) -> bool:
+    """
+    Clip w / scales to a bound, in w, whose other elements keep their bits; returns whether any was beyond it.
+    """
 
 def remap_weights(dataclass: object, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')]) -> None:
     """Rescale to the range of the devices; the scales are changed in place."""

@@ -1,8 +1,11 @@
-"""The product of hardware-aware training and inference as one node of torch's graph (eager mode).
+"""The product of hardware-aware training and inference as one node of torch's graph, of torch's own operations.
 
 The forward pass reads a copy of the weights, modified as in training or as programmed, through the signal chain of the
 forward direction. The backward pass is the exact one of that copy, as if the converters and the noise were not there:
 noise is a constant, rounding passes gradients on, and only an output that is held at the bound of the ADC passes none.
+
+It serves where the core has no such product in one call (`layer.py`): on GPUs, with a copy of the weights for each
+sample, and with read noise in every product.
 """
 
 from __future__ import annotations
@@ -13,9 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from aihw_torch.inference.geometry import Geometry, Rows
 from aihw_torch.inference.reading import Address, Reading
-from aihw_torch.patches import format_of
 
 
 class Call(NamedTuple):
@@ -26,14 +27,12 @@ class Call(NamedTuple):
         address: of its noise.
         decay, wanted: the gradient of the input range gets `decay` times the range where more than the fraction
             `wanted` of the inputs lies inside.
-        geometry: what the samples are.
     """
 
     reading: Reading
     address: Address
     decay: float = 0.0
     wanted: float = 1.0
-    geometry: Geometry = Rows()
 
 
 class InferenceProduct(torch.autograd.Function):
@@ -53,16 +52,17 @@ class InferenceProduct(torch.autograd.Function):
         bias: Tensor | None,
         call: Call,
     ) -> Tensor:
-        """Return y [..., out] of x, the weight [out, in], s [1] or [out], r [1] and the bias [out]."""
-        x, weight, (reading, address, *_, geometry) = x.detach(), weight.detach(), call
+        """Return y [..., out] of x [..., in], the weight [out, in], s [1] or [out], r [1] and the bias [out]."""
+        x, weight, (reading, address, *_) = x.detach(), weight.detach(), call
         r, u = 1.0, x
         ctx.clipped = False
         if input_range is not None:
             r = input_range.item()
             ctx.clipped = _largest(x) > r
             u = x.clamp(-r, r).div_(r) if ctx.clipped else x / r
-        copy = reading.copy(weight if scale is None else weight / scale.view(-1, 1), geometry.samples(x), address)
-        z = geometry.product(reading, u, copy, address)
+        samples = x.numel() // x.shape[-1]
+        copy = reading.copy(weight if scale is None else weight / scale.view(-1, 1), samples, address)
+        z = reading.product(u, copy, address)
         ctx.bound = None if reading.bound is None else reading.bound * (1.0 - 1e-6)
         if ctx.bound is not None and _largest(z) < ctx.bound:
             ctx.bound = None  # no output is held
@@ -70,10 +70,8 @@ class InferenceProduct(torch.autograd.Function):
         ctx.save_for_backward(u, copy, scale, z if keeps_z else None)
         ctx.r, ctx.call = r, call
         factor = scale if input_range is None else r if scale is None else scale * r
-        if bias is not None and isinstance(factor, Tensor) and keeps_z:
-            return torch.addcmul(bias.detach(), z, factor)
         y = z if factor is None else z * factor if keeps_z else z.mul_(factor)
-        return y if bias is None else y.add_(bias.detach())
+        return y if bias is None else y + bias.detach()
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
@@ -93,50 +91,37 @@ def _largest(x: Tensor) -> float:
 def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
     u, copy, scale, z = ctx.saved_tensors
     for_x, for_weight, _, for_range, for_bias, _ = ctx.needs_input_grad
-    geometry, rows = ctx.call.geometry, d.reshape(-1, d.shape[-1])
+    rows, inputs = d.reshape(-1, d.shape[-1]), u.reshape(-1, u.shape[-1])
     db = rows.sum(0) if for_bias else None
     passed = rows
     if ctx.bound is not None:  # an output that is held passes nothing
         passed = torch.ops.aten.hardtanh_backward(rows, z.view(rows.shape), -ctx.bound, ctx.bound)
-    passed = geometry.errors(passed, u)
-    at_end = u.abs().ge_(1.0) if ctx.clipped and for_range else None  # 1 where inputs are clipped, else 0
     dx = dr = None
-    if for_x or (for_range and copy.ndim == 3):
-        dx = geometry.input_gradient(passed, copy, scale, u)
+    if for_x or for_range:
+        dx = _input_gradient(passed, copy, scale).view(u.shape)
         if ctx.clipped:
             torch.ops.aten.hardtanh_backward.grad_input(dx, u, -1.0, 1.0, grad_input=dx)
-    dw: Any = None
-    if for_weight or (for_range and dx is None):
-        dw = geometry.weight_gradient(passed, u, ctx.r)  # r d^T u
     if for_range:
-        if dx is not None:
-            inner = _dot(dx, u)
-        else:
-            from_inside = dw if at_end is None else geometry.weight_gradient(passed, at_end * u, -ctx.r, dw)
-            inner = _total((copy * from_inside).sum(1), scale) / ctx.r
-        dr = _total((rows * z.view(rows.shape)).sum(0), scale) - inner
-        dr = (dr + _decay(ctx.call, ctx.r, at_end)).view(1)
-    return dx if for_x else None, dw if for_weight else None, None, dr, db, None
+        total = (rows * z.view(rows.shape)).sum(0)
+        dr = (total.sum() if scale is None else (total * scale).sum()) - (dx * u).sum()
+        dr = (dr + _decay(ctx, u)).view(1)
+    dw = torch.addmm(d.new_empty(()), passed.T, inputs, beta=0.0, alpha=ctx.r) if for_weight else None  # r d^T u
+    return dx if for_x else None, dw, None, dr, db, None
 
 
 _gradients_once = once_differentiable(_gradients)
 
 
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """Return the sum of a * b, in one pass where both lie in memory in the same order."""
-    if a.stride() == b.stride() and a.is_contiguous(memory_format=format_of(a)):
-        return torch.dot(a.as_strided((a.numel(),), (1,)), b.as_strided((b.numel(),), (1,)))
-    return (a * b).sum()
+def _input_gradient(d: Tensor, copy: Tensor, scale: Tensor | None) -> Tensor:
+    """Return the gradient of u, for y = s (copy u), of gradients [samples, out]."""
+    d = d if scale is None else d * scale
+    return torch.einsum("no,noi->ni", d, copy) if copy.ndim == 3 else d @ copy
 
 
-def _total(per_output: Tensor, scale: Tensor | None) -> Tensor:
-    """Return the sum of [out], times s."""
-    return per_output.sum() if scale is None else (per_output * scale).sum()
-
-
-def _decay(call: Call, r: float, at_end: Tensor | None) -> float:
+def _decay(ctx: Any, u: Tensor) -> float:
     """Return what pulls the range in: decay * r where enough of the inputs lies inside."""
+    call = ctx.call
     if call.decay <= 0.0:
         return 0.0
-    clipped = 0.0 if at_end is None else call.geometry.fraction(at_end)
-    return call.decay * r if 1.0 - clipped > call.wanted else 0.0
+    clipped = (u.abs() >= 1.0).float().mean().item() if ctx.clipped else 0.0
+    return float(call.decay * ctx.r) if 1.0 - clipped > call.wanted else 0.0

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-import math
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -31,6 +30,17 @@ from rpu_sim.weight_ops import WeightModifier
 
 _MASK = (1 << 32) - 1
 Address = tuple[int, int, int]  # of the noise: seed of the tile, number of the call, number of the first sample
+
+
+class LayerResult(NamedTuple):
+    """The product of a layer: y [samples, out], z before scales and bias or None, the weights that were read, and the
+    largest |x| and |z|."""
+
+    y: Tensor
+    z: Tensor | None
+    copy: Tensor
+    largest_x: float
+    largest_z: float
 
 
 class Reading:
@@ -100,18 +110,56 @@ class Reading:
         return torch.cat(parts).reshape(*x.shape[:-1], copy.shape[1])
 
     @property
-    def reads_windows(self) -> bool:
-        """Whether there is `product_of_windows` for this reading."""
+    def is_one_call(self) -> bool:
+        """Whether the core computes the product of a layer with this reading in one call (on the CPU)."""
         return not self.samples_weights
 
-    def product_of_windows(self, windows: Tensor, copy: Tensor, address: Address) -> Tensor:
-        """As `product`, y [samples, *positions, out] of windows [samples, *positions, channels, *kernel]."""
-        view, leading = windows.numpy(), windows.ndim // 2
-        result = np.empty((math.prod(view.shape[:leading]), copy.shape[0]), np.float32)
+    def layer(
+        self,
+        x: Tensor,
+        kernel: Any,
+        samples: int,
+        weight: Tensor,
+        scale: Tensor | None,
+        r: float,
+        bias: Tensor | None,
+        address: Address,
+        keeps: bool,
+    ) -> LayerResult:
+        """Return the product of a layer with what its gradients need, without gradients.
+
+        Args:
+            x: [samples, in], or images [samples, channels, *size], contiguous or with the channels last.
+            kernel: `rpu_sim.layers.Kernel` of the images; that of rows has no dimensions.
+            samples: how many there are.
+            weight: [out, in].
+            scale: s, [1] or [out], or None.
+            r: the input range, 0 for none.
+            bias: [out] or None.
+            address: of the noise.
+            keeps: whether z is wanted.
+        """
+        copy = weight if self._modified is None and scale is None else torch.empty_like(weight)
+        y = torch.empty(samples, weight.shape[0])
+        z = torch.empty_like(y) if keeps else y
         seed, step, offset = address
-        at = (_key(seed), step & _MASK, offset & _MASK)
-        self._chain_for(HOST, copy.shape).windows(view, leading, result, *at, self.evaluate, copy.contiguous().numpy())
-        return torch.from_numpy(result).view(*view.shape[:leading], copy.shape[0])
+        found = self._chain_for(HOST, weight.shape).layer(
+            x.numpy(),
+            kernel,
+            weight.numpy(),
+            None if scale is None else scale.numpy(),
+            r,
+            None if bias is None else bias.numpy(),
+            None if self._modified is None else self._modified.spec,
+            _key(seed),
+            step & _MASK,
+            offset & _MASK,
+            self.evaluate,
+            None if copy is weight else copy.numpy(),
+            z.numpy(),
+            y.numpy(),
+        )
+        return LayerResult(y, z if keeps else None, copy, *found)
 
     def _matrix_product(self, x: Tensor, weight: Tensor, address: Address) -> Tensor:
         space = space_of(weight)
@@ -151,8 +199,8 @@ class NoisyReading(Reading):
         return type(self), (self.plain, self.variance)
 
     @property
-    def reads_windows(self) -> bool:
-        """Whether there is `product_of_windows` for this reading."""
+    def is_one_call(self) -> bool:
+        """Whether the core computes the product of a layer with this reading in one call (on the CPU)."""
         return False
 
     def product(self, x: Tensor, copy: Tensor, address: Address) -> Tensor:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn.modules.module import _has_any_global_hook
 
@@ -17,11 +16,11 @@ from aihw_torch import ops, threads
 from aihw_torch.config import InferenceRPUConfig, WeightClipType, WeightRemapType, register_part, to_dict
 from aihw_torch.errors import ConfigError, RpuError, ShapeError, StateError
 from aihw_torch.inference import compiled
-from aihw_torch.inference.geometry import Geometry, Patches, Rows
+from aihw_torch.inference.layer import LayerCall, LayerProduct
 from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
 from aihw_torch.inference.reading import Reading, constants_of, in_training, modifies
-from aihw_torch.patches import Kernel, is_plain
+from aihw_torch.patches import Kernel, format_of, is_plain
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.mapping import register_tile_class
@@ -82,11 +81,11 @@ class InferenceTile(WeightTile):
         if self.programmed is not None:
             self.programmed.read_through(self._read_in_test)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _convert(self, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
         before, programmed, clipped = self.device, self.current_program(), self._is_clipped()
-        super()._apply(fn, recurse)
+        super()._convert(fn, recurse)
         if self.device == before:
-            return self
+            return
         self._clipped_at = self.weight._version if clipped else -1
         self.programmed = None
         self._prepare_readings({name: values.to(self.device) for name, values in self._constants.items()})
@@ -95,7 +94,6 @@ class InferenceTile(WeightTile):
             self.programmed = ProgrammedTile.from_state(
                 moved, self.rpu_config, self._read_in_test, version=self.weight._version
             )
-        return self
 
     def reconfigure(self, **changes: Any) -> None:
         """Change fields of the configuration; constants of the converters are drawn again from the seed."""
@@ -116,15 +114,15 @@ class InferenceTile(WeightTile):
             ranges.follow_data(input_range, self.input_range_update_idx, x, parameters)
         if self.analog_bias:
             x = torch.nn.functional.pad(x, (0, 1), value=1.0)
-        return self._in_one_node(x, dtype, Rows())
+        return self._in_one_node(x, dtype, None)
 
-    def _in_one_node(self, x: Tensor, dtype: torch.dtype, geometry: Geometry) -> Tensor:
+    def _in_one_node(self, x: Tensor, dtype: torch.dtype, kernel: Kernel | None) -> Tensor:
         programmed = None if self.training else self.current_program()
         # What was programmed is in units of the array, so that its scale comes later, and then the bias too.
         mapping = None if programmed is None else self.mapping_scales
         factors = [scale for scale in (mapping, self.out_scaling_alpha, self.output_factor()) if scale is not None]
         bias = None if factors else self.bias
-        y = self._read(x, programmed, self.input_range, bias, self._count(x), geometry)
+        y = self._read(x, programmed, self.input_range, bias, self._count(x), kernel)
         for scale in factors:
             y = y * scale
         return self._leave(y, dtype) if factors else y if y.dtype is dtype else y.to(dtype)
@@ -134,7 +132,7 @@ class InferenceTile(WeightTile):
         if not self._reads_images(images):
             return super().of_patches(images, kernel)
         kernel.must_fit(images)
-        return self._in_one_node(images, torch.float32, Patches(kernel))
+        return self._in_one_node(images, torch.float32, kernel)
 
     def _reads_images(self, images: Tensor) -> bool:
         """Whether the short way serves, and takes images: hooks and the data of a range need patches."""
@@ -148,10 +146,18 @@ class InferenceTile(WeightTile):
         parameters = self._config.pre_post.input_range
         if self._has_input_range and self.training and int(self.input_range_update_idx) < parameters.init_from_data:
             return False
-        if self.training:
-            return self._read_in_training.reads_windows
-        programmed = self.current_program()
-        return (self._read_in_test if programmed is None else programmed.reading).reads_windows
+        return self._is_one_call(None if self.training else self.current_program())
+
+    def _is_one_call(self, programmed: ProgrammedTile | None) -> bool:
+        """Whether the core computes the product of a layer, with what is programmed, in one call."""
+        if self.device.type != "cpu" or (self.input_range is not None and not self.input_range.item() > 0.0):
+            return False
+        return self._reading(programmed).is_one_call
+
+    def _reading(self, programmed: ProgrammedTile | None) -> Reading:
+        if programmed is not None:
+            return programmed.reading
+        return self._read_in_training if self.training else self._read_in_test
 
     def _goes_by_parts(self) -> bool:
         """Whether the gradient of the input range is one that only the parts of a forward pass have."""
@@ -169,7 +175,7 @@ class InferenceTile(WeightTile):
             self._follow_training(int(step))
             y = torch.nn.functional.linear(x, self.physical_weight() if programmed is None else programmed.weights)
         else:
-            y = self._read(x, programmed, None, None, int(step), Rows())
+            y = self._read(x, programmed, None, None, int(step), None)
             if programmed is None:
                 return y
         return y if self.mapping_scales is None else y * self.mapping_scales
@@ -181,23 +187,32 @@ class InferenceTile(WeightTile):
         input_range: Tensor | None,
         bias: Tensor | None,
         step: int,
-        geometry: Geometry,
+        kernel: Kernel | None,
     ) -> Tensor:
-        """Return product number `step`: of the trained weight with its mapping scale, or of what is programmed."""
+        """Return product number `step`: of the trained weight with its mapping scale, or of what is programmed.
+
+        The samples are the rows of x, or what the positions of a kernel see in the images x.
+        """
         threads.follow_torch()
         self._follow_training(step)
+        scales = self.mapping_scales
         if programmed is None:
-            weight, scale = self.weight.float(), self.mapping_scales
-            reading = self._read_in_training if self.training else self._read_in_test
+            weight, scale = self.weight.float(), scales if scales is None else scales.float()
         else:
-            weight, scale, reading = programmed.weights, None, programmed.reading
-        parameters = self._config.pre_post.input_range
-        group = self.process_group
-        address = self.seed, step, 0 if group is None else dist.get_rank(group) * geometry.samples(x)
-        call = Call(reading, address, parameters.decay, parameters.input_min_percentage, geometry)
-        given = [t if t is None else t.float() for t in (input_range, bias)]
+            weight, scale = programmed.weights, None
+        reading, parameters = self._reading(programmed), self._config.pre_post.input_range
+        samples = x.numel() // x.shape[-1] if kernel is None else kernel.samples(x.shape)
+        address = self.seed, step, self.forward_offset(samples)
+        tensors = weight, scale, *(t if t is None else t.float() for t in (input_range, bias))
+        how = parameters.decay, parameters.input_min_percentage
+        y: Tensor
         try:
-            y: Tensor = InferenceProduct.apply(x, weight, scale, *given, call)  # type: ignore[no-untyped-call]
+            if kernel is not None or (x.is_cpu and self._is_one_call(programmed)):
+                r = 0.0 if input_range is None else input_range.item()
+                x = x if kernel is not None and format_of(x) is not torch.contiguous_format else x.contiguous()
+                y = LayerProduct.apply(x, *tensors, LayerCall(reading, address, r, *how, kernel))  # type: ignore[no-untyped-call]
+            else:
+                y = InferenceProduct.apply(x, *tensors, Call(reading, address, *how))  # type: ignore[no-untyped-call]
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
@@ -260,10 +275,14 @@ class InferenceTile(WeightTile):
     @torch.no_grad()
     def _clip(self) -> None:
         assert self._bound is not None
-        physical = self.physical_weight()
-        if not self._bound.leaves(physical):
-            clipped, scales = clip_weights(physical, self.rpu_config.clip), self.mapping_scales
-            logical = clipped if scales is None else clipped * scales.float().view(-1, 1)
+        scales = None if self.mapping_scales is None else self.mapping_scales.float()
+        if self.weight.is_cpu and self.weight.dtype is torch.float32 and self.weight.is_contiguous():
+            values = self.weight.detach().numpy()
+            if self._bound.hold(values, None if scales is None else scales.numpy()):
+                torch.autograd.graph.increment_version(self.weight)
+        elif not self._bound.leaves(physical := self.physical_weight()):
+            clipped = clip_weights(physical, self.rpu_config.clip)
+            logical = clipped if scales is None else clipped * scales.view(-1, 1)
             # The others keep their bits, which a multiplication by the scale would not leave.
             self.weight.copy_(torch.where(clipped != physical, logical, self.weight))
         self._clipped_at = self.weight._version
