@@ -14,9 +14,13 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aihw_torch.inference.product import Read, gradients
 from aihw_torch.inference.reading import Address, Reading
 from aihw_torch.patches import Kernel
 from rpu_sim import layers
+
+
+_LARGE_PRODUCT = 1 << 23  # multiply-adds
 
 
 class LayerCall(NamedTuple):
@@ -86,6 +90,10 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
     for_x, for_weight, _, for_range, for_bias, _ = ctx.needs_input_grad
     (kernel, shape, channels_last), bound, clips, (_, _, r, decay, wanted, _) = ctx.state
     n_out = copy.shape[0]
+    if _is_large(kernel, d, x):
+        u = x if r == 0.0 else (x.clamp(-r, r) if clips else x) / r
+        read = Read(u, copy, scale, z, bound, r or 1.0, clips)
+        return gradients(d, read, ctx.needs_input_grad, decay, wanted)
     d = d if d.is_contiguous() else d.contiguous()
     dx = torch.empty_like(x) if for_x else None
     dw = torch.empty_like(copy) if for_weight else None
@@ -113,6 +121,11 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         None if dr is None else dr.data_ptr(),
     )
     return dx, dw, None, dr, db, None
+
+
+def _is_large(kernel: Any, d: Tensor, x: Tensor) -> bool:
+    """Whether the gradients are large products of matrices, which the libraries behind torch are best at."""
+    return kernel is layers.ROWS and d.numel() * x.shape[-1] >= _LARGE_PRODUCT
 
 
 _gradients_once = once_differentiable(_gradients)

@@ -75,7 +75,9 @@ class InferenceTile(WeightTile):
         self._batches_for_range = parameters.init_from_data if parameters.enable else 0
         self._decay_of_range = parameters.decay, parameters.input_min_percentage
         # Whether the gradient of the input range is one that only the parts of a forward pass have.
-        self._goes_by_parts = parameters.enable and (parameters.gradient == "legacy" or parameters.manage_output_clipping)
+        self._goes_by_parts = parameters.enable and (
+            parameters.gradient == "legacy" or parameters.manage_output_clipping
+        )
         out_size, in_size = self.weight.shape
         constants = constants_of(config.forward, config.mapping, (out_size, in_size), self.seed)
         self._prepare_readings({name: values.to(self.device) for name, values in constants.items()})
