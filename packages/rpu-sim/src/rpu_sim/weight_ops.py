@@ -149,7 +149,8 @@ class WeightClip:
 
     def hold_at(self, w: Any, shape: tuple[int, ...], scales: Any, n_scales: int) -> bool:
         """The same with the shape of ``w`` and the number of scales, where both may be addresses of float32 memory."""
-        return bool(_core.clip_in_place(self._spec, w, *shape, scales, n_scales))
+        rows, columns = shape
+        return bool(_core.clip_in_place(self._spec, w, rows, columns, scales, n_scales))
 
 
 def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:

@@ -19,7 +19,6 @@ from aihw_torch.inference.reading import Address, Reading
 from aihw_torch.patches import Kernel
 from rpu_sim import layers
 
-
 _LARGE_PRODUCT = 1 << 23  # multiply-adds
 
 
@@ -63,6 +62,8 @@ class LayerProduct(torch.autograd.Function):
         """
         reading, address, r, _, _, kernel = call
         shape, wants = x.shape, ctx.needs_input_grad
+        leading: tuple[int, ...]
+        images: tuple[Any, tuple[int, ...], bool]
         if kernel is None:
             leading = shape[:-1]
             images = layers.ROWS, (math.prod(leading), shape[-1]), False
@@ -94,7 +95,7 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         u = x if r == 0.0 else (x.clamp(-r, r) if clips else x) / r
         read = Read(u, copy, scale, z, bound, r or 1.0, clips)
         return gradients(d, read, ctx.needs_input_grad, decay, wanted)
-    d = d if d.is_contiguous() else d.contiguous()
+    d = (d if d.is_contiguous() else d.contiguous()).resolve_neg()
     dx = torch.empty_like(x) if for_x else None
     dw = torch.empty_like(copy) if for_weight else None
     db = torch.empty(n_out) if for_bias else None

@@ -88,8 +88,17 @@ def _largest(x: Tensor) -> float:
 
 
 class Read(NamedTuple):
-    """What the gradients of a product need: u [..., in], the copy [out, in] or [samples, out, in], the scale s or None, z
-    [..., out] or None, the bound at which outputs are held or 0, the range r or 1, and whether inputs were clipped."""
+    """What the gradients of a product need.
+
+    Attributes:
+        u: [..., in], in units of the range.
+        copy: of the weights, [out, in] or [samples, out, in].
+        scale: s, or None.
+        z: [..., out]; may be None without a bound and a learned range.
+        bound: at which outputs are held, or 0.
+        r: the range, or 1.
+        clipped: whether inputs were clipped.
+    """
 
     u: Tensor
     copy: Tensor
@@ -101,7 +110,7 @@ class Read(NamedTuple):
 
 
 def gradients(d: Tensor, read: Read, wants: tuple[bool, ...], decay: float, wanted: float) -> tuple[Tensor | None, ...]:
-    """Return the gradients of `InferenceProduct` of the gradient d [..., out] of y; decay and wanted are those of `Call`."""
+    """Return the gradients of `InferenceProduct` of d [..., out], that of y; decay and wanted are those of `Call`."""
     u, copy, scale, z, bound, r, clipped = read
     for_x, for_weight, _, for_range, for_bias, _ = wants
     rows, inputs = d.reshape(-1, d.shape[-1]), u.reshape(-1, u.shape[-1])

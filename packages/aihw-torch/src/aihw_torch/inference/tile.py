@@ -164,7 +164,7 @@ class InferenceTile(WeightTile):
         """Whether the core computes the product of a layer, with what is programmed, in one call."""
         if not self._reading(programmed).is_one_call or self.device.type != "cpu":
             return False
-        return not self._has_input_range or self.input_range.item() > 0.0  # type: ignore[union-attr]
+        return (r := self.input_range) is None or r.item() > 0.0
 
     def _reading(self, programmed: ProgrammedTile | None) -> Reading:
         if programmed is not None:
@@ -202,16 +202,18 @@ class InferenceTile(WeightTile):
         """
         threads.follow_torch()
         self._follow_training(step)
-        weight, scale = (self.weight, self.mapping_scales) if programmed is None else (programmed.weights, None)
-        reading, address = self._reading(programmed), (self.seed, step, self._first_sample(x, kernel))
-        weight, scale, r, b = (
-            t if t is None or t.dtype is torch.float32 else t.float() for t in (weight, scale, input_range, bias)
+        weight = self.weight.float() if programmed is None else programmed.weights
+        scale, r, b = (
+            t if t is None or t.dtype is torch.float32 else t.float()
+            for t in (self.mapping_scales if programmed is None else None, input_range, bias)
         )
+        reading, address = self._reading(programmed), (self.seed, step, self._first_sample(x, kernel))
         y: Tensor
         try:
             if kernel is not None or (is_plain(x) and self._is_one_call(programmed)):
                 if kernel is None or format_of(x) is torch.contiguous_format:
                     x = x.contiguous()
+                x = x.resolve_neg()
                 call = LayerCall(reading, address, 0.0 if r is None else r.item(), *self._decay_of_range, kernel)
                 y = apply_layer(x, weight.contiguous(), scale, r, b, call)
             else:
@@ -288,7 +290,7 @@ class InferenceTile(WeightTile):
         scales = None if self.mapping_scales is None else self.mapping_scales.float()
         if self.weight.is_cpu and self.weight.dtype is torch.float32 and self.weight.is_contiguous():
             given = (None, 0) if scales is None else (scales.data_ptr(), scales.shape[0])
-            if self._bound.hold_at(self.weight.data_ptr(), self.weight.shape, *given):
+            if self._bound.hold_at(self.weight.data_ptr(), tuple(self.weight.shape), *given):
                 torch.autograd.graph.increment_version(self.weight)
         elif not self._bound.leaves(physical := self.physical_weight()):
             clipped = clip_weights(physical, self.rpu_config.clip)
