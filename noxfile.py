@@ -5,10 +5,12 @@ Needed are Python >= 3.11 with venv and a C++17 compiler; nox itself is installe
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -21,17 +23,26 @@ def bootstrap() -> int:
     if sys.version_info < (3, 11):  # noqa: UP036  (the one file that an older Python may start)
         sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: run noxfile.py with a newer one.")
     pin = next(line for line in CONSTRAINTS.read_text().splitlines() if line.startswith("nox=="))
-    home = ROOT / ".nox" / "bootstrap"
+    home = ROOT / ".nox" / f"bootstrap-{pin}-{sys.version_info.major}.{sys.version_info.minor}"
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    mark = home / f"ok-{pin}-{sys.version_info.major}.{sys.version_info.minor}"
-    if not mark.exists():
+    if not python.exists():
+        make_bootstrap(home, python, pin)
+    return subprocess.call([python, "-m", "nox", "-f", __file__, *sys.argv[1:]])
+
+
+def make_bootstrap(home: Path, python: Path, pin: str) -> None:
+    """Make the environment apart and rename it when it is whole, because several first runs may be under way."""
+    if home.exists() and not python.exists():  # the Python it was made from is gone
+        shutil.rmtree(home, ignore_errors=True)
+    home.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bootstrap-", dir=home.parent, ignore_cleanup_errors=True) as made:
         try:
-            venv.create(home, with_pip=True, clear=True)
+            venv.create(made, with_pip=True)
         except subprocess.CalledProcessError:
             sys.exit("This Python cannot make environments: install its venv module (Debian, Ubuntu: python3-venv).")
-        subprocess.check_call([python, "-m", "pip", "install", "-q", pin])
-        mark.touch()
-    return subprocess.call([python, "-m", "nox", "-f", __file__, *sys.argv[1:]])
+        subprocess.check_call([Path(made) / python.relative_to(home), "-m", "pip", "install", "-q", pin])
+        with contextlib.suppress(OSError):  # another run was first
+            os.rename(made, home)
 
 
 if __name__ == "__main__":  # never true when nox imports this file

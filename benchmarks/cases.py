@@ -42,9 +42,18 @@ CELLS: dict[str, tuple[str, dict[str, Any]]] = {
     "one_sided": ("OneSidedUnitCell", {}),
     "mixed_precision": ("MixedPrecisionCompound", {}),
 }
-# Ours draw the cycle noise of a whole update at once, an approximation that the peer does not have.
-PER_UPDATE = {"soft_per_update": "SoftBoundsDevice", "exp_per_update": "ExpStepDevice"}
-DEVICES |= {name: (device, {}) for name, device in PER_UPDATE.items()}
+# Ours draw the cycle noise of a whole update at once, approximations that the peer does not have: the device, and the
+# member of CycleNoiseType.
+APPROXIMATE = {
+    "soft_per_update": ("soft", "PER_UPDATE"),
+    "exp_per_update": ("exp", "PER_UPDATE"),
+    "soft_closed_form": ("soft", "CLOSED_FORM"),
+    "soft_additive_closed_form": ("soft_additive", "CLOSED_FORM"),
+    "exp_closed_form": ("exp", "CLOSED_FORM"),
+    "pow_closed_form": ("pow", "CLOSED_FORM"),
+    "piecewise_closed_form": ("piecewise", "CLOSED_FORM"),
+}
+DEVICES |= {name: DEVICES[device] for name, (device, _) in APPROXIMATE.items()}
 OPERATIONS = ("update", "forward", "backward")
 SIZES = (128, 256, 512, 1024, 2048)
 BATCHES = (1, 8, 32, 64, 256)
@@ -115,8 +124,8 @@ def build_config(configs: Any, case: Case) -> Any:
     class_name, fields = DEVICES[case.device]
     equal_bounds = {} if case.near is None else {"w_max_dtod": 0.0, "w_min_dtod": 0.0}
     config = configs.SingleRPUConfig(device=getattr(configs, class_name)(**fields, **equal_bounds))
-    if case.device in PER_UPDATE and hasattr(configs, "CycleNoiseType"):
-        config.update.noise = configs.CycleNoiseType.PER_UPDATE
+    if case.device in APPROXIMATE and hasattr(configs, "CycleNoiseType"):
+        config.update.noise = configs.CycleNoiseType[APPROXIMATE[case.device][1]]
     return config
 
 

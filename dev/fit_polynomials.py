@@ -72,6 +72,15 @@ FORMS = [
         5,
     ),
     Form(
+        "2^r = 1 + r P(r)",
+        "F exp2_(",
+        lambda r: np.expm1(r * np.log(2)) / r,
+        lambda r: r / np.exp2(r),
+        -0.5,
+        0.5,
+        5,
+    ),
+    Form(
         "tanh(x) = x + x^3 P(x^2)",
         "F tanh_(",
         _root(lambda x: (np.tanh(x) / x - 1) / x**2),
@@ -162,6 +171,12 @@ def measured_exp() -> float:
     return max(ulps(fmath.exp(x), np.exp(x.astype(np.float64))) for x in arguments)
 
 
+def measured_exp2() -> float:
+    """Over 2^23 arguments in [-126, 127]."""
+    arguments = ((-126 + 253 * k / 2**23).astype(np.float32) for k in chunks(2**23))
+    return max(ulps(fmath.exp2(x), np.exp2(x.astype(np.float64))) for x in arguments)
+
+
 def measured_tanh() -> float:
     """Over 2^23 arguments in (0, 10]; the function is odd."""
     arguments = ((10 * (k + 1) / 2**23).astype(np.float32) for k in chunks(2**23))
@@ -194,6 +209,7 @@ def main() -> None:
     print("\nlargest error of the functions as they are")
     print(f"  log        {measured_log():.3f} ulp")
     print(f"  exp        {measured_exp():.3f} ulp")
+    print(f"  exp2       {measured_exp2():.3f} ulp")
     print(f"  tanh       {measured_tanh():.3f} ulp")
     print(f"  sincos2pi  {measured_sincos():.2e} absolute")
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from rpu_sim import Tile, cuda, gpu, modify_weights
+from rpu_sim import Tile, cuda, gpu, modify_weights, together
 from rpu_sim import config as c
 
 DEVICES = {
@@ -44,10 +44,23 @@ def run(device: c.PulsedDevice, size: int, samples: int, where: str) -> dict[str
     return {name: gpu.host(values) for name, values in results.items()}
 
 
+def run_together(device: c.PulsedDevice, size: int, samples: int, where: str) -> dict[str, np.ndarray]:
+    """Arrays that several tiles give by one call for all of them."""
+    put = gpu.space(where).put
+    rng = np.random.default_rng(0)
+    x = put((0.3 * rng.standard_normal((samples, size))).astype(np.float32))
+    tiles = [Tile(size, size, c.SingleRPUConfig(device=device), seed=i, device=where) for i in range(5)]
+    xs = [x] * len(tiles)
+    results = dict(enumerate(together.forward(tiles, xs) + together.backward(tiles, xs)))
+    together.update(tiles, xs, xs, [0.01] * len(tiles))
+    results |= {10 + i: tile.get_weights() for i, tile in enumerate(tiles)}
+    return {f"array {i} of tiles together": gpu.host(values) for i, values in results.items()}
+
+
 def compare() -> None:
     """Raise unless the GPU gives the bits of the CPU."""
     for name, device in DEVICES.items():
-        expected, found = run(device, 96, 20, "cpu"), run(device, 96, 20, "cuda")
+        expected, found = (run(device, 96, 20, at) | run_together(device, 40, 20, at) for at in ("cpu", "cuda"))
         for what, values in expected.items():
             if not np.array_equal(values.view(np.uint32), found[what].view(np.uint32)):
                 raise SystemExit(f"{what} of {name} differs between GPU and CPU")
@@ -86,5 +99,28 @@ def times() -> None:
                 print(f"{name:10} {what:8} {size} x {size}, {samples}: {times}")
 
 
+def times_together() -> None:
+    """Print times of 16 tiles by one call and by one call for each."""
+    tiles = [Tile(256, 256, seed=i, device="cuda") for i in range(16)]
+    v = gpu.space("cuda").put((0.3 * np.random.default_rng(0).standard_normal((32, 256))).astype(np.float32))
+    vs, rates = [v] * 16, [1e-4] * 16
+
+    def update_each() -> None:
+        for tile in tiles:
+            tile.update(v, v, 1e-4)
+
+    calls: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+        "forward": (lambda: together.forward(tiles, vs), lambda: [tile.forward(v) for tile in tiles]),
+        "update": (lambda: together.update(tiles, vs, vs, rates), update_each),
+    }
+    for what, (by_one, one_by_one) in calls.items():
+        took = [1e3 * seconds(tiles[0], call, 20) for call in (by_one, one_by_one)]
+        print(f"16 tiles   {what:8} 256 x 256, 32: {took[0]:8.3f} ms together, {took[1]:8.3f} ms one by one")
+
+
 if __name__ == "__main__":
-    times() if "--times" in sys.argv[1:] else compare()
+    if "--times" in sys.argv[1:]:
+        times()
+        times_together()
+    else:
+        compare()

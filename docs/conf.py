@@ -34,7 +34,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!rpu_sim|aihw_).*"),
     # Inside signatures only.
-    (r"py:class", r"aihw_inference\.(rng\.Draw|arrays\.Block|confidence\.Programmed)|aihw_torch\.patches\.Kernel"),
+    (r"py:class", r"aihw_inference\.(rng\.Draw|arrays\.Block|confidence\.Programmed)"),
+    (r"py:class", r"aihw_torch\.(patches\.Kernel|tiles\.samples\.SampleCount)"),
 ]
 
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath", "fieldlist"]

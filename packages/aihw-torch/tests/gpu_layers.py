@@ -9,7 +9,9 @@ import emulated_torch
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
+import rpu_sim
 from aihw_torch import ops
 from aihw_torch.config import (
     ChoppedTransferCompound,
@@ -24,10 +26,10 @@ from aihw_torch.config import (
     WeightModifierType,
     WeightRemapType,
 )
-from aihw_torch.errors import DeviceError
+from aihw_torch.errors import BackendError, DeviceError
 from aihw_torch.nn import AnalogConv2d, AnalogLinear
 from aihw_torch.optim import AnalogSGD
-from rpu_sim import cuda
+from rpu_sim import cuda, gpu
 
 EMULATED = emulated_torch.PLUGIN.exists()
 only_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -168,6 +170,46 @@ def test_a_gradient_moves_with_its_layer(device):
     assert_same_state(*layers)
 
 
+@pytest.mark.parametrize("name", ["pulsed", "columnwise scales", "input range", "chopped", "hardware aware"])
+def test_a_move_happens_as_a_whole_or_not_at_all(emulated, name, monkeypatch):
+    """Whichever array finds no memory, the layer stays on the CPU with its gradients and what it recorded."""
+    torch.manual_seed(5)
+    layers = [AnalogLinear(7, 4, rpu_config=CONFIGS[name]())]
+    layers.append(copy.deepcopy(layers[0]))
+    x, d = torch.randn(9, 7), torch.randn(9, 4)
+    for layer in layers:
+        layer(x).backward(d)
+    empty, arrays = gpu.GpuSpace.empty, 0
+    while True:
+        left = arrays
+
+        def limited(*where):
+            nonlocal left
+            if left == 0:
+                raise BackendError("the GPU has no memory left; use smaller arrays or batches")
+            left -= 1
+            return empty(*where)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(gpu.GpuSpace, "empty", limited)
+            try:
+                layers[1].to(emulated)
+                break
+            except BackendError:
+                assert left == 0
+        held = [*layers[1].parameters(), *layers[1].buffers()]
+        assert all(values.is_cpu and (values.grad is None or values.grad.is_cpu) for values in held)
+        assert layers[1].analog_module.device == torch.device("cpu")
+        arrays += 1
+    assert arrays > 2
+    layers[1].cpu()
+    for layer in layers:
+        AnalogSGD(layer.parameters(), lr=0.1).step()
+        layer(x).backward(d)
+        AnalogSGD(layer.parameters(), lr=0.1).step()
+    assert_same_state(*layers)
+
+
 def test_copies_and_checkpoints(emulated):
     model = network(chopped()).to(emulated)
     train(model, emulated, 0, 2)
@@ -225,6 +267,48 @@ def test_autocast(device):
         y = twin(x.to(device).bfloat16())
     assert y.dtype is torch.bfloat16
     assert torch.equal(y.cpu(), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_tiles_in_half_precision(device, dtype):
+    """Inputs are exact in float32, outputs are rounded once, and updates are those of the rounded inputs."""
+    torch.manual_seed(5)
+    layer = AnalogLinear(7, 4, bias=False, rpu_config=pulsed())
+    tiles = [layer.analog_module.tile, copy.deepcopy(layer).to(device).analog_module.tile]
+    x, d = torch.randn(2, 9, 7).to(dtype), torch.randn(2, 9, 4).to(dtype)
+    for name, values in (("forward", x), ("backward", d)):
+        expected = getattr(tiles[0], name)(values.float()).to(dtype)
+        found = getattr(tiles[1], name)(values.to(device))
+        assert found.dtype is dtype
+        assert torch.equal(found.cpu(), expected)
+    tiles[0].update(x.float(), d.float(), 0.1)
+    tiles[1].update(x.to(device), d.to(device), 0.1)
+    assert torch.equal(tiles[1].get_weights().cpu(), tiles[0].get_weights())
+    (y,) = rpu_sim.together.forward(tiles[1:], [x.to(device)], steps=[0])
+    assert torch.equal(y.cpu(), tiles[0].forward(x.float(), step=0).to(dtype))
+
+
+def test_steps_of_many_tiles_wait_twice(emulated):
+    """Once before anything is changed, and once for the norms; not for each tile."""
+
+    class Copies(TorchDispatchMode):
+        """Counts what waits for the device."""
+
+        n = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            name, tensors = str(function), [a for a in args if isinstance(a, torch.Tensor)]
+            if any(not tensor.is_cpu for tensor in tensors):
+                to_host = "_to_copy" in name and torch.device((kwargs or {}).get("device", "meta")).type == "cpu"
+                self.n += "_local_scalar_dense" in name or to_host
+            return function(*args, **(kwargs or {}))
+
+    layer = AnalogLinear(8, 6, rpu_config=pulsed(max_input_size=4, max_output_size=3)).to(emulated)
+    assert len(list(layer.analog_tiles())) == 4
+    layer(torch.randn(2, 8).to(emulated)).sum().backward()
+    with Copies() as copies:
+        AnalogSGD(layer.parameters(), lr=0.1).step()
+    assert copies.n == 2
 
 
 def test_inputs_elsewhere(device):

@@ -16,7 +16,7 @@ from aihw_torch.errors import ConfigError, NonFiniteError, ShapeError, StateErro
 from aihw_torch.inference import InferenceTile, drift_analog_weights
 from aihw_torch.nn import AnalogLinear, AnalogSequential
 from aihw_torch.optim import AnalogSGD
-from aihw_torch.tiles.base import encode_config
+from aihw_torch.tiles.state import encode_config
 from aihw_torch.utils.conductances import export_conductances, import_conductances
 from aihw_torch.utils.safetensors import load_safetensors, save_safetensors
 from rpu_sim import table

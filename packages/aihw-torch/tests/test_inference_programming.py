@@ -26,7 +26,7 @@ from aihw_inference import (
     program,
 )
 from aihw_inference.errors import TimeError
-from aihw_torch.config import ConstantStepDevice, InferenceRPUConfig, IOParameters, SingleRPUConfig
+from aihw_torch.config import ConstantStepDevice, InferenceRPUConfig, IOParameters, SingleRPUConfig, WeightNoiseType
 from aihw_torch.errors import ConfigError, StateError
 from aihw_torch.inference import (
     DriftTable,
@@ -38,6 +38,7 @@ from aihw_torch.inference import (
     program_analog_weights,
 )
 from aihw_torch.nn import AnalogConv2d, AnalogConvTranspose2d, AnalogLinear, AnalogSequential
+from aihw_torch.nn.base import analog_tiles
 
 
 def programmed_layer(**fields) -> AnalogLinear:
@@ -329,6 +330,62 @@ def test_evaluation_over_time(kind: str) -> None:
         evaluate_over_time(model, loader, [], 3)
     with pytest.raises(ConfigError, match="no sample"):
         accuracy(model, [])
+
+
+class Recurrent(nn.Module):
+    """The same tile several times for each batch, then a convolution and another layer."""
+
+    def __init__(self, config) -> None:
+        super().__init__()
+        self.cell = AnalogLinear(6, 6, True, config(), seed=1)
+        self.conv = AnalogConv2d(1, 2, (2, 3), rpu_config=config(), seed=2)
+        self.last = AnalogLinear(32, 3, True, config(), seed=3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        states = [x[:, 0]]
+        for n in range(1, x.shape[1]):
+            states.append(self.cell(states[-1]).clamp(-1.0, 1.0) + x[:, n])
+        return self.last(self.conv(torch.stack(states, 1)[:, None]).flatten(1))
+
+
+def noise_in_every_product(kind: str):
+    if kind == "pulsed":
+        return SingleRPUConfig(
+            forward=IOParameters(
+                out_noise=0.1, inp_noise=0.1, w_noise=0.05, w_noise_type=WeightNoiseType.ADDITIVE_CONSTANT
+            )
+        )
+    config = InferenceRPUConfig(forward=IOParameters(out_noise=0.1, inp_noise=0.1))
+    config.noise_model = PCMLikeNoiseModel()
+    config.read_noise_per_mvm = kind == "read"
+    return config
+
+
+@pytest.mark.parametrize("kind", ["pulsed", "inference", "read"])
+def test_the_noise_of_an_evaluation_follows_the_sample(kind: str) -> None:
+    """Whatever the batches, every output of every chip at every time is the same; and no noise comes twice."""
+    model, x = Recurrent(lambda: noise_in_every_product(kind)), torch.randn(24, 5, 6)
+    x[5] = x[23]
+    steps = [int(tile.forward_step) for tile in analog_tiles(model)]
+
+    def outputs_with(batches: list[int]) -> torch.Tensor:
+        found = list[torch.Tensor]()
+
+        @torch.no_grad()
+        def metric(model: nn.Module, loader: list[torch.Tensor]) -> float:
+            found.append(torch.cat([model(part) for part in loader]))
+            return 0.0
+
+        evaluate_over_time(model, x.split(batches), [1.0, 100.0], 2, metric=metric)
+        return torch.stack(found)
+
+    whole = outputs_with([24])
+    rounding = 1e-6 if kind == "read" else 0.0  # the variance of an output is a product of matrices in torch
+    for batches in ([8, 8, 8], [7, 7, 7, 3], [1] * 24):
+        torch.testing.assert_close(outputs_with(batches), whole, rtol=0.0, atol=rounding)
+    assert len(whole.view(4 * 24, 3).unique(dim=0)) == 4 * 24
+    assert steps == [int(tile.forward_step) for tile in analog_tiles(model)]
+    assert all(tile.sample_count is None for tile in analog_tiles(model))
 
 
 def test_the_table() -> None:

@@ -85,6 +85,21 @@ def test_assigned_values_of_another_shape(layer):
         layer.weight.data = torch.zeros(4, 2)
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
+@pytest.mark.parametrize("value", [torch.zeros(2, 4), torch.nn.Parameter(torch.zeros(2, 4)), None])
+@pytest.mark.parametrize("config", [SingleRPUConfig, InferenceRPUConfig])
+def test_values_in_place_of_those_on_tiles(name, value, config):
+    layer = AnalogLinear(4, 2, rpu_config=config())
+    before, parameters = copy.deepcopy(layer.state_dict()), list(layer.parameters())
+    with pytest.raises(
+        ConfigError, match=r"weight and bias of AnalogLinear are on its tiles.* set_weights\("
+    ) as caught:
+        setattr(layer, name, value)
+    assert one_sentence(caught)
+    torch.testing.assert_close(layer.state_dict(), before, rtol=0, atol=0)
+    assert all(a is b for a, b in zip(layer.parameters(), parameters, strict=True))
+
+
 def test_conversions_that_change_nothing(layer):
     parameters, pointer = list(layer.parameters()), layer.weight.data_ptr()
     layer.float().to("cpu").cpu().to(torch.float32)
@@ -323,8 +338,25 @@ def test_recurrent_inputs(shape, states):
         (lambda: ann.AnalogEmbedding(0, 3), "num_embeddings"),
         (lambda: ann.AnalogMultiheadAttention(8, 0), "num_heads"),
         (lambda: ann.AnalogLSTM(3, -1), "hidden_size"),
+        (lambda: ann.AnalogGRU(3, 2, num_layers=0), "num_layers"),
     ],
 )
 def test_impossible_sizes(make, what):
     with pytest.raises(ShapeError, match=f"^{what} must be a whole number"):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda config: ann.AnalogLinear(4, 2, config),
+        lambda config: ann.AnalogConv2d(1, 2, 3, bias=config),
+        lambda config: ann.AnalogConvTranspose1d(1, 2, 3, bias=config),
+        lambda config: ann.AnalogLSTM(4, 2, bias=config),
+        lambda config: ann.AnalogMultiheadAttention(4, 2, bias=config),
+    ],
+)
+def test_a_configuration_in_the_place_of_the_bias(make):
+    with pytest.raises(ConfigError, match=r"bias is a SingleRPUConfig.*rpu_config=") as caught:
+        make(SingleRPUConfig())
+    assert one_sentence(caught)

@@ -14,7 +14,7 @@ from torch.nn.functional import mse_loss
 from aihw_torch.config import ConstantStepDevice, FloatingPointDevice, FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.errors import NonFiniteError, OptimizerError
 from aihw_torch.nn import AnalogLinear, AnalogSequential
-from aihw_torch.optim import AnalogSGD
+from aihw_torch.optim import AnalogAdam, AnalogSGD
 
 
 def exact_layer(n_in=4, n_out=2, **options):
@@ -208,15 +208,22 @@ def test_options_of_digital_groups_do_not_warn():
     AnalogSGD([{"params": model[0].parameters()}, {"params": model[1].parameters(), "momentum": 0.9}], lr=0.1).step()
 
 
-@pytest.mark.parametrize("options", [{"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}, {"fused": True}, {}])
-def test_digital_parameters_train_as_with_sgd(options):
+SGD_OPTIONS = [{"momentum": 0.9, "nesterov": True}, {"weight_decay": 0.1}, {"fused": True}, {}]
+ADAM_OPTIONS = [{}, {"weight_decay": 0.1}, {"amsgrad": True}, {"foreach": True}, {"fused": True}]
+
+
+@pytest.mark.parametrize(
+    ("cls", "analog_cls", "options"),
+    [
+        *((torch.optim.SGD, AnalogSGD, options) for options in SGD_OPTIONS),
+        *((torch.optim.Adam, AnalogAdam, options) for options in ADAM_OPTIONS),
+    ],
+)
+def test_digital_parameters_train_as_with_torch(cls, analog_cls, options):
     torch.manual_seed(0)
     plain = nn.Linear(4, 3)
     analog = copy.deepcopy(plain)
-    optimizers = (
-        torch.optim.SGD(plain.parameters(), lr=0.1, **options),
-        AnalogSGD(analog.parameters(), lr=0.1, **options),
-    )
+    optimizers = cls(plain.parameters(), lr=0.1, **options), analog_cls(analog.parameters(), lr=0.1, **options)
     for _ in range(5):
         x = torch.randn(6, 4)
         for model, optimizer in zip((plain, analog), optimizers, strict=True):

@@ -213,6 +213,19 @@ def test_gradients_that_cannot_move_a_device_warn():
         layer(torch.tensor([[2.0, 1.0]])).sum().backward()
 
 
+def test_a_step_inside_of_the_block_warns():
+    layer = single()
+    optimizer = AnalogSGD(layer.parameters(), lr=0.1)
+
+    def whole_step():
+        with explain(layer, lr=0.1):
+            layer(torch.ones(3, 2)).sum().backward()
+            optimizer.step()
+
+    with pytest.warns(UserWarning, match=r"gradient of analog_module is gone.*after the block"):
+        whole_step()
+
+
 def test_explain_removes_its_hooks_and_changes_nothing():
     layer = single()
     twin, x = copy.deepcopy(layer), torch.randn(3, 2)

@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.errors import OptimizerError
 from aihw_torch.nn import AnalogLinear, AnalogSequential, convert_to_analog, convert_to_digital
-from aihw_torch.optim import AnalogAdam, AnalogOptimizer, AnalogSGD
+from aihw_torch.optim import AnalogOptimizer, AnalogSGD
 
 SCHEDULERS = {
     "step": lambda o: StepLR(o, 2, 0.5),
@@ -179,24 +179,6 @@ def test_weights_can_be_written_in_place():
 
 
 # ---- other optimizers
-
-
-@pytest.mark.parametrize("options", [{}, {"weight_decay": 0.1}, {"amsgrad": True}, {"foreach": True}, {"fused": True}])
-def test_adam_of_digital_parameters(options):
-    torch.manual_seed(0)
-    plain = nn.Linear(4, 3)
-    twin = copy.deepcopy(plain)
-    optimizers = (
-        torch.optim.Adam(plain.parameters(), lr=0.1, **options),
-        AnalogAdam(twin.parameters(), lr=0.1, **options),
-    )
-    for _ in range(4):
-        x = torch.randn(6, 4)
-        for model, optimizer in zip((plain, twin), optimizers, strict=True):
-            optimizer.zero_grad()
-            model(x).square().sum().backward()
-            optimizer.step()
-    torch.testing.assert_close(plain.state_dict(), twin.state_dict(), rtol=0, atol=0)
 
 
 CLASSES = [torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.SGD, torch.optim.NAdam]

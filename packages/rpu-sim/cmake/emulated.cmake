@@ -1,7 +1,8 @@
 # The sources of the CUDA plugin as plain C++: its kernels run one after the other on the host. A plugin for tests only, so
 # that a machine without a GPU checks everything but the launches.
 file(STRINGS core/devices.def DEVICE_LINES REGEX "^RPU_DEVICE")
-set(EMULATED_SOURCES core/cuda/cells.cu core/cuda/digital.cu core/cuda/mvm.cu core/cuda/table.cu core/cuda/update.cu core/cuda/weights.cu)
+set(EMULATED_SOURCES core/cuda/cells.cu core/cuda/digital.cu core/cuda/mvm.cu core/cuda/table.cu core/cuda/together.cu
+  core/cuda/update.cu core/cuda/weights.cu)
 set(EMULATED_OBJECTS "")
 
 function(rpu_emulated_objects target)

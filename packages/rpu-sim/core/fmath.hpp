@@ -40,6 +40,20 @@ RPU_FN F exp_(F x) {
   return bits_to_f(f_to_bits(y) + (as_u(n) << 23));
 }
 
+/// 2^x; the argument is limited to [-126, 127].
+RPU_FN F exp2_(F x) {
+  x = clip(x, broadcast(-126.0f), broadcast(127.0f));
+  const F shifted = x + 12582912.0f;  // 1.5 * 2^23: its last bits are the integer nearest to x
+  const F r = x - (shifted - 12582912.0f);
+  F y = r * 1.535336188319500e-4f + 1.339887440266574e-3f;
+  y = y * r + 9.618437357674640e-3f;
+  y = y * r + 5.550332471162809e-2f;
+  y = y * r + 2.402264791363012e-1f;
+  y = y * r + 6.931472028550421e-1f;
+  y = y * r + 1.0f;
+  return bits_to_f(f_to_bits(y) + (f_to_bits(shifted) << 23));
+}
+
 /// (e^x - 1) / x, without cancellation: near 0 as a quotient of two functions of the rounded exponential (W. Kahan).
 RPU_FN F expm1_ratio(F x) {
   const F e = exp_(x);
@@ -64,16 +78,17 @@ RPU_FN F tanh_(F x) {
   return copysign_(select(a < 0.625f, small, large), x);
 }
 
-/// sin and cos of 2 pi t for t in [0, 1).
-RPU_FN void sincos2pi(F t, F& sin_out, F& cos_out) {
-  const I quadrant = to_i(t * 4.0f + 0.5f);
-  const F x = (t - to_f(quadrant) * 0.25f) * 6.2831853f;
+/// sin and cos of 2 pi t, where the upper 24 bits of a word are the binary digits of t in [0, 1).
+RPU_FN void sincos_turn(U word, F& sin_out, F& cos_out) {
+  const I from_quarter = as_i(word << 2) >> 10;  // t less the nearest multiple of a quarter, in units of 2^-24
+  const F x = to_f(from_quarter) * (6.2831853f * 5.9604644775390625e-8f);
+  const U quarter = word + 0x20000000u;          // that multiple: the upper two bits
   const F z = x * x;
   const F s = ((z * -1.9515295891e-4f + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * x + x;
   const F c = ((z * 2.443315711809948e-5f - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z - 0.5f * z + 1.0f;
-  const M odd = (quadrant & 1) != 0;
-  sin_out = bits_to_f(f_to_bits(select(odd, c, s)) ^ (as_u(quadrant & 2) << 30));
-  cos_out = bits_to_f(f_to_bits(select(odd, s, c)) ^ (as_u((quadrant + 1) & 2) << 30));
+  const M odd = (quarter & 0x40000000u) != 0u;
+  sin_out = bits_to_f(f_to_bits(select(odd, c, s)) ^ (quarter & 0x80000000u));
+  cos_out = bits_to_f(f_to_bits(select(odd, s, c)) ^ ((quarter + 0x40000000u) & 0x80000000u));
 }
 
 RPU_END

@@ -203,6 +203,12 @@ RPU_FN F max_(F a, F b) { return (F)_mm_max_ps((__m128)b, (__m128)a); }
 RPU_FN F min_(F a, F b) { return select(b < a, b, a); }
 RPU_FN F max_(F a, F b) { return select(a < b, b, a); }
 #endif
+
+#if RPU_LANES == 16 && defined(__AVX512F__)
+RPU_FN bool any_positive(F v) { return _mm512_cmp_ps_mask((__m512)v, _mm512_setzero_ps(), _CMP_GT_OQ) != 0; }
+#else
+RPU_FN bool any_positive(F v) { return any(v > 0.0f); }
+#endif
 RPU_FN F clip(F v, F lo, F hi) { return max_(lo, min_(hi, v)); }
 RPU_FN F abs_(F v) { return bits_to_f(f_to_bits(v) & 0x7fffffffu); }
 RPU_FN F copysign_(F magnitude, F sign) {
@@ -266,6 +272,17 @@ RPU_FN void store(uint32_t* p, U v) { __builtin_memcpy(p, &v, sizeof v); }
 
 RPU_FN float get(F v, int lane) { float a[kLanes]; __builtin_memcpy(a, &v, sizeof v); return a[lane]; }
 RPU_FN uint32_t get(U v, int lane) { uint32_t a[kLanes]; __builtin_memcpy(a, &v, sizeof v); return a[lane]; }
+
+/// Sum of all lanes, modulo 2^32.
+RPU_FN uint32_t sum(U v) {
+#if RPU_LANES == 16 && defined(__AVX512F__)
+  return static_cast<uint32_t>(_mm512_reduce_add_epi32((__m512i)v));
+#else
+  uint32_t total = 0;
+  for (int i = 0; i < kLanes; ++i) total += get(v, i);
+  return total;
+#endif
+}
 
 /// table[index] for each cell.
 RPU_FN U gather(const uint32_t* table, I index) {

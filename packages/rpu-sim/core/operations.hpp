@@ -67,6 +67,13 @@ struct ClipWeightsCall {
   Matrix out;
 };
 
+/// `within` becomes 1 if a clip would change nothing, else 0.
+struct IsClippedCall {
+  params::WeightClipParameter parameters;
+  ConstMatrix source;
+  uint32_t* within;
+};
+
 struct RemapWeightsCall {
   params::WeightRemapParameter parameters;
   ConstMatrix source;
@@ -116,6 +123,16 @@ struct LargestCall {
   float* largest;
 };
 
+enum class Operation : uint32_t;
+
+/// The same operation for arrays that have nothing to do with each other, such as those of a grid of tiles: with as few
+/// launches as one of them where they have the same configuration and number of samples.
+struct ManyCall {
+  Operation operation;
+  const void* const* args;  // on the host
+  int64_t n;
+};
+
 /// X(name, type of the arguments), in the order of a plugin's table.
 #define RPU_OPERATIONS(X)        \
   X(populate, PopulateCall)      \
@@ -134,12 +151,14 @@ struct LargestCall {
   X(constants, ConstantsArgs)    \
   X(modify, ModifyCall)          \
   X(clip_weights, ClipWeightsCall) \
+  X(is_clipped, IsClippedCall)   \
   X(remap_weights, RemapWeightsCall) \
   X(take_steps, TakeStepsCall)   \
   X(take_whole_steps, TakeWholeStepsCall) \
   X(combine, CombineCall)        \
   X(copy_windows, CopyWindowsCall) \
-  X(largest, LargestCall)
+  X(largest, LargestCall)        \
+  X(many, ManyCall)
 
 enum class Operation : uint32_t {
 #define RPU_OPERATION(name, Args) name,

@@ -54,7 +54,7 @@ RPU_FN F uniform(U word) { return to_f(as_i(word >> 8)) * 5.9604644775390625e-8f
 RPU_FN void normal2(U a, U b, F& n0, F& n1) {
   const F radius = sqrt_(log_((to_f(as_i(a >> 8)) + 1.0f) * 5.9604644775390625e-8f) * -2.0f);
   F sine, cosine;
-  sincos2pi(uniform(b), sine, cosine);
+  sincos_turn(b, sine, cosine);
   n0 = radius * cosine;
   n1 = radius * sine;
 }

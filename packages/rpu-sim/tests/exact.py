@@ -131,6 +131,13 @@ UPDATES = {
         sto_round=True,
     ),
     "noise-per-update": c.UpdateParameters(noise=c.CycleNoiseType.PER_UPDATE),
+    "closed-form": c.UpdateParameters(noise=c.CycleNoiseType.CLOSED_FORM),
+    "closed-form-long": c.UpdateParameters(
+        noise=c.CycleNoiseType.CLOSED_FORM, update_bl_management=False, desired_bl=75
+    ),
+    "closed-form-implicit": c.UpdateParameters(
+        noise=c.CycleNoiseType.CLOSED_FORM, pulse_type=c.PulseType.DETERMINISTIC_IMPLICIT, desired_bl=70
+    ),
     "mean-count": c.UpdateParameters(pulse_type=c.PulseType.MEAN_COUNT),
     "mean-count-long": c.UpdateParameters(
         pulse_type=c.PulseType.MEAN_COUNT, update_bl_management=False, desired_bl=70, res=0.02, sto_round=True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from rpu_sim import Tile, backends, derive_seed, set_num_threads
+from rpu_sim import Tile, backends, clip_weights, derive_seed, modify_weights, remap_weights, set_num_threads
 from rpu_sim import config as c
 from rpu_sim.errors import BackendError, ConfigError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
 
@@ -355,3 +357,28 @@ def test_impossible_back_ends() -> None:
 def test_devices_whose_pulses_would_leave_float32_are_refused(device: c.PulsedDevice) -> None:
     with pytest.raises(ConfigError, match="lower them"):
         Tile(3, 4, c.SingleRPUConfig(device=device))
+
+
+def test_weights_are_written_not_replaced() -> None:
+    tile = Tile(2, 3, c.SingleRPUConfig(device=c.IdealDevice()))
+    before = tile.weights.copy()
+    tile.weights += 1.0
+    np.testing.assert_array_equal(tile.get_weights(), before + np.float32(1.0))
+    with pytest.raises(ConfigError, match=r"write with set_weights\(\)$"):
+        tile.weights = before
+    np.testing.assert_array_equal(tile.get_weights(), before + np.float32(1.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda w: clip_weights(w, "a"), "WeightClipParameter, not 'a'"),
+        (lambda w: modify_weights(w, None, seed=1), "WeightModifierParameter, not None"),
+        (lambda w: remap_weights(w, w[0], c.WeightClipParameter()), "WeightRemapParameter, not"),
+        (lambda w: c.build_config("agad", "soft"), "not 'soft'"),
+        (lambda w: c.build_config(None, c.SoftBoundsDevice), "no algorithm None"),
+    ],
+)
+def test_parameters_of_another_kind(call: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        call(np.ones((2, 2), np.float32))

@@ -74,6 +74,20 @@ def test_noise_per_update(isa: str, threads: int, device: str) -> None:
         check(shape, device, "noise-per-update", lr=0.05, samples=5)
 
 
+@pytest.mark.parametrize("device", [name for name in DEVICES if "table" not in name])
+def test_closed_form(isa: str, threads: int, device: str) -> None:
+    for shape in shapes(isa):
+        check(shape, device, "closed-form", lr=0.05, samples=9)
+
+
+@pytest.mark.parametrize("update", ["closed-form-long", "closed-form-implicit"])
+@pytest.mark.parametrize("device", ["linear-reversed", "soft", "soft-additive", "exp", "pow", "piecewise"])
+def test_closed_form_of_many_pulses(isa: str, device: str, update: str) -> None:
+    """Many cells reach their bounds; deterministic pulses have words of their own for each sample."""
+    check((3, 200), device, update, lr=0.04, samples=9)
+    check((2, 33), device, update, lr=-0.04, samples=4)
+
+
 def test_negative_rate_turns_every_pulse_around(isa: str) -> None:
     check((5, 20), "soft", "default", lr=-0.05, samples=3)
     check((5, 20), "constant", "implicit", lr=-0.05, samples=3)
@@ -82,6 +96,43 @@ def test_negative_rate_turns_every_pulse_around(isa: str) -> None:
 def test_batches_longer_than_a_chunk(isa: str) -> None:
     """More than 8192 slots are processed in chunks with draws of their own."""
     check((3, 10), "constant", "very-long", lr=0.01, samples=4)
+
+
+def check_call(
+    shape: tuple[int, int], device: str, update: str, samples: int, first_sample: int = 0, **hidden: float
+) -> None:
+    """One update of devices some of whose parameters are the same everywhere."""
+    tile = Tile(*shape, c.SingleRPUConfig(device=DEVICES[device], update=UPDATES[update]), seed=5)
+    tile.set_hidden_parameters({name: np.full(shape, value, np.float32) for name, value in hidden.items()})
+    cells = {name.removeprefix("cell."): v for name, v in tile.state_dict().items() if name.startswith("cell.")}
+    x, d = batch(shape, samples, seed=0)
+    expected = reference.update.update(
+        tile.get_weights(),
+        cells,
+        DEVICES[device],
+        UPDATES[update],
+        x,
+        d,
+        0.05,
+        key=derive_seed(5),
+        step=0,
+        first_sample=first_sample,
+    )
+    tile.update(x, d, 0.05, sample_offset=first_sample)
+    assert np.isfinite(tile.weights).all()
+    assert_same_bits(tile.weights, expected.weights, "weights")
+
+
+def test_numbers_of_samples_wrap(isa: str) -> None:
+    """The last samples that 32 bits can number are followed by number 0, in the oracle too."""
+    check_call((3, 17), "soft", "default", samples=5, first_sample=2**32 - 2)
+
+
+@pytest.mark.parametrize("update", ["long", "noise-per-update"])
+@pytest.mark.parametrize("device", ["soft", "soft-additive"])
+def test_steps_far_larger_than_the_range(isa: str, device: str, update: str) -> None:
+    """Without bounds the weight would grow by factors of 100 to infinity and NaN; each pulse is clipped instead."""
+    check_call((5, 40), device, update, samples=40, max_bound=1e-5)
 
 
 def test_few_pulses_beside_many(isa: str) -> None:

@@ -7,8 +7,10 @@ on the GPU ends in a segmentation fault.
 from __future__ import annotations
 
 import copy
+import ctypes
 import pickle
 import sys
+import weakref
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -17,9 +19,19 @@ import numpy as np
 import pytest
 from exact import DEVICES, EMULATED, GPU, PLUGIN, UPDATES, assert_same_bits
 from test_exact_mvm import IO
-from test_unit_cells import WRITTEN, cells
+from unit_cells import WRITTEN, cells
 
-from rpu_sim import Tile, _core, cuda, gpu
+from rpu_sim import (
+    Tile,
+    WeightClip,
+    _core,
+    clip_weights,
+    cuda,
+    gpu,
+    modify_weights,
+    remap_weights,
+    together,
+)
 from rpu_sim import config as c
 from rpu_sim.errors import BackendError, DeviceError, DtypeError, NonFiniteError, ShapeError
 
@@ -144,6 +156,94 @@ def test_periphery(device: str, name: str) -> None:
     assert_same_life(device, c.SingleRPUConfig(forward=IO[name], backward=IO[name]))
 
 
+def test_more_rows_and_samples_than_threads_of_a_block(device: str) -> None:
+    """One block goes over them all, in the order of the CPU where it matters."""
+    rows, batch = 700, 600
+    config = config_of(DEVICES["soft"], forward=IO["average"], backward=IO["nonlinearity-unbounded"])
+    tiles = Tile(rows, 6, config, seed=3), Tile(rows, 6, config, seed=3, device=device)
+    rng, put = np.random.default_rng(0), gpu.space(device).put
+    x, d = (rng.standard_normal((batch, n)).astype(np.float32) for n in (6, rows))
+    for direction, values in (("forward", x), ("backward", d)):
+        y = [getattr(tile, direction)(v) for tile, v in zip(tiles, (values, put(values)), strict=True)]
+        assert_same_bits(y[1].numpy(), y[0], direction)
+    tiles[0].update(x, d, 0.05)
+    tiles[1].update(put(x), put(d), 0.05)
+    assert_same_state(tiles, "update")
+    weights = rng.standard_normal((rows, 6)).astype(np.float32)
+    for kind in ("LAYER_GAUSSIAN", "AVERAGE_CHANNEL_MAX"):
+        clip = c.WeightClipParameter(type=c.WeightClipType[kind], sigma=1.5)
+        assert_same_bits(clip_weights(put(weights), clip).numpy(), clip_weights(weights, clip), kind)
+    for kind in ("LAYERWISE_SYMMETRIC", "CHANNELWISE_SYMMETRIC"):
+        remap = c.WeightRemapParameter(type=c.WeightRemapType[kind], max_scale_range=1.5)
+        scales = (0.5 + rng.random(rows)).astype(np.float32)
+        on_gpu = put(scales)
+        found = remap_weights(put(weights), on_gpu, remap)
+        expected = remap_weights(weights, scales, remap)
+        for a, b in zip(found, expected, strict=True):
+            assert_same_bits(a.numpy(), b, kind)
+    modifier = c.WeightModifierParameter(type=c.WeightModifierType.DISCRETIZE, res=0.1, rel_to_actual_wmax=True)
+    copies = [modify_weights(w, modifier, seed=4) for w in (weights, put(weights))]
+    assert_same_bits(copies[1].numpy(), copies[0], "modifier")
+
+
+# -- several tiles at once ---------------------------------------------------------------------------------------------
+
+
+GRID = [(OUT, IN), (OUT, IN), (4, 70), (130, 5)]
+
+
+def grid_samples(seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    xs, ds = ([0.3 * rng.standard_normal((BATCH, shape[side])).astype(np.float32) for shape in GRID] for side in (1, 0))
+    return xs, ds
+
+
+@pytest.mark.parametrize("name", ["soft", "pow-reference", "constant-everything", "one-sided", "chopped"])
+def test_tiles_together(device: str, name: str) -> None:
+    config = config_of((DEVICES | cells())[name], forward=IO["everything"], backward=IO["bound"])
+    tiles = [[Tile(*shape, config, seed=i, device=at) for i, shape in enumerate(GRID)] for at in ("cpu", device)]
+    put = gpu.space(device).put
+    for step in range(3):
+        xs, ds = grid_samples(step)
+        for call, values in ((together.forward, xs), (together.backward, ds)):
+            for y, expected in zip(call(tiles[1], [put(v) for v in values]), call(tiles[0], values), strict=True):
+                assert_same_bits(y.numpy(), expected, call.__name__)
+        together.update(tiles[0], xs, ds, [0.05] * 4)
+        together.update(tiles[1], [put(x) for x in xs], [put(d) for d in ds], [0.05] * 4)
+        for one, other in zip(*tiles, strict=True):
+            assert_same_state((one, other), f"update {step}")
+    tiles[1][0].synchronize()
+
+
+def test_tiles_on_two_devices(device: str) -> None:
+    tiles = [Tile(OUT, IN, device=at) for at in ("cpu", device)]
+    with pytest.raises(DeviceError, match=f"^the tiles are on cpu and {device}; move them to one device$"):
+        together.forward(tiles, [samples()[0]] * 2)
+
+
+def test_tiles_share_launches(device: str) -> None:
+    """Six tiles have the launches of one."""
+    if not EMULATED or device != "cuda:1":
+        pytest.skip("only the emulated plugin counts launches")
+    launches = ctypes.c_int64.in_dll(ctypes.CDLL(str(PLUGIN)), "rpu_emulated_launches")
+    config = config_of(DEVICES["soft"], forward=IO["everything"])
+    put, (x, d) = gpu.space(device).put, samples()
+    x, d = put(x), put(d)
+    needed = []
+    for n in (1, 6):
+        tiles = [Tile(OUT, IN, config, seed=i, device=device) for i in range(n)]
+        for call in (
+            lambda tiles: together.forward(tiles, [x] * len(tiles)),
+            lambda tiles: together.backward(tiles, [d] * len(tiles)),
+            lambda tiles: together.update(tiles, [x] * len(tiles), [d] * len(tiles), [0.1] * len(tiles)),
+        ):
+            before = launches.value
+            call(tiles)
+            needed.append(launches.value - before)
+    assert needed[:3] == needed[3:]
+    assert min(needed) > 3
+
+
 # -- moves -------------------------------------------------------------------------------------------------------------
 
 
@@ -163,6 +263,59 @@ def test_moves_change_nothing(device: str, name: str) -> None:
             tiles[1].cpu().update(x, d, 0.05)
         assert_same_state(tiles, f"update {step}")
     assert type(tiles[1].weights) is np.ndarray
+
+
+class FullMemory:
+    """A GPU whose memory is full after some more arrays."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, arrays: int) -> None:
+        self.left, empty = arrays, gpu.GpuSpace.empty
+
+        def limited(space: gpu.GpuSpace, *shape_and_type: Any) -> gpu.GpuArray:
+            if self.left == 0:
+                raise BackendError("the GPU has no memory left; use smaller arrays or batches")
+            self.left -= 1
+            return empty(space, *shape_and_type)
+
+        monkeypatch.setattr(gpu.GpuSpace, "empty", limited)
+
+
+MOVED = {**STORED, **cells()}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_a_move_happens_as_a_whole_or_not_at_all(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever array finds no memory, the tile stays where it is and goes on like one that never tried."""
+    tiles = [Tile(OUT, IN, config_of(MOVED[name], forward=IO["everything"]), seed=3) for _ in range(2)]
+    for tile in tiles:
+        tile.update(*samples(), 0.05)
+    weights = tiles[1].weights
+    arrays = 0
+    while True:
+        with monkeypatch.context() as patch:
+            memory = FullMemory(patch, arrays)
+            try:
+                tiles[1].to(device)
+                break
+            except BackendError:
+                assert memory.left == 0
+        assert tiles[1].device == "cpu"
+        assert tiles[1].weights is weights
+        assert_same_state((tiles[0], tiles[1]), f"a move that ends at array {arrays}")
+        for tile in tiles:
+            tile.update(*samples(seed=arrays + 1), 0.05)
+            tile.post_update_step()
+        assert_same_bits(tiles[1].forward(samples()[0]), tiles[0].forward(samples()[0]), "output")
+        arrays += 1
+    assert arrays > 2
+    assert_same_state((tiles[0], tiles[1]), "the move")
+    if device == "cuda:1":  # from one GPU to the other, which is full at once
+        with monkeypatch.context() as patch:
+            FullMemory(patch, 1)
+            with pytest.raises(BackendError):
+                tiles[1].to("cuda:0")
+        assert tiles[1].device == device
+        assert_same_state((tiles[0], tiles[1]), "the second move")
 
 
 def test_copies_and_checkpoints(device: str) -> None:
@@ -305,17 +458,82 @@ def test_inputs_that_are_not_finite(device: str) -> None:
         tiles[1].synchronize()
 
 
+class FakeTorch:
+    """What a runtime needs of torch with CUDA: memory, and the current stream."""
+
+    def __init__(self) -> None:
+        self.current = 7
+        self.recorded: list[int] = []
+        self.memory: list[weakref.ref[Any]] = []
+        self.cuda = SimpleNamespace(is_initialized=lambda: True, current_stream=self._stream)
+        self.uint8 = None
+
+    def _stream(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(cuda_stream=self.current)
+
+    def empty(self, n_bytes: int, **_: Any) -> Any:
+        memory = FakeMemory(self.recorded)
+        self.memory.append(weakref.ref(memory))
+        return memory
+
+
+class FakeMemory:
+    """A tensor."""
+
+    def __init__(self, recorded: list[int]) -> None:
+        self.recorded = recorded
+
+    def data_ptr(self) -> int:
+        return 4096
+
+    def record_stream(self, stream: Any) -> None:
+        self.recorded.append(stream.cuda_stream)
+
+
 def test_torch_gets_its_memory_back_when_the_modules_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As at the end of a script, whose tiles go after `sys.modules` was emptied."""
-    given_back: list[int] = []
-    memory = SimpleNamespace(caching_allocator_alloc=lambda *_: 4096, caching_allocator_delete=given_back.append)
-    memory.is_initialized = lambda: True
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=memory))
+    torch = FakeTorch()
+    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
     runtime = gpu.Runtime(0)
-    address = runtime.allocate(8, 0)
+    address = runtime.allocate(8, runtime.stream())
     monkeypatch.delitem(sys.modules, "torch")
-    runtime.release(address)
-    assert given_back == [4096]
+    assert torch.memory[0]() is not None
+    runtime.release(address, True)
+    assert address == 4096
+    assert torch.memory[0]() is None
+
+
+def test_memory_is_kept_for_the_streams_that_may_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What outlasts a call may be in use on other streams than that it was taken on."""
+    torch = FakeTorch()
+    monkeypatch.setitem(sys.modules, "torch", torch)  # type: ignore[arg-type]
+    runtime = gpu.Runtime(0)
+    address = runtime.allocate(8, runtime.stream())
+    for torch.current in (9, 11, 9):
+        runtime.stream()
+    runtime.release(address, False)
+    assert torch.recorded == []
+    runtime.release(runtime.allocate(8, runtime.stream()), True)
+    assert torch.recorded == [7, 11]
+
+
+def test_memory_of_both_worlds_is_that_of_its_gpu(device: str) -> None:
+    """CuPy and CUDA call it managed; DLPack has a type of its own for it."""
+    array = SimpleNamespace(__dlpack__=None, __dlpack_device__=lambda: (13, 0), device="cuda:0")
+    assert gpu.device_of(array) == "cuda:0"
+    assert gpu._dlpack_device(array) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["NONE", "FIXED_VALUE", "LAYER_GAUSSIAN", "AVERAGE_CHANNEL_MAX"])
+def test_whether_weights_are_clipped(device: str, kind: str) -> None:
+    put = gpu.space(device).put
+    clip = WeightClip(c.WeightClipParameter(type=c.WeightClipType[kind], fixed_value=2.5, sigma=2.5))
+    weights = np.random.default_rng(0).standard_normal((OUT, IN)).astype(np.float32)
+    answers = []
+    for factor in (1.0, 3.0):
+        answers.append(clip.leaves(weights * np.float32(factor)))
+        assert clip.leaves(put(weights * np.float32(factor))) is answers[-1]
+    assert kind == "NONE" or not all(answers)
 
 
 def test_memory_that_an_error_frees_is_given_back(device: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +541,7 @@ def test_memory_that_an_error_frees_is_given_back(device: str, monkeypatch: pyte
     assert isinstance(where, gpu.GpuSpace)
     given_back: list[int] = []
     monkeypatch.setattr(gpu.Runtime, "allocate", lambda *_: 4096)
-    monkeypatch.setattr(gpu.Runtime, "release", lambda _, address: given_back.append(address))
+    monkeypatch.setattr(gpu.Runtime, "release", lambda _, address, lasting: given_back.append(address))
     with pytest.raises(ZeroDivisionError):
         [_core.GpuMemory(*where.dlpack, 8), 1 / 0]
     assert given_back == [4096]

@@ -50,13 +50,16 @@ def test_neighbouring_cells_and_draws_are_uncorrelated() -> None:
 
 
 def test_elementary_functions() -> None:
-    """log and exp within 2 units in the last place, sine and cosine within 2e-7, of float64."""
+    """log, exp and exp2 within 2 units in the last place, sine and cosine within 2e-7, of float64."""
     x = np.linspace(1e-7, 1, 1_000_001).astype(np.float32)
     exact = np.log(x.astype(np.float64))
     assert np.max(np.abs(fmath.log(x) - exact) / np.spacing(np.abs(exact).astype(np.float32) + 1e-7)) < 2
     e = np.linspace(-86, 88, 1_000_001).astype(np.float32)
     exact = np.exp(e.astype(np.float64))
     assert np.max(np.abs(fmath.exp(e) - exact) / np.spacing(exact.astype(np.float32))) < 2
+    p = np.linspace(-125, 126, 1_000_001).astype(np.float32)
+    exact = np.exp2(p.astype(np.float64))
+    assert np.max(np.abs(fmath.exp2(p) - exact) / np.spacing(exact.astype(np.float32))) < 2
     t = np.arange(0, 1, 1e-6).astype(np.float32)
     sine, cosine = fmath.sincos2pi(t)
     assert np.max(np.abs(sine - np.sin(2 * np.pi * t.astype(np.float64)))) < 2e-7

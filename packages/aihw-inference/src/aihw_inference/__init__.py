@@ -29,6 +29,7 @@ from .converters import (
 from .models import (
     BaseNoiseModel,
     CustomDriftPCMLikeNoiseModel,
+    FittedPCMNoiseModel,
     HermesNoiseModel,
     PCMLikeNoiseModel,
     PCMWeightNoiseModel,
@@ -56,6 +57,7 @@ __all__ = [
     "CustomDriftPCMLikeNoiseModel",
     "CustomPairConductanceConverter",
     "DualPairConductanceConverter",
+    "FittedPCMNoiseModel",
     "FusionConductanceConverter",
     "FusionParameters",
     "Generator",

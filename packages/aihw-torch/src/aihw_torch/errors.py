@@ -1,6 +1,7 @@
 """The errors of the package: those of `rpu_sim.errors`, and two of this package.
 
-All of them are an `RpuError`, so `except RpuError` catches whatever the simulation objects to.
+All of them are an `RpuError`, so `except RpuError` catches whatever the simulation objects to. What noise models,
+converters and inference times object to is an `aihw_inference.errors.InferenceError`.
 """
 
 from __future__ import annotations

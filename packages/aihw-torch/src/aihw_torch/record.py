@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,6 +61,20 @@ def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
     return norm.view(1)
 
 
+def numbers(values: Sequence[Tensor | None]) -> list[float | None]:
+    """Return tensors of one element as numbers; this waits once for each GPU."""
+    found: list[float | None] = [None if value is None or not value.is_cpu else value.item() for value in values]
+    elsewhere: dict[torch.device, list[int]] = {}
+    for at, value in enumerate(values):
+        if value is not None and not value.is_cpu:
+            elsewhere.setdefault(value.device, []).append(at)
+    for places in elsewhere.values():
+        joined = torch.cat([value.detach().view(1) for at in places if (value := values[at]) is not None])
+        for at, number in zip(places, joined.tolist(), strict=True):
+            found[at] = number
+    return found
+
+
 def give_away(values: Tensor) -> Tensor:
     """Say that nobody will write to these values any more, so that a record may keep them instead of a copy."""
     values.is_given_away = True  # type: ignore[attr-defined]
@@ -75,6 +90,11 @@ def _kept(values: Tensor) -> Tensor:
     return values if values.ndim == 2 else values.view(-1, values.shape[-1])
 
 
+def keep(values: Tensor) -> Tensor:
+    """Return values [samples, width] that several records may keep."""
+    return give_away(_kept(values))
+
+
 def _joined(entries: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Return the samples of all entries as one batch."""
     if len(entries) == 1:
@@ -88,6 +108,14 @@ class _Pass:
 
     entries: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     norm: Tensor | None = None
+
+
+class Recorded(NamedTuple):
+    """What a record holds: samples (x, d), the norm of their weight gradient, and that gradient if it accumulates."""
+
+    entries: list[tuple[Tensor, Tensor]]
+    norm: Tensor | None
+    gradient: Tensor | None
 
 
 class UpdateRecord:
@@ -186,11 +214,15 @@ class UpdateRecord:
         self._norm = gradient.detach().clone()
         self._gradient = None if self._gradient is None else self._gradient * ratio
 
-    def continue_from(self, other: UpdateRecord, device: torch.device) -> None:
-        """Take what a record, which may be this one, holds, to a device."""
-        self._entries = [(x.to(device), d.to(device)) for x, d in other._entries]
-        self._norm = None if other._norm is None else other._norm.to(device)
-        self._gradient = None if other._gradient is None else other._gradient.to(device)
+    def copied_to(self, device: torch.device) -> Recorded:
+        """Return what is recorded on a device; the record stays as it is."""
+        entries = [(x.to(device), d.to(device)) for x, d in self._entries]
+        norm, gradient = (None if held is None else held.to(device) for held in (self._norm, self._gradient))
+        return Recorded(entries, norm, gradient)
+
+    def continue_from(self, recorded: Recorded) -> None:
+        """Take what this record, or that of another token, has held."""
+        self._entries, self._norm, self._gradient = recorded
 
     def peek(self) -> tuple[Tensor, Tensor] | None:
         """Return what is recorded, (x [samples, in], d [samples, out]), without forgetting it."""
@@ -205,19 +237,22 @@ class UpdateRecord:
         self.discard_entries()
         self._passes.clear()
 
-    def take(self, gradient: Tensor | None) -> tuple[Tensor, Tensor] | None:
+    @property
+    def norm(self) -> Tensor | None:
+        """The norm of the weight gradient that was recorded, [1]."""
+        return self._norm
+
+    def take(self, recorded: float | None, wanted: float | None) -> tuple[Tensor, Tensor] | None:
         """Return what there is to update, (x [samples, in], d [samples, out]), and forget it.
 
         Args:
-            gradient: the token's gradient. d is multiplied by its ratio to the recorded norm; None and zero mean that
+            recorded: `norm` as a number (see `numbers`).
+            wanted: the token's gradient. d is multiplied by its ratio to the recorded norm; None and zero mean that
                 the gradient was discarded.
         """
-        entries, norm = self._entries, self._norm
+        entries = self._entries
         self.discard()
-        if gradient is None or norm is None:
-            return None
-        recorded, wanted = norm.item(), gradient.item()
-        if recorded == 0.0 or wanted == 0.0:
+        if not recorded or not wanted:
             return None
         x, d = _joined(entries)
-        return x, d if wanted == recorded else d.mul_(wanted / recorded)
+        return x, d if wanted == recorded else d * (wanted / recorded)  # d may be that of other records as well

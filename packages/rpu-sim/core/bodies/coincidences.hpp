@@ -48,6 +48,25 @@ struct TrainSource {
   }
 };
 
+/// Trains of which each line has a single word: those of a row stay in registers.
+struct OneWordTrains {
+  static constexpr int64_t n_words = 1;
+  const Coincidences& pulses;
+  const uint32_t *x_fired, *x_negative;
+  const U d_fired, d_negative;
+  const bool both_sides;
+
+  RPU_FN explicit OneWordTrains(const TrainSource& row)
+      : pulses(row.pulses), x_fired(pulses.x_fired), x_negative(pulses.x_negative), d_fired(broadcast(row.d_fired[0])),
+        d_negative(broadcast(row.d_negative[0])), both_sides(pulses.drive == Drive::kBoth) {}
+
+  template <class Columns> RPU_FN void word(int64_t, Columns columns, U& fired, U& up) const {
+    fired = load_words(x_fired, columns) & d_fired;
+    up = fired & (load_words(x_negative, columns) ^ d_negative);
+    if (!both_sides) drive_one_side(pulses, fired, up);
+  }
+};
+
 /// Deterministic pulses, in the first slots of each sample: rint(BL |x| |d|) for the probabilities x and d of
 /// DETERMINISTIC_IMPLICIT, rint(|x| |d| / BL) for the counts of MEAN_COUNT.
 struct DeterministicSource {
@@ -126,19 +145,28 @@ template <class Body> RPU_FN auto for_source(const Coincidences& pulses, Body&& 
 
 /// Whether any cell of the row may be pulsed.
 template <class Source> RPU_FN bool fires(const Source& source) {
-  for (int64_t w = 0; w < source.n_words; ++w)
-    if (source.slots(w) != 0) return true;
-  return false;
+  uint32_t slots = 0;
+  for (int64_t w = 0; w < source.n_words; ++w) slots |= source.slots(w);
+  return slots != 0;
 }
 
-template <class Source, class Columns> RPU_FN void count_pulses(const Source& source, Columns columns, U& ups, U& all) {
-  ups = U{}, all = U{};
+/// Pulses of cells. `pairs` is twice the number of pairs of an up and a later down pulse; of those within a word of slots
+/// half are counted.
+struct PulseCount {
+  U up, all, pairs;
+};
+
+template <bool kPairs, class Source, class Columns> RPU_FN PulseCount count_pulses(const Source& source, Columns columns) {
+  PulseCount total{};
   for (int64_t w = 0; w < source.n_words; ++w) {
     U fired, up;
     source.word(w, columns, fired, up);
-    all += popcount(fired);
-    ups += popcount(up);
+    const U n = popcount(fired), n_up = popcount(up);
+    if constexpr (kPairs) total.pairs += (n - n_up) * (total.up + total.up + n_up);
+    total.all += n;
+    total.up += n_up;
   }
+  return total;
 }
 
 RPU_END

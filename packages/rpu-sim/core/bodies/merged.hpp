@@ -2,7 +2,8 @@
 #pragma once
 #include <type_traits>
 
-#include "../physics/cell.hpp"
+#include "../physics/closed_form.hpp"
+#include "coincidences.hpp"
 
 RPU_BEGIN
 
@@ -10,27 +11,40 @@ RPU_BEGIN
 template <class Device, class = void> struct HasMoments : std::false_type {};
 template <class Device> struct HasMoments<Device, std::void_t<decltype(Device::kMoments)>> : std::true_type {};
 
+/// Whether the pulses of a batch are only counted, not taken in order.
+template <class Device> RPU_FN bool counts_pulses(params::CycleNoiseType noise) {
+  return Device::kStateIndependent || (HasPulseLaw<Device>::value && noise == params::CycleNoiseType::CLOSED_FORM);
+}
+
 /// Whether the pulses of a batch are one draw, away from the bounds.
 template <class Device> RPU_FN bool merges_pulses(const Device& device, params::CycleNoiseType noise) {
+  if (counts_pulses<Device>(noise)) return true;
   if constexpr (Device::kStateIndependent) return true;
   else return device.gaussian() || (HasMoments<Device>::value && noise == params::CycleNoiseType::PER_UPDATE);
 }
 
-/// Six standard deviations: a path that stays this far from the bounds is treated as unbounded (error below 1e-8).
-constexpr float kBoundMargin = 6.0f;
-
 /// State-independent steps: n up and m down pulses of the whole batch are one Gaussian step, exactly, unless a bound is
-/// near. `near_bound` tells which cells need their pulses one by one.
+/// near: where `beyond`, how far the weight may get beyond one, is positive, the pulses are needed one by one.
 template <class Device>
-RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, U up, U down, F xi, M& near_bound) {
-  const F n_up = to_f(as_i(up)), n_dn = to_f(as_i(down));
+RPU_FN F merged_constant_steps(const Device& device, F w, const Cell& c, F n_up, F n_dn, F xi, F& beyond) {
   const F rise = c.s_up * n_up, fall = c.s_dn * n_dn;
   const F spread = device.sigma * sqrt_(c.s_up * rise + c.s_dn * fall);
   const F margin = kBoundMargin * spread, zero{};
   const F highest = w + (max_(rise, zero) - min_(fall, zero));  // a step may be negative
   const F lowest = w + (min_(rise, zero) - max_(fall, zero));
-  near_bound = ((highest + margin) > c.b_max) | ((lowest - margin) < c.b_min);
+  beyond = max_((highest + margin) - c.b_max, c.b_min - (lowest - margin));
   return w + ((rise - fall) + spread * xi);
+}
+
+/// Steps that depend on the state, by the numbers of pulses and pairs, for devices that counts_pulses(). `near_bound` tells
+/// which cells need their pulses one by one.
+template <class Device>
+RPU_FN F merged_counts(const Device& device, F w, const typename Device::Cell& c, const PulseCount& n, F xi,
+                       M& near_bound) {
+  const I up = as_i(n.up), down = as_i(n.all - n.up);
+  const F n_up = to_f(up), n_dn = to_f(down);
+  const F order = to_f(as_i(n.pairs)) / max_(2.0f * (n_up * n_dn), broadcast(1.0f));
+  return closed_form(device, w, c, {up, down, n_up, n_dn, order}, xi, near_bound);
 }
 
 /// Affine steps with additive noise: the weight stays Gaussian, so mean and variance are propagated in the order of the

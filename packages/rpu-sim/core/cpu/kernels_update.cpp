@@ -1,8 +1,8 @@
 // The pulsed update: trains of bit words, coincidence counts, and the pulses of every cell. Compiled once per level.
 #include "../bodies/trains.hpp"
+#include "counted_rows.hpp"
 #include "devices.gen.hpp"
 #include "loops.hpp"
-#include "pulses.hpp"
 
 RPU_BEGIN
 
@@ -45,17 +45,15 @@ void row_abs_max(const ConstMatrix& values, Range samples, float* largest) {
 
 // -- cells ----------------------------------------------------------------------------------------------------------
 
-/// The update of a range of rows, one row after the other.
+/// The update of a range of rows, one row after the other, by devices whose steps depend on their state.
 template <class Device, class Source> struct RowUpdate {
   const UpdateArgs& args;
   const Device device;
   const Key key;
   Source source;
-  U ups{}, pulses{};                 // per-lane totals since the last drain
+  U ups{}, pulses{};                 // per-lane totals of a row
   PulseTotals totals{0, 0};
-  static constexpr int kNearMost = 512;
-  uint32_t near_columns[kNearMost + 2 * kLanes];  // cells of the row that are near a bound
-  int n_near = 0;
+  NearCells<Device> near;
   LateCells<Device> late;
   static constexpr int kFewLanes = 2 * kLanes * 3 / 8;  // so few busy lanes of two packs are finished elsewhere
 
@@ -79,8 +77,8 @@ template <class Device, class Source> struct RowUpdate {
         n = 0;
       });
       if (n > 0) update_quads(row, weights, two, n);
-      update_near(row, weights);
-      update_late(row, weights);
+      near.finish(device, source, row, weights, args, key);
+      late.finish(device, row, weights, args, key);
       drain_totals();
     }
     return totals;
@@ -94,8 +92,8 @@ template <class Device, class Source> struct RowUpdate {
     if (merges() && device.noisy()) draw(quads, n, xi);
     for (int i = 0; i < n; ++i) {
       update_quad(row, weights, quads[i], xi[i]);
-      if (n_near > kNearMost - kGroup) update_near(row, weights);
-      if (late.full()) update_late(row, weights);
+      if (near.full()) near.finish(device, source, row, weights, args, key);
+      if (late.full()) late.finish(device, row, weights, args, key);
     }
   }
 
@@ -107,31 +105,48 @@ template <class Device, class Source> struct RowUpdate {
   }
 
   RPU_FN void update_quad(int64_t row, float* weights, const Quad& quad, const F* xi) {
-    if constexpr (Device::kStateIndependent) {
-      const CellFields cells = args.cells;  // a copy, which no store can change: its members stay in registers
-      const int64_t cols = args.weights.cols;
-      if (quad.column(3) + kLanes <= cols)
-        for (int k = 0; k < 4; ++k) update_pack(cells, row, quad.column(k), kLanes, weights, xi[k]);
-      else
-        for (int k = 0; k < 4 && quad.column(k) < cols; ++k)
-          update_pack(cells, row, quad.column(k), cols - quad.column(k), weights, xi[k]);
-    } else {
-      for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; k += 2) {
-        const int64_t columns[2] = {quad.column(k), quad.column(k + 1)};
-        update_two_packs(row, columns, weights, xi + k);
-      }
+    if constexpr (HasPulseLaw<Device>::value) {
+      if (counts_pulses<Device>(args.noise)) return update_counted_quad(row, weights, quad, xi);
+    }
+    for (int k = 0; k < 4 && quad.column(k) < args.weights.cols; k += 2) {
+      const int64_t columns[2] = {quad.column(k), quad.column(k + 1)};
+      update_two_packs(row, columns, weights, xi + k);
     }
   }
 
-  /// A pack whose pulses are only counted; `n` columns are left from `col` on.
-  RPU_FN void update_pack(const CellFields& cells, int64_t row, int64_t col, int64_t n, float* weights, F xi) {
-    U up, all;
-    count_pulses(source, col, up, all);
-    count(row, col, up, all);
-    const F w = load(weights + col, n);
-    M near_bound;
-    const F moved = merged_counts(device, w, device.cell(PackReader{cells, row, col, n}), up, all - up, xi, near_bound);
-    keep(col, n, weights, w, select(all != 0u, moved, w), near_bound);
+  /// A quad whose pulses are only counted.
+  RPU_FN void update_counted_quad(int64_t row, float* weights, const Quad& quad, const F* xi) {
+    const CellFields cells = args.cells;  // a copy, which no store can change: its members stay in registers
+    const int64_t cols = args.weights.cols;
+    if (quad.column(3) + kLanes <= cols)
+      for (int k = 0; k < 4; k += 2) update_counted<2>(cells, row, quad, k, kLanes, weights, xi);
+    else
+      for (int k = 0; k < 4 && quad.column(k) < cols; ++k)
+        update_counted<1>(cells, row, quad, k, cols - quad.column(k), weights, xi);
+  }
+
+  /// Packs first, first + 1, ... of a quad, whose pulses are only counted; each has `n` columns in the row.
+  template <int kPacks>
+  RPU_FN void update_counted(const CellFields& cells, int64_t row, const Quad& quad, int first, int64_t n, float* weights,
+                             const F* xi) {
+    PulseCount pulsed[kPacks];
+    typename Device::Cell cell[kPacks];
+    F w[kPacks], moved[kPacks];
+    M near_bound[kPacks];
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k) {
+      const int64_t col = quad.column(first + k);
+      pulsed[k] = count_pulses<true>(source, col);
+      count(row, col, pulsed[k].up, pulsed[k].all);
+      w[k] = load(weights + col, n);
+      cell[k] = device.cell(PackReader{cells, row, col, n});
+    }
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k)
+      moved[k] = merged_counts(device, w[k], cell[k], pulsed[k], xi[first + k], near_bound[k]);
+    RPU_UNROLL
+    for (int k = 0; k < kPacks; ++k)
+      keep(quad.column(first + k), n, weights, w[k], select(pulsed[k].all != 0u, moved[k], w[k]), near_bound[k]);
   }
 
   /// Two packs whose pulses are taken in order; the second may lie beyond the row.
@@ -143,7 +158,7 @@ template <class Device, class Source> struct RowUpdate {
     for (int k = 0; k < 2; ++k) {
       count(row, columns[k], queues[k].ups, queues[k].count);
       packs.w[k] = load(weights + columns[k], args.weights.cols - columns[k]);
-      packs.cells[k] = cell_at(row, columns[k]);
+      packs.cells[k] = device.cell(PackReader{args.cells, row, columns[k], args.weights.cols - columns[k]});
       packs.index[k] = lane_index() + static_cast<uint32_t>(row * args.weights.cols + columns[k]);
     }
     if (merges()) {
@@ -165,69 +180,32 @@ template <class Device, class Source> struct RowUpdate {
 
   RPU_FN void count(int64_t row, int64_t col, U up, U all) {
     ups += up, pulses += all;
-    if (args.counts.up == nullptr) return;
-    const int64_t first = row * args.weights.cols + col, n = args.weights.cols - col;
-    for (int i = 0; i < (n < kLanes ? n : kLanes); ++i) {
-      args.counts.up[first + i] += get(up, i);
-      args.counts.down[first + i] += get(all, i) - get(up, i);
-    }
-  }
-
-  RPU_FN typename Device::Cell cell_at(int64_t row, int64_t col) const {
-    return device.cell(PackReader{args.cells, row, col, args.weights.cols - col});
+    if (args.counts.up != nullptr) count_cells(args, row, col, up, all);
   }
 
   /// Stores a pack, except for the cells near a bound, which are noted.
   RPU_FN void keep(int64_t col, int64_t n, float* weights, F before, F moved, M near_bound) {
     near_bound &= first_lanes(n);
     if (any(near_bound)) {
-      store_chosen(near_columns + n_near, lane_index() + static_cast<uint32_t>(col), near_bound);
-      n_near += number(near_bound);
+      near.note(col, near_bound);
       moved = select(near_bound, before, moved);
     }
     store(weights + col, moved, n);
   }
 
-  /// The collected cells near a bound, packed densely: their pulses one by one.
-  void update_near(int64_t row, float* weights) {
-    for (int i = n_near; i < n_near + 2 * kLanes; ++i) near_columns[i] = near_columns[0];
-    int done = 0;
-    for (; done + kLanes < n_near; done += 2 * kLanes) update_scattered<2>(row, weights, done);
-    if (done < n_near) update_scattered<1>(row, weights, done);
-    n_near = 0;
-  }
-
-  template <int kPacks> RPU_FN void update_scattered(int64_t row, float* weights, int first) {
-    I columns[kPacks];
-    PulsedPacks<Device, kPacks> packs;
-    for (int k = 0; k < kPacks; ++k) {
-      columns[k] = as_i(load(near_columns + first + k * kLanes));
-      packs.w[k] = gather(weights, columns[k]);
-      packs.cells[k] = device.cell(GatherReader{args.cells, row, columns[k]});
-      packs.index[k] = as_u(columns[k]) + static_cast<uint32_t>(row * args.weights.cols);
-    }
-    SignQueue queues[kPacks];
-    fill<kPacks>(queues, source, columns);
-    packs.apply(device, queues, 0, args, key);
-    for (int i = 0; i < kPacks * kLanes && first + i < n_near; ++i)
-      weights[near_columns[first + i]] = get(packs.w[i / kLanes], i % kLanes);
-  }
-
-  void update_late(int64_t row, float* weights) {
-    if constexpr (!Device::kStateIndependent) late.finish(device, row, weights, args, key);
-  }
-
   void drain_totals() {
-    for (int i = 0; i < kLanes; ++i) {
-      totals.up += get(ups, i);
-      totals.down += static_cast<int64_t>(get(pulses, i)) - get(ups, i);
-    }
+    totals.up += sum(ups);
+    totals.down += sum(pulses - ups);
     ups = U{}, pulses = U{};
   }
 };
 
 template <class Device> PulseTotals update(const UpdateArgs& args, Range rows) {
-  return for_source(args.pulses, [&](auto tag) { return RowUpdate<Device, typename decltype(tag)::Source>(args).run(rows); });
+  return for_source(args.pulses, [&](auto tag) {
+    using Source = typename decltype(tag)::Source;
+    if constexpr (Device::kStateIndependent) return CountedRows<Device, Source>(args).run(rows);
+    else return RowUpdate<Device, Source>(args).run(rows);
+  });
 }
 
 RPU_END

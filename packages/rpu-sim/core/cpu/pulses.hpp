@@ -5,6 +5,15 @@
 
 RPU_BEGIN
 
+/// Adds to the pulses of every cell of a pack, which are wanted.
+RPU_FN void count_cells(const UpdateArgs& args, int64_t row, int64_t col, U up, U all) {
+  const int64_t first = row * args.weights.cols + col, n = args.weights.cols - col;
+  for (int i = 0; i < (n < kLanes ? n : kLanes); ++i) {
+    args.counts.up[first + i] += get(up, i);
+    args.counts.down[first + i] += get(all, i) - get(up, i);
+  }
+}
+
 /// kPacks packs of cells whose pulses are applied one by one. A pulse waits for the one before it, so two packs at a time
 /// keep the processor busy.
 template <class Device, int kPacks> struct PulsedPacks {

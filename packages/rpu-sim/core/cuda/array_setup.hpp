@@ -15,24 +15,41 @@ struct ArrayNumbers {
   float gain, counter_step, noise_scale;
 };
 
+struct NonlinearSum : SumFold {
+  const float* nonlinearity;
+  double* out;
+
+  NonlinearSum(const float* values, double* sum) : nonlinearity(values), out(sum) {}
+  RPU_FN double read(int64_t i) const { return nonlinearity[i]; }
+  RPU_FN void end(double sum) const { *out = sum; }
+};
+
 struct FindNumbers {
   IoSpec io;
   const float* largest_of_row;  // null without time slices
   int64_t rows, outputs;
-  const float* nonlinearity;
+  const double* nonlinear_sum;  // over the outputs; only with a slope that is calibrated
   ArrayNumbers* out;
 
-  RPU_FN void operator()(int64_t) const {
+  struct Shared {
+    float largest[kThreads];
+  };
+  struct Registers {};
+
+  RPU_DEVICE_FN void operator()(Block<Registers>& block, Shared& shared) const {
+    if (largest_of_row != nullptr)
+      find_best(block, shared.largest, rows, largest_of_row[0], [&](int64_t row) { return largest_of_row[row]; }, IsLarger{});
+    block.phase([&](int thread, Registers&) {
+      if (thread == 0) store(shared.largest[0]);
+    });
+  }
+
+ private:
+  RPU_DEVICE_FN void store(float largest) const {
     ArrayNumbers found{0.0, 1.0f, 0.0f, 0.0f};
     const ArraySpec& array = io.array;
-    if (array.slope_calibration > 0.0f) {
-      double sum = 0.0;
-      for (int64_t i = 0; nonlinearity != nullptr && i < outputs; ++i) sum += static_cast<double>(nonlinearity[i]);
-      found.gain = calibrated_gain(array, sum / static_cast<double>(outputs));
-    }
+    if (array.slope_calibration > 0.0f) found.gain = calibrated_gain(array, *nonlinear_sum / static_cast<double>(outputs));
     if (largest_of_row != nullptr) {
-      float largest = largest_of_row[0];
-      for (int64_t i = 1; i < rows; ++i) largest = largest < largest_of_row[i] ? largest_of_row[i] : largest;
       found.kappa = conductance_scale(array.slices, largest);
       found.counter_step = charge_step(array.slices, found.kappa, io.dac.step);
       found.noise_scale = pulse_noise_scale(array.slices, found.kappa);
@@ -94,13 +111,14 @@ struct DampWeights {
 struct ArraySetup {
   ArrayNumbers* numbers = nullptr;
   float *largest = nullptr, *negative = nullptr, *place = nullptr, *damped = nullptr, *idle = nullptr, *noise = nullptr;
-  double* segments = nullptr;
+  double *segments = nullptr, *nonlinear_sum = nullptr;
 
   ArraySetup(Arena& arena, const MvmCall& call) {
     const ArraySpec& array = call.io->array;
     if (!array.active) return;
     const int64_t cells = call.weights.rows * call.weights.cols;
     numbers = arena.take<ArrayNumbers>(1);
+    nonlinear_sum = arena.take<double>(1);
     if (array.read_asymmetry != 0.0f) negative = arena.take<float>(cells);
     if (array.ir_drop > 0.0f) place = arena.take<float>(call.input.cols);
     if (!array.slices.active) return;
@@ -115,7 +133,10 @@ struct ArraySetup {
     const IoSpec& io = *call.io;
     if (!io.array.active) return;
     if (io.array.slices.active) row_abs_max(stream, call.weights, largest);
-    over_items(stream, 1, FindNumbers{io, largest, call.weights.rows, call.output.cols, call.constants.nonlinearity, numbers});
+    const float* nonlinearity = call.constants.nonlinearity;
+    if (io.array.slope_calibration > 0.0f)
+      in_order(stream, nonlinearity != nullptr ? call.output.cols : 0, NonlinearSum(nonlinearity, nonlinear_sum));
+    over_blocks(stream, 1, 1, FindNumbers{io, largest, call.weights.rows, call.output.cols, nonlinear_sum, numbers});
     if (negative != nullptr)
       over_items(stream, call.weights.rows * call.weights.cols,
                  ScaleWeights{call.weights, call.constants.read_asymmetry, negative});

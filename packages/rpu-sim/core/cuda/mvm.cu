@@ -78,8 +78,10 @@ class MvmRun {
   void manage_noise() {
     using Type = params::NoiseManagementType;
     const int64_t n = call_.input.rows;
-    if (io_.noise_management == Type::AVERAGE_ABS_MAX)
-      return over_items(stream_, 1, RunningMeans{w_.abs_max, n, call_.running_mean, w_.alpha, call_.freeze_mean});
+    if (io_.noise_management == Type::AVERAGE_ABS_MAX) {
+      if (call_.freeze_mean) return over_items(stream_, n, FrozenMean{w_.abs_max, call_.running_mean, w_.alpha});
+      return in_order(stream_, n, RunningMeans{w_.abs_max, call_.running_mean, w_.alpha});
+    }
     if (io_.noise_management == Type::MAX) {
       zero(stream_, w_.alpha, n * 4);
       over_quads(stream_, n, call_.input.cols, RowMax{call_.input, reinterpret_cast<uint32_t*>(w_.alpha)});

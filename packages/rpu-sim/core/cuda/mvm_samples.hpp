@@ -72,25 +72,28 @@ struct SampleScale {
   }
 };
 
-/// AVERAGE_ABS_MAX: sample after sample; one thread.
+/// AVERAGE_ABS_MAX: sample after sample, from the largest value to alpha.
 struct RunningMeans {
   const float* abs_max;
-  int64_t n;
   float *mean, *alpha;
-  bool freeze;
 
-  RPU_FN void operator()(int64_t) const {
-    float at = *mean;
-    for (int64_t i = 0; i < n; ++i) {
-      if (freeze) {
-        alpha[i] = at == 0.0f ? abs_max[i] : at;
-      } else {
-        if (is_finite(abs_max[i])) at = rpu::running_mean(at, abs_max[i]);
-        alpha[i] = at;
-      }
-    }
-    if (!freeze) *mean = at;
+  using State = float;
+  RPU_FN void begin(float& at) const { at = *mean; }
+  RPU_FN float read(int64_t i) const { return abs_max[i]; }
+  RPU_FN void step(float& at, float& value) const {
+    if (is_finite(value)) at = rpu::running_mean(at, value);
+    value = at;
   }
+  RPU_FN void store(int64_t i, float value) const { alpha[i] = value; }
+  RPU_FN void end(float at) const { *mean = at; }
+};
+
+/// The same with a mean that stays as it is.
+struct FrozenMean {
+  const float *abs_max, *mean;
+  float* alpha;
+
+  RPU_FN void operator()(int64_t i) const { alpha[i] = *mean == 0.0f ? abs_max[i] : *mean; }
 };
 
 /// Lists the samples that are computed. Those without a scale are exactly zero; those that are not finite give NaN.

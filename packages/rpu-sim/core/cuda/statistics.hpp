@@ -4,6 +4,7 @@
 
 #include "../bodies/weights.hpp"
 #include "plugin.hpp"
+#include "reductions.hpp"
 
 RPU_BEGIN
 
@@ -91,21 +92,19 @@ struct PartialMoments {
   }
 };
 
-struct TotalMoment {
+struct TotalMoment : SumFold {
   const double* partial;
-  int64_t rows;
   double divisor;
   double* out;
 
-  RPU_FN void operator()(int64_t) const {
-    double total = 0.0;
-    for (int64_t row = 0; row < rows; ++row) {
-      double sum = 0.0;
-      for (int part = 0; part < kPartialSums; ++part) sum += partial[row * kPartialSums + part];
-      total += sum;
-    }
-    *out = total / divisor;
+  TotalMoment(const double* partial_sums, double count, double* result) : partial(partial_sums), divisor(count), out(result) {}
+
+  RPU_FN double read(int64_t row) const {
+    double sum = 0.0;
+    for (int part = 0; part < kPartialSums; ++part) sum += partial[row * kPartialSums + part];
+    return sum;
   }
+  RPU_FN void end(double total) const { *out = total / divisor; }
 };
 
 RPU_END

@@ -3,7 +3,9 @@
 
 #include "plugin.hpp"
 
-#if !defined(__CUDACC__)
+#if defined(__CUDACC__)
+#  include "on_device.hpp"
+#else
 #  include <cstdio>
 
 #  include "emulated_memory.hpp"
@@ -34,23 +36,10 @@ int32_t status_of(cudaError_t status) {
   return failed(RPU_FAILED, reported(status));
 }
 
-/// Makes a device current, and the one before again at the end. It throws nothing: memory is given back in destructors,
-/// also when the device is lost.
-class OnDevice {
+class OnDevice : public DeviceScope {
  public:
-  explicit OnDevice(int device) : status_(cudaGetDevice(&before_)) {
-    if (status_ != cudaSuccess || before_ == device) return;
-    status_ = cudaSetDevice(device);
-    changed_ = status_ == cudaSuccess;
-  }
-  ~OnDevice() {
-    if (changed_) cudaSetDevice(before_);
-  }
-  OnDevice(const OnDevice&) = delete;
-  OnDevice& operator=(const OnDevice&) = delete;
-
-  cudaError_t status() const { return status_; }
-  void start() const { check(status_); }
+  using DeviceScope::DeviceScope;
+  void start() const { check(status()); }
   /// Throws what a launch left.
   void finish() const { check(cudaGetLastError()); }
 
@@ -58,9 +47,6 @@ class OnDevice {
   static void check(cudaError_t status) {
     if (status_of(status) != RPU_OK) throw Error(ErrorKind::Backend, reported(status));
   }
-  int before_ = 0;
-  cudaError_t status_;
-  bool changed_ = false;
 };
 
 int32_t device_count() {

@@ -4,6 +4,7 @@
 #include "../bodies/write.hpp"
 #include "../ops/train_chunks.hpp"
 #include "device.hpp"
+#include "reductions.hpp"
 #include "sources.hpp"
 #include "statistics.hpp"
 
@@ -55,20 +56,6 @@ struct PlanTrain {
     length[i] = plan.length;
     x_scale[i] = plan.x_scale;
     d_scale[i] = plan.d_scale;
-  }
-};
-
-/// Trains lie one behind the other, in the order of the samples.
-struct PlaceTrain {
-  const int32_t* length;
-  int64_t n;
-  int64_t *offset, *slots;
-
-  RPU_FN void operator()(int64_t i) const {
-    int64_t before = 0;
-    for (int64_t b = 0; b < i; ++b) before += length[b];
-    offset[i] = before;
-    if (i == n - 1) *slots = before + length[i];
   }
 };
 
@@ -172,7 +159,7 @@ class UpdateRun {
   }
 
   void run_trains(const Side& x, const Side& d, int64_t n, uint32_t first_sample, Coincidences pulses, uint32_t index) {
-    over_items(stream_, n, PlaceTrain{w_.length, n, w_.offset, w_.slots});
+    over_blocks(stream_, 1, 1, PlaceAll{w_.length, n, w_.offset, w_.slots});  // in the order of the samples
     const int64_t x_size = w_.n_words * pulses.x_stride, d_size = w_.n_words * pulses.d_stride;
     zero(stream_, w_.words, 2 * (x_size + d_size) * 4);
     uint32_t* d_words = w_.words + 2 * x_size;

@@ -6,11 +6,6 @@
 
 RPU_BEGIN
 
-/// Pulses of the cells of a thread.
-struct Tally {
-  uint32_t up, all;
-};
-
 template <class Device, class Source> struct CellUpdate {
   UpdateArgs args;
   const int64_t* slots;
@@ -26,9 +21,9 @@ template <class Device, class Source> struct CellUpdate {
         key(make_key(chunk.args.seed)) {}
 
   /// The cell at a column of the source's row, with a standard normal for merged pulses; returns its number of pulses.
-  RPU_FN Tally update(const Source& source, int64_t row, int64_t col, F xi) const {
-    Tally n;
-    count_pulses(source, col, n.up, n.all);
+  RPU_FN PulseCount update(const Source& source, int64_t row, int64_t col, F xi) const {
+    const bool in_pairs = counts_pulses<Device>(args.noise) && !Device::kStateIndependent;
+    const PulseCount n = in_pairs ? count_pulses<true>(source, col) : count_pulses<false>(source, col);
     if (n.all == 0) return n;
     const int64_t at = row * args.weights.cols + col;
     if (args.counts.up != nullptr) {
@@ -46,17 +41,19 @@ template <class Device, class Source> struct CellUpdate {
   }
 
  private:
-  RPU_FN F merged(const Source& source, int64_t col, const typename Device::Cell& cell, F w, Tally n, F xi,
+  RPU_FN F merged(const Source& source, int64_t col, const typename Device::Cell& cell, F w, const PulseCount& n, F xi,
                   M& near_bound) const {
     if constexpr (Device::kStateIndependent) {
-      static_cast<void>(source), static_cast<void>(col);
-      return merged_counts(device, w, cell, n.up, n.all - n.up, xi, near_bound);
-    } else {
-      static_cast<void>(n);
-      MergedMoments moments(w);
-      for_each_pulse(source, col, [&](bool up) { moments.pulse(device, cell, up, true); });
-      return moments.moved(cell, xi, near_bound);
+      F beyond;
+      w = merged_constant_steps(device, w, cell, to_f(as_i(n.up)), to_f(as_i(n.all - n.up)), xi, beyond);
+      near_bound = beyond > 0.0f;
+      return w;
+    } else if constexpr (HasPulseLaw<Device>::value) {
+      if (counts_pulses<Device>(args.noise)) return merged_counts(device, w, cell, n, xi, near_bound);
     }
+    MergedMoments moments(w);
+    if constexpr (!Device::kStateIndependent) for_each_pulse(source, col, [&](bool up) { moments.pulse(device, cell, up, true); });
+    return moments.moved(cell, xi, near_bound);
   }
 
   /// All pulses one by one; four share a Philox call.
@@ -97,10 +94,10 @@ template <class Device, class Source> struct UpdateQuads {
     F xi[4] = {};
     if (cell.device.noisy())
       quad.normals(cell.args.chunk, cell.args.step, Stream::CYCLE_MERGED, 0, cell.key, xi);
-    Tally total{0, 0};
+    PulseCount total{};
     for (int k = 0; k < 4; ++k) {
       if (quad.column(k) >= cell.args.weights.cols) break;
-      const Tally n = cell.update(source, row, quad.column(k), xi[k]);
+      const PulseCount n = cell.update(source, row, quad.column(k), xi[k]);
       total.up += n.up, total.all += n.all;
     }
     atomic_sum(cell.fired, total.up);
@@ -116,7 +113,7 @@ template <class Device, class Source> struct UpdateSingly {
     const Coincidences pulses = with_words(cell.args.pulses, cell.slots);
     Source source(pulses, cell.args.flip);
     source.set_row(row);
-    const Tally n = cell.update(source, row, col, 0.0f);
+    const PulseCount n = cell.update(source, row, col, 0.0f);
     atomic_sum(cell.fired, n.up);
     atomic_sum(cell.fired + 1, n.all - n.up);
   }

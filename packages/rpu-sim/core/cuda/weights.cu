@@ -23,9 +23,20 @@ struct ReferenceWeight {
   double steps;  // of the grid, or 0
   ModifyArgs* out;  // only a_max and grid are written
 
-  RPU_FN void operator()(int64_t) const {
-    float most = 0.0f;
-    for (int64_t row = 0; row < rows; ++row) most = of_row[row] > most ? of_row[row] : most;
+  struct Shared {
+    float best[kThreads];
+  };
+  struct Registers {};
+
+  RPU_DEVICE_FN void operator()(Block<Registers>& block, Shared& shared) const {
+    find_best(block, shared.best, rows, 0.0f, [&](int64_t row) { return of_row[row]; }, IsLarger{});
+    block.phase([&](int thread, Registers&) {
+      if (thread == 0) store(shared.best[0]);
+    });
+  }
+
+ private:
+  RPU_DEVICE_FN void store(float most) const {
     const float actual = most > kSmallestReference ? most : 1.0f;
     const float a_max = parameters.rel_to_actual_wmax ? actual : parameters.assumed_wmax;
     out->a_max = a_max;
@@ -80,29 +91,54 @@ struct ClipCells {
   }
 };
 
-/// The bound of a clip; 0 is none.
-struct ClipBound {
+/// The bound of a clip, from the largest values of the rows where it is their mean; 0 is none.
+struct ClipBound : SumFold {
   params::WeightClipParameter parameters;
   const float* of_row;
   int64_t rows, cells;
   const double* squares;  // sum of squares around the mean, over n - 1
   float* out;
 
-  RPU_FN void operator()(int64_t) const {
+  ClipBound(const params::WeightClipParameter& p, const float* maxima, int64_t n_rows, int64_t n_cells,
+            const double* variance, float* bound)
+      : parameters(p), of_row(maxima), rows(n_rows), cells(n_cells), squares(variance), out(bound) {}
+
+  /// The number of rows that are read.
+  int64_t summed() const { return parameters.type == WeightClipType::AVERAGE_CHANNEL_MAX ? rows : 0; }
+
+  RPU_FN double read(int64_t row) const { return of_row[row]; }
+  RPU_FN void end(double sum) const {
     const float fixed = parameters.fixed_value > 0.0f ? parameters.fixed_value : 0.0f;
     float bound = fixed;
-    if (parameters.type == WeightClipType::LAYER_GAUSSIAN) {
+    if (parameters.type == WeightClipType::LAYER_GAUSSIAN)
       bound = static_cast<float>(parameters.sigma * (cells < 2 ? 0.0 : sqrt(*squares)));
-    } else if (parameters.type == WeightClipType::AVERAGE_CHANNEL_MAX) {
-      double sum = 0.0;
-      for (int64_t row = 0; row < rows; ++row) sum += of_row[row];
+    else if (parameters.type == WeightClipType::AVERAGE_CHANNEL_MAX)
       bound = static_cast<float>(sum / static_cast<double>(rows));
-    }
     *out = fixed > 0.0f && fixed < bound ? fixed : bound;
   }
 };
 
-/// The factors of all rows, and new scales; one thread.
+/// 1 where the largest of all rows is not above the bound, or where there is none (null, or 0).
+struct IsWithin {
+  const float* of_row;
+  int64_t rows;
+  const float* bound;
+  uint32_t* within;
+
+  struct Shared {
+    float best[kThreads];
+  };
+  struct Registers {};
+
+  RPU_DEVICE_FN void operator()(Block<Registers>& block, Shared& shared) const {
+    find_best(block, shared.best, rows, 0.0f, [&](int64_t row) { return of_row[row]; }, IsLarger{});
+    block.phase([&](int thread, Registers&) {
+      if (thread == 0) *within = bound == nullptr || *bound == 0.0f || shared.best[0] <= *bound ? 1u : 0u;
+    });
+  }
+};
+
+/// The factors of all rows, and new scales.
 struct RemapFactors {
   params::WeightRemapParameter parameters;
   const float* of_row;
@@ -110,21 +146,30 @@ struct RemapFactors {
   float* scales;
   double *numerator, *denominator;
 
-  RPU_FN void operator()(int64_t) const {
-    float largest = 0.0f, smallest = rows > 0 ? scales[0] : 0.0f;
-    for (int64_t row = 0; row < rows; ++row) {
-      largest = of_row[row] > largest ? of_row[row] : largest;
-      smallest = scales[row] < smallest ? scales[row] : smallest;
-    }
-    float limit = 0.0f;
-    const bool channelwise = parameters.type == WeightRemapType::CHANNELWISE_SYMMETRIC;
-    if (parameters.max_scale_range > 0.0f && channelwise && smallest > 0.0f)
-      limit = parameters.max_scale_range * (smallest > parameters.max_scale_ref ? smallest : parameters.max_scale_ref);
-    for (int64_t row = 0; row < rows; ++row) {
-      const RowScale scale = remapped_scale(parameters, channelwise ? of_row[row] : largest, limit, scales[row]);
-      numerator[row] = scale.numerator, denominator[row] = scale.denominator;
-      scales[row] = scale.scale;
-    }
+  struct Shared {
+    float largest[kThreads], smallest[kThreads];
+  };
+  struct Registers {};
+
+  RPU_DEVICE_FN void operator()(Block<Registers>& block, Shared& shared) const {
+    find_best(block, shared.largest, rows, 0.0f, [&](int64_t row) { return of_row[row]; }, IsLarger{});
+    find_best(block, shared.smallest, rows, scales[0], [&](int64_t row) { return scales[row]; }, IsSmaller{});
+    block.phase([&](int thread, Registers&) {
+      const float limit = limit_of(shared.smallest[0]);
+      for (int64_t row = thread; row < rows; row += kThreads) rescale(row, shared.largest[0], limit);
+    });
+  }
+
+ private:
+  RPU_FN bool channelwise() const { return parameters.type == WeightRemapType::CHANNELWISE_SYMMETRIC; }
+  RPU_FN float limit_of(float smallest) const {
+    if (!(parameters.max_scale_range > 0.0f && channelwise() && smallest > 0.0f)) return 0.0f;
+    return parameters.max_scale_range * (smallest > parameters.max_scale_ref ? smallest : parameters.max_scale_ref);
+  }
+  RPU_DEVICE_FN void rescale(int64_t row, float largest, float limit) const {
+    const RowScale scale = remapped_scale(parameters, channelwise() ? of_row[row] : largest, limit, scales[row]);
+    numerator[row] = scale.numerator, denominator[row] = scale.denominator;
+    scales[row] = scale.scale;
   }
 };
 
@@ -162,6 +207,20 @@ inline void row_maxima(const ConstMatrix& w, const RpuCall& call, float* of_row)
   if (call.faults != nullptr) over_items(stream_of(call), w.rows, NoteFaults{of_row, call.faults});
 }
 
+/// The bound of a clip, from the largest values of the rows.
+inline void find_bound(const params::WeightClipParameter& parameters, const ConstMatrix& source, const WeightsWorkspace& w,
+                       Stream_t stream) {
+  const auto n = static_cast<double>(source.rows * source.cols);
+  if (parameters.type == WeightClipType::LAYER_GAUSSIAN && n >= 2.0) {
+    over_items(stream, source.rows * kPartialSums, PartialMoments{source, nullptr, 1, w.partial});
+    in_order(stream, source.rows, TotalMoment(w.partial, n, w.moments));
+    over_items(stream, source.rows * kPartialSums, PartialMoments{source, w.moments, 2, w.partial});
+    in_order(stream, source.rows, TotalMoment(w.partial, n - 1.0, w.moments + 1));
+  }
+  const ClipBound bound(parameters, w.of_row, source.rows, source.rows * source.cols, w.moments + 1, w.bound);
+  in_order(stream, bound.summed(), bound);
+}
+
 RPU_END
 
 namespace rpu::RPU_LEVEL {
@@ -181,7 +240,7 @@ void run_modify(const ModifyCall& call, const RpuCall& on) {
   }
   row_maxima(seen, on, w.of_row);
   const double steps = steps_of(parameters.res);
-  over_items(stream, 1, ReferenceWeight{parameters, w.of_row, source.rows, steps, w.found});
+  over_blocks(stream, 1, 1, ReferenceWeight{parameters, w.of_row, source.rows, steps, w.found});
   for (int64_t i = 0; i < call.copies; ++i, ++args.sample, args.out.data += source.rows * source.cols) {
     if (parameters.type == WeightModifierType::NONE) {
       over_quads(stream, source.rows, source.cols, CopyCells{source, args.out});
@@ -203,16 +262,18 @@ void run_clip_weights(const ClipWeightsCall& call, const RpuCall& on) {
   row_maxima(source, on, w.of_row);
   if (call.parameters.type == WeightClipType::NONE)
     return over_quads(stream, source.rows, source.cols, CopyCells{source, call.out});
-  const auto n = static_cast<double>(source.rows * source.cols);
-  if (call.parameters.type == WeightClipType::LAYER_GAUSSIAN && n >= 2.0) {
-    over_items(stream, source.rows * kPartialSums, PartialMoments{source, nullptr, 1, w.partial});
-    over_items(stream, 1, TotalMoment{w.partial, source.rows, n, w.moments});
-    over_items(stream, source.rows * kPartialSums, PartialMoments{source, w.moments, 2, w.partial});
-    over_items(stream, 1, TotalMoment{w.partial, source.rows, n - 1.0, w.moments + 1});
-  }
-  over_items(stream, 1,
-             ClipBound{call.parameters, w.of_row, source.rows, source.rows * source.cols, w.moments + 1, w.bound});
+  find_bound(call.parameters, source, w, stream);
   over_quads(stream, source.rows, source.cols, ClipCells{source, call.out, w.bound});
+}
+
+void run_is_clipped(const IsClippedCall& call, const RpuCall& on) {
+  const ConstMatrix& source = call.source;
+  const Stream_t stream = stream_of(on);
+  const auto w = workspace<WeightsWorkspace>(on, source.rows);
+  row_maxima(source, on, w.of_row);
+  const bool clips = call.parameters.type != WeightClipType::NONE && source.rows > 0 && source.cols > 0;
+  if (clips) find_bound(call.parameters, source, w, stream);
+  over_blocks(stream, 1, 1, IsWithin{w.of_row, source.rows, clips ? w.bound : nullptr, call.within});
 }
 
 void run_remap_weights(const RemapWeightsCall& call, const RpuCall& on) {
@@ -222,7 +283,8 @@ void run_remap_weights(const RemapWeightsCall& call, const RpuCall& on) {
   row_maxima(source, on, w.of_row);
   if (call.parameters.type == WeightRemapType::NONE)
     return over_quads(stream, source.rows, source.cols, CopyCells{source, call.out});
-  over_items(stream, 1, RemapFactors{call.parameters, w.of_row, source.rows, call.scales, w.numerator, w.denominator});
+  if (source.rows == 0) return;
+  over_blocks(stream, 1, 1, RemapFactors{call.parameters, w.of_row, source.rows, call.scales, w.numerator, w.denominator});
   over_quads(stream, source.rows, source.cols, RescaleCells{{source, call.out, w.numerator, w.denominator}});
 }
 

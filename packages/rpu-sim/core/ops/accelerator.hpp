@@ -2,6 +2,7 @@
 // all calls with copies of their arrays (staging.hpp).
 #pragma once
 #include <string>
+#include <vector>
 
 #include "../c_api.h"
 #include "../operations.hpp"
@@ -38,6 +39,15 @@ void offload(const RpuPlugin* plugin, int device);
 
 /// Runs an operation; throws what it reports.
 void run_on(const Accelerator& where, Operation operation, const void* args);
+
+/// Runs an operation with all of these arguments, which have nothing to do with each other, with as few launches as one of
+/// them takes.
+template <class Args> void run_many_on(const Accelerator& where, Operation operation, const std::vector<Args>& calls) {
+  std::vector<const void*> pointers;
+  for (const Args& args : calls) pointers.push_back(&args);
+  const ManyCall many{operation, pointers.data(), static_cast<int64_t>(pointers.size())};
+  if (many.n > 0) run_on(where, Operation::many, &many);
+}
 
 /// A number that an operation writes and the host waits for.
 class Returned {

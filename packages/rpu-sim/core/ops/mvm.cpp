@@ -286,7 +286,27 @@ void add_product(const RankUpdateArgs& args) {
   });
 }
 
+MvmCall call_elsewhere(const Mvm& call) {
+  return {&call.io, call.weights, call.input, call.output, call.constants, call.running_mean,
+          call.freeze_mean, call.seed, call.step, call.first_sample};
+}
+
 }  // namespace
+
+void mvm(const std::vector<Mvm>& calls) {
+  const Accelerator* where = accelerator();
+  if (where == nullptr) {
+    const FloatEnvironment pinned;
+    for (const Mvm& call : calls)
+      require_finite(finite_abs_max(false, call.input, workspace().abs_max.sized(call.input.rows)), input_name(call), kUncomputed);
+    for (const Mvm& call : calls) mvm(call);
+    return;
+  }
+  std::vector<MvmCall> elsewhere;
+  for (const Mvm& call : calls)
+    if (call.input.rows > 0) elsewhere.push_back(call_elsewhere(call));
+  run_many_on(*where, Operation::mvm, elsewhere);
+}
 
 bool converts_elements(const IoSpec& io) {
   const bool one_scale = io.noise_management == NoiseManagementType::NONE || io.noise_management == NoiseManagementType::CONSTANT;
@@ -302,9 +322,7 @@ float element_scale(const IoSpec& io) {
 void mvm(const Mvm& call) {
   const int64_t batch = call.input.rows;
   if (batch == 0) return;
-  if (runs_elsewhere(Operation::mvm, MvmCall{&call.io, call.weights, call.input, call.output, call.constants, call.running_mean,
-                                             call.freeze_mean, call.seed, call.step, call.first_sample}))
-    return;
+  if (runs_elsewhere(Operation::mvm, call_elsewhere(call))) return;
   const FloatEnvironment pinned;
   float* abs_max = call.converted ? nullptr : workspace().abs_max.sized(batch);
   if (abs_max != nullptr) require_finite(finite_abs_max(call.alone, call.input, abs_max), input_name(call), kUncomputed);

@@ -1,5 +1,7 @@
 // Host logic of the matrix-vector product: noise management, samples in panels, rounds of bound management.
 #pragma once
+#include <vector>
+
 #include "../kernels_mvm.hpp"
 #include "windows.hpp"
 
@@ -27,6 +29,10 @@ float element_scale(const IoSpec& io);
 
 /// Computes the output; throws Error(NonFinite) before anything is written.
 void mvm(const Mvm& call);
+
+/// Products that have nothing to do with each other, such as those of a grid of tiles: the same as one call for each, with
+/// the launches of one on a GPU. After an error outputs are arbitrary.
+void mvm(const std::vector<Mvm>& calls);
 
 /// The same for samples that are windows of larger arrays, of which every thread copies only those it works on;
 /// `call.input` is not used. After an error the output is arbitrary.

@@ -54,6 +54,9 @@ class Stage {
 #undef RPU_DEVICE
   }
 
+  /// Keeps something on the host as long as the operation runs.
+  const void* keep(std::shared_ptr<void> held) { return held_.emplace_back(std::move(held)).get(); }
+
   uint32_t* faults() {
     faults_ = std::make_unique<Memory>(plugin_, device_, sizeof(uint32_t));
     const uint32_t none = 0;
@@ -101,8 +104,7 @@ class Stage {
   template <class Params> const void* with_lists(const Params& given) {
     auto own = std::make_shared<Params>(given);
     own->for_each_field(ListVisitor{*this});
-    params_.push_back(own);
-    return own.get();
+    return keep(own);
   }
 
   void copy(void* to, const void* from, uint64_t bytes) {
@@ -112,7 +114,7 @@ class Stage {
   const RpuPlugin& plugin_;
   int device_;
   std::vector<Copy> copies_;
-  std::vector<std::shared_ptr<void>> params_;
+  std::vector<std::shared_ptr<void>> held_;
   std::unique_ptr<Memory> faults_, workspace_;
 };
 
@@ -194,6 +196,11 @@ void stage(ClipWeightsCall& call, Stage& s) {
   s.matrix(call.out);
 }
 
+void stage(IsClippedCall& call, Stage& s) {
+  s.matrix(call.source);
+  s.array(call.within, 1);
+}
+
 void stage(RemapWeightsCall& call, Stage& s) {
   s.matrix(call.source);
   s.matrix(call.out);
@@ -234,6 +241,32 @@ void stage(CopyWindowsCall& call, Stage& s) {
 void stage(LargestCall& call, Stage& s) {
   s.matrix(call.values);
   s.array(call.largest, call.values.rows);
+}
+
+template <class Args> const void* staged_copy(const void* given, Stage& s) {
+  const auto own = std::make_shared<Args>(*static_cast<const Args*>(given));
+  stage(*own, s);
+  return s.keep(own);
+}
+
+const void* staged_copy(Operation operation, const void* given, Stage& s);
+
+void stage(ManyCall& call, Stage& s) {
+  const auto all = std::make_shared<std::vector<const void*>>();
+  for (int64_t i = 0; i < call.n; ++i) all->push_back(staged_copy(call.operation, call.args[i], s));
+  s.keep(all);
+  call.args = all->data();
+}
+
+const void* staged_copy(Operation operation, const void* given, Stage& s) {
+  switch (operation) {
+#define RPU_OPERATION(name, Args) \
+  case Operation::name: return staged_copy<Args>(given, s);
+    RPU_OPERATIONS(RPU_OPERATION)
+#undef RPU_OPERATION
+    case Operation::kCount: break;
+  }
+  return nullptr;
 }
 
 template <class Args> void run_copied(const RpuPlugin& plugin, int device, Operation operation, const void* given) {

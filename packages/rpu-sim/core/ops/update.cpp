@@ -220,10 +220,9 @@ int32_t largest_count(const int32_t* counts, int64_t n) {
   return std::max(most, least < -kMaxChunkSlots ? std::numeric_limits<int32_t>::max() : -least);
 }
 
-/// An update, or the firing of given pulses, that runs elsewhere.
-PulseTotals update_on(const Accelerator& where, const PulsedUpdate& u, const int32_t* given, int32_t most_given) {
+/// An update, or the firing of given pulses, as it runs elsewhere.
+UpdateCall call_elsewhere(const PulsedUpdate& u, const int32_t* given, int32_t most_given, int64_t* fired) {
   Workspace& w = workspace();
-  int64_t fired[2] = {0, 0};
   UpdateCall call{};
   call.device = u.device;
   call.device_params = u.device_params;
@@ -246,9 +245,31 @@ PulseTotals update_on(const Accelerator& where, const PulsedUpdate& u, const int
   call.train_seed = u.train_seed;
   call.train_step = u.train_step;
   call.first_sample = u.first_sample;
-  call.fired = u.fired != nullptr ? u.fired : fired;
+  call.fired = fired;
+  return call;
+}
+
+PulseTotals update_on(const Accelerator& where, const PulsedUpdate& u, const int32_t* given, int32_t most_given) {
+  int64_t fired[2] = {0, 0};
+  const UpdateCall call = call_elsewhere(u, given, most_given, u.fired != nullptr ? u.fired : fired);
   run_on(where, Operation::update, &call);
   return {fired[0], fired[1]};
+}
+
+bool does_nothing(const PulsedUpdate& u) {
+  return u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0;
+}
+
+std::vector<PulseTotals> updates_on(const Accelerator& where, const std::vector<PulsedUpdate>& updates) {
+  std::vector<PulseTotals> totals(updates.size(), PulseTotals{0, 0});
+  std::vector<int64_t> fired(2 * updates.size(), 0);
+  std::vector<UpdateCall> calls;
+  for (size_t i = 0; i < updates.size(); ++i)
+    if (!does_nothing(updates[i]))
+      calls.push_back(call_elsewhere(updates[i], nullptr, 0, updates[i].fired != nullptr ? updates[i].fired : &fired[2 * i]));
+  run_many_on(where, Operation::update, calls);
+  for (size_t i = 0; i < updates.size(); ++i) totals[i] = {fired[2 * i], fired[2 * i + 1]};
+  return totals;
 }
 
 }  // namespace
@@ -260,9 +281,23 @@ void check_rate(const params::UpdateParameters& p, float rate, float granularity
                                        std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
 }
 
+std::vector<PulseTotals> pulsed_updates(const std::vector<PulsedUpdate>& updates) {
+  for (const PulsedUpdate& u : updates)
+    if (!does_nothing(u)) check_rate(u.parameters, highest_rate(u), u.granularity);
+  if (const Accelerator* where = accelerator()) return updates_on(*where, updates);
+  for (const PulsedUpdate& u : updates) {
+    if (does_nothing(u)) continue;
+    largest_values(u.x, "x", workspace().x_max);
+    largest_values(u.d, "d", workspace().d_max);
+  }
+  std::vector<PulseTotals> totals;
+  for (const PulsedUpdate& u : updates) totals.push_back(pulsed_update(u));
+  return totals;
+}
+
 PulseTotals pulsed_update(const PulsedUpdate& u) {
   PulseTotals totals{0, 0};
-  if (u.lr == 0.0f || u.x.rows == 0 || u.weights.rows == 0 || u.weights.cols == 0) return totals;
+  if (does_nothing(u)) return totals;
   const bool fires = fires_pulses(u.parameters);
   check_rate(u.parameters, highest_rate(u), u.granularity);
   if (const Accelerator* where = accelerator()) return update_on(*where, u, nullptr, 0);

@@ -1,5 +1,7 @@
 // Host logic of the pulsed update: pulse management, chunks of the batch, trains, then the cells.
 #pragma once
+#include <vector>
+
 #include "../kernels.hpp"
 #include "batch.hpp"
 
@@ -33,6 +35,10 @@ void check_rate(const params::UpdateParameters& parameters, float rate, float gr
 /// Updates the weights in place and returns the number of pulses; throws Error(NonFinite) before anything is changed.
 /// NONE_WITH_DEVICE and MEAN_FIELD fire no pulses, and NONE is not for this function.
 PulseTotals pulsed_update(const PulsedUpdate& update);
+
+/// Updates of arrays that have nothing to do with each other, such as those of a grid of tiles: the same as one call for
+/// each, with the launches of one on a GPU; throws before anything is changed. x and d must be matrices.
+std::vector<PulseTotals> pulsed_updates(const std::vector<PulsedUpdate>& updates);
 
 /// Fires counts[row * cols + col] pulses at every cell, positive ones up; at most kMaxChunkSlots at a cell. `most` is the
 /// largest number of them or more, or negative where it is not known.

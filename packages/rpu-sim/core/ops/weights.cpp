@@ -122,6 +122,12 @@ void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& so
 }
 
 bool is_clipped(const params::WeightClipParameter& clip, const ConstMatrix& w) {
+  if (const Accelerator* where = accelerator()) {
+    Returned within(*where);
+    const IsClippedCall call{clip, w, within.at()};
+    run_on(*where, Operation::is_clipped, &call);
+    return within.value() != 0;
+  }
   const FloatEnvironment pinned;
   const std::vector<float> maxima = row_maxima(w);
   const float bound = clip_bound(clip, w, maxima);

@@ -18,7 +18,7 @@ void modify_weights(const ModifierSpec& spec, const ConstMatrix& source, float* 
                     uint32_t step, uint32_t first_sample);
 void clip_weights(const params::WeightClipParameter& clip, const ConstMatrix& source, const Matrix& out);
 
-/// Whether that would change nothing.
+/// Whether that would change nothing; waits for the device that has the weights.
 bool is_clipped(const params::WeightClipParameter& clip, const ConstMatrix& w);
 
 /// Clips W / s to the bound, in W itself, whose other elements keep their bits; returns whether any was beyond it. `scale`

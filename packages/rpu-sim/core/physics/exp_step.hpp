@@ -10,9 +10,11 @@
 // The exponential term e = 1 - y follows a logistic law in the limit of many small pulses n:
 //   w <- w +- -log(e + (1 - e) exp(-q)) / r,   r = 2 a gamma / (b_max - b_min),   q = r s n
 #pragma once
-#include "cell.hpp"
+#include "pulse_law.hpp"
 
 RPU_BEGIN
+
+constexpr float kLog2E = 1.44269504f;
 
 struct ExpStep {
   using Params = params::ExpStepDevice;
@@ -62,18 +64,22 @@ struct ExpStep {
     return select((e < 1.0f) & (c.b_max > c.b_min), bounded(w + select(up, moved, -moved), c), w);
   }
 
+  /// The exponential term as a power of two, which costs less; nothing moves where it exceeds 1. The derivative of the
+  /// noise leaves out the parts that do not scale with the step.
+  RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const {
+    const F rate = select(up, broadcast(gamma_up), broadcast(-gamma_down));
+    const F e = select(up, broadcast(A_up), broadcast(A_down)) *
+                exp2_((rate * kLog2E * c.z_per_weight) * w + rate * kLog2E * b);
+    const M moves = (e < 1.0f) & (c.b_max > c.b_min);
+    const F step = select(moves, select(up, c.s_up, -c.s_dn), F{});
+    const F change = step - e * step, bend = -(rate * c.z_per_weight) * (e * step);
+    const F own = select(moves, sigma * add + (sigma * slope) * abs_(w), F{});
+    return {change, abs_(change) * sigma + own, bend, bend * sigma};
+  }
+
   /// Mean and variance after one more pulse, with the step linearised around the mean.
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const {
-    const F gamma = select(up, broadcast(gamma_up), broadcast(-gamma_down));
-    const F e = select(up, broadcast(A_up), broadcast(A_down)) * exp_(gamma * (c.z_per_weight * mean + b));
-    const F step = select(up, c.s_up, -c.s_dn);
-    const F change = (1.0f - e) * step, bend = -((gamma * c.z_per_weight) * e) * step;
-    const F gain = 1.0f + bend, bend_spread = bend * sigma;
-    const F amount = add == 0.0f && slope == 0.0f ? change : abs_(change) + (add + slope * abs_(mean));
-    const F spread = amount * sigma;
-    const M moves = (e < 1.0f) & (c.b_max > c.b_min);
-    variance = select(moves, (gain * gain + bend_spread * bend_spread) * variance + spread * spread, variance);
-    mean = select(moves, mean + change, mean);
+    propagate(pulse_law(mean, up, c), mean, variance);
   }
 
   template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}

@@ -8,7 +8,7 @@
 //   slope_up = -gamma_up s_up / R_up,  slope_down = -gamma_down s_dn / R_down
 // with the references R_up = w_max, R_down = w_min (or the cell's own bounds).
 #pragma once
-#include "cell.hpp"
+#include "closed_form.hpp"
 #include "flow.hpp"
 #include "population.hpp"
 
@@ -43,14 +43,37 @@ struct AffinePulse {
     return bounded(affine_flow(w, select(up, c.at_zero_up, -c.at_zero_down), select(up, c.slope_up, -c.slope_down), n), c);
   }
 
+  RPU_FN PulseLaw pulse_law(F w, M up, const LinearCell& c) const {
+    const F at_zero = select(up, c.at_zero_up, -c.at_zero_down), slope = select(up, c.slope_up, -c.slope_down);
+    const F change = at_zero + slope * w;
+    if (mult_noise) return proportional(change, slope, sigma);
+    return {change, select(up, c.s_up, -c.s_dn) * sigma, slope, F{}};
+  }
+
   /// Mean and variance after one more pulse, away from the bounds; exact, but the law is Gaussian only when gaussian().
   RPU_FN void moments(F& mean, F& variance, M up, const LinearCell& c) const {
-    const F at_zero = select(up, c.at_zero_up, -c.at_zero_down), slope = select(up, c.slope_up, -c.slope_down);
-    const F gain = 1.0f + slope, change = at_zero + slope * mean;
-    const F spread = (mult_noise ? change : select(up, c.s_up, -c.s_dn)) * sigma;
-    const F slope_spread = mult_noise ? slope * sigma : F{};
-    mean = mean + change;
-    variance = (gain * gain + slope_spread * slope_spread) * variance + spread * spread;
+    propagate(pulse_law(mean, up, c), mean, variance);
+  }
+
+  /// After n up and m down pulses. Exact for all up pulses before or after all down pulses; between the two, the mean and
+  /// the standard deviations that the noise of up and of down pulses leaves are linear in the share of pairs.
+  RPU_FN WeightLaw after(F w, const PulseNumbers& n, const PulseLaw& up, const PulseLaw& down) const {
+    Powers u, d;
+    powers(up.bend, n.n_up, down.bend, n.n_down, u, d);
+    const F up_first = n.order, down_first = 1.0f - n.order;
+    const F rise = u.sum * up.change, fall = d.sum * down.change;  // of pulses in one direction
+    const F bent_up = down_first * (up.bend * u.sum), bent_down = up_first * (down.bend * d.sum);
+    const F mean = w + ((rise + fall) + (bent_down * rise + bent_up * fall));
+    if (mult_noise) {
+      const F a_up = u.last * (up.spread * (1.0f + bent_down) + down_first * (up.spread_bend * fall));
+      const F a_down = d.last * (down.spread * (1.0f + bent_up) + up_first * (down.spread_bend * rise));
+      const F bends = n.up * (up.spread_bend * up.spread_bend) + n.down * (down.spread_bend * down.spread_bend);
+      return {mean, (n.up * (a_up * a_up) + n.down * (a_down * a_down)) * (1.0f + 0.5f * bends)};
+    }
+    const F a_up = up.spread * (1.0f + bent_down), a_down = down.spread * (1.0f + bent_up);
+    Powers u2, d2;  // of the squares
+    powers(up.bend * (2.0f + up.bend), n.n_up, down.bend * (2.0f + down.bend), n.n_down, u2, d2);
+    return {mean, u2.sum * (a_up * a_up) + d2.sum * (a_down * a_down)};
   }
 };
 
@@ -77,6 +100,10 @@ struct LinearStep {
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }
   RPU_FN F flow(F w, M up, const Cell& c, F n) const { return affine.flow(w, up, c, n); }
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const { affine.moments(mean, variance, up, c); }
+  RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const { return affine.pulse_law(w, up, c); }
+  RPU_FN WeightLaw after(F w, const PulseNumbers& n, const PulseLaw& up, const PulseLaw& down) const {
+    return affine.after(w, n, up, down);
+  }
 
   template <class Draws> RPU_FN void extra_fields(const Params& p, const F* base, const Draws& draw, F* out) const {
     F gamma_up = p.gamma_up + p.gamma_up_dtod * draw.normal(kDrawDevice);

@@ -7,6 +7,7 @@
 //   down  w <- w - s_dn v_down(w) (1 + sigma xi)      both clipped to [b_min, b_max]
 #pragma once
 #include "nodes.hpp"
+#include "pulse_law.hpp"
 
 RPU_BEGIN
 
@@ -40,6 +41,17 @@ struct PiecewiseStep {
   }
 
   RPU_FN F mean_step(F w, M up, const Cell& c) const { return select(up, c.s_up, -c.s_dn) * factor(w, up, c); }
+  RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const {
+    const F s = select(up, c.s_up, -c.s_dn);
+    if (up_nodes.size == 1) return proportional(s * factor(w, up, c), F{}, sigma);
+    const NodePosition at = node_position((w - c.b_min) * c.t_per_weight, up_nodes.size);
+    const auto node = [&](const I& i) {
+      return select(up, lookup(up_nodes.data, up_nodes.size, i), lookup(down_nodes.data, down_nodes.size, i));
+    };
+    const F low = node(at.index), high = node(at.index + 1);
+    const F change = s * ((1.0f - at.fraction) * low + at.fraction * high);
+    return proportional(change, s * ((high - low) * c.t_per_weight), sigma);
+  }
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const {
     return bounded(w + mean_step(w, up, c) * (1.0f + sigma * xi), c);
   }

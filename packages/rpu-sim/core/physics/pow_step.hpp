@@ -8,9 +8,9 @@
 //   gamma_up   = pow_gamma (min(pow_up_down, 0) + G + r)        G = 1 + pow_gamma_dtod xi
 //   gamma_down = pow_gamma (-max(pow_up_down, 0) + G - r)       r = pow_up_down_dtod xi
 #pragma once
-#include "cell.hpp"
 #include "population.hpp"
 #include "power.hpp"
+#include "pulse_law.hpp"
 
 RPU_BEGIN
 
@@ -27,10 +27,18 @@ RPU_FN PowerLawCell power_law_cell(const Cell& base, F gamma_up, F gamma_down) {
 struct PowerLawPulse {
   float sigma;
 
+  /// To the bound that the pulse goes to.
+  RPU_FN F distance(F w, M up, const PowerLawCell& c) const {
+    return clip(select(up, c.b_max - w, w - c.b_min) * c.per_range, broadcast(0.0f), broadcast(1.0f));
+  }
   RPU_FN F mean_step(F w, M up, const PowerLawCell& c) const {
-    const F distance = select(up, c.b_max - w, w - c.b_min) * c.per_range;
-    const F factor = pow_(clip(distance, broadcast(0.0f), broadcast(1.0f)), select(up, c.gamma_up, c.gamma_down));
+    const F factor = pow_(distance(w, up, c), select(up, c.gamma_up, c.gamma_down));
     return select(up, c.s_up, -c.s_dn) * factor;
+  }
+  RPU_FN PulseLaw pulse_law(F w, M up, const PowerLawCell& c) const {
+    const F away = distance(w, up, c), change = mean_step(w, up, c);
+    const F bend = select(up, -c.gamma_up, c.gamma_down) * c.per_range * change / away;
+    return proportional(change, select(away > 0.0f, bend, F{}), sigma);
   }
   RPU_FN F operator()(F w, M up, const PowerLawCell& c, F xi) const {
     return bounded(w + mean_step(w, up, c) * (1.0f + sigma * xi), c);
@@ -65,6 +73,7 @@ struct PowStep {
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return power(w, up, c, xi); }
   RPU_FN F mean_step(F w, M up, const Cell& c) const { return power.mean_step(w, up, c); }
+  RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const { return power.pulse_law(w, up, c); }
   RPU_FN void moments(F&, F&, M, const Cell&) const {}
 
   template <class Draws> RPU_FN void extra_fields(const Params& p, const F*, const Draws& draw, F* out) const {

@@ -40,6 +40,7 @@ struct PowStepReference {
 
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return power(w, up, c, xi); }
   RPU_FN F mean_step(F w, M up, const Cell& c) const { return power.mean_step(w, up, c); }
+  RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const { return power.pulse_law(w, up, c); }
   RPU_FN void moments(F&, F&, M, const Cell&) const {}
 
   template <class Draws> RPU_FN void extra_fields(const Params& p, const F* base, const Draws& draw, F* out) const {

@@ -39,6 +39,10 @@ struct SoftBounds {
   RPU_FN F pulse(F w, M up, const Cell& c, F xi) const { return affine(w, up, c, xi); }
   RPU_FN F flow(F w, M up, const Cell& c, F n) const { return affine.flow(w, up, c, n); }
   RPU_FN void moments(F& mean, F& variance, M up, const Cell& c) const { affine.moments(mean, variance, up, c); }
+  RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const { return affine.pulse_law(w, up, c); }
+  RPU_FN WeightLaw after(F w, const PulseNumbers& n, const PulseLaw& up, const PulseLaw& down) const {
+    return affine.after(w, n, up, down);
+  }
 
   template <class Draws> RPU_FN void extra_fields(const Params&, const F*, const Draws&, F*) const {}
 };

@@ -33,7 +33,7 @@ struct ListMover {
   void operator()(const char*, params::FloatList& list) const {
     const uint64_t bytes = static_cast<uint64_t>(list.size) * sizeof(float);
     void* stream = stream_of(gpu);
-    lists.push_back(std::make_unique<GpuMemory>(gpu, bytes, stream));
+    lists.push_back(std::make_unique<GpuMemory>(gpu, bytes, stream, true));
     void* moved = lists.back()->at();
     if (bytes > 0) check_status(*gpu.plugin, gpu.plugin->copy(gpu.index, moved, list.data, bytes, stream));
     list.data = static_cast<const float*>(moved);

@@ -97,7 +97,7 @@ class PythonCells final : public CellArray {
   static void move_rates(const Gpu& gpu, const Pulses& p, std::optional<GpuMemory>& memory, PulsedUpdate& u) {
     void* stream = stream_of(gpu);
     const auto bytes = static_cast<uint64_t>(p.x.rows) * sizeof(float);
-    memory.emplace(gpu, bytes, stream);
+    memory.emplace(gpu, bytes, stream, false);
     check_status(*gpu.plugin, gpu.plugin->queue_copy(gpu.index, memory->at(), p.rates, bytes, stream));
     u.rates = static_cast<const float*>(memory->at());
     u.highest_rate = *std::max_element(p.rates, p.rates + p.x.rows);

@@ -73,6 +73,28 @@ class AnalogProduct final : public Reader {
     mvm(call, windows);
   }
 
+  /// Products of arrays that have nothing to do with each other.
+  static void run_all(const std::vector<const AnalogProduct*>& products, const std::vector<Samples>& inputs,
+                      const std::vector<Weights>& outputs, const std::vector<uint64_t>& seeds,
+                      const std::vector<uint32_t>& steps, uint32_t first_sample, bool freeze_mean) {
+    const size_t n = products.size();
+    if (inputs.size() != n || outputs.size() != n || seeds.size() != n || steps.size() != n)
+      throw Error(ErrorKind::Shape, "there must be an input, an output, a seed and a step for each product");
+    std::vector<DeviceId> places;
+    for (const AnalogProduct* product : products)
+      places.push_back({product->weights_.device_type(), product->weights_.device_id()});
+    const Place place(places, inputs, outputs);
+    std::vector<Mvm> calls;
+    for (size_t i = 0; i < n; ++i) {
+      const AnalogProduct& product = *products[i];
+      calls.push_back(product.prepare(outputs[i], seeds[i], steps[i], first_sample, freeze_mean, std::nullopt));
+      calls.back().input = batch_view(inputs[i], product.inputs_, product.input_name());
+      product.require_rows(calls.back(), calls.back().input.rows);
+    }
+    const nb::gil_scoped_release unlocked;
+    mvm(calls);
+  }
+
   std::pair<float, float> run_layer(nb::handle x, std::vector<int64_t> shape, bool channels_last, const Kernel& kernel,
                                     nb::handle w, nb::handle scale, int64_t n_scales, float range, nb::handle bias,
                                     const ModifierSpec* modifier, uint64_t seed, uint32_t step, uint32_t first_sample,
@@ -182,6 +204,11 @@ void bind_mvm(nb::module_& m) {
            nb::arg("modifier").none(), nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean"),
            nb::arg("copy").none(), nb::arg("z"), nb::arg("y"),
            "The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.");
+
+  m.def("products", &AnalogProduct::run_all, nb::arg("products"), nb::arg("inputs").noconvert(),
+        nb::arg("outputs").noconvert(), nb::arg("seeds"), nb::arg("steps"), nb::arg("first_sample"),
+        nb::arg("freeze_mean") = false,
+        "Write several products, which have nothing to do with each other, to their outputs.");
 
   m.def("rank_update", [](const Weights& weights, const Samples& x, const Samples& d, float lr) {
     const Place place(weights, x, d);

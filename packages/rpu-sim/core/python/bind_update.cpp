@@ -4,6 +4,8 @@
 #include "from_python.hpp"
 
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
 
 namespace rpu::python {
 namespace {
@@ -56,41 +58,106 @@ Windows windows(const StridedSamples& x, int64_t samples, int64_t width) {
   return view;
 }
 
-nb::typed<nb::tuple, int64_t, int64_t> update(const Cells& cells, const Device& device, const UpdateSpec& spec,
-                 const StridedSamples& x, const Samples& d, double lr, double granularity, uint64_t seed, uint32_t step,
-                 uint64_t train_seed, uint32_t train_step, uint32_t first_sample, const std::optional<Rates>& rates, int drive,
-                 double highest_rate, const std::optional<Fired>& counter) {
+/// The arguments of an update, whose arrays it keeps alive.
+class UpdateArguments {
+ public:
+  UpdateArguments(const Cells& cells, const Device& device, const UpdateSpec& spec, StridedSamples x, Samples d, double lr,
+                  double granularity, uint64_t seed, uint32_t step, uint64_t train_seed, uint32_t train_step,
+                  uint32_t first_sample, std::optional<Rates> rates, int drive, double highest_rate,
+                  std::optional<Fired> counter)
+      : cells_(cells), device_(device), spec_(spec), x_(std::move(x)), d_(std::move(d)), lr_(lr), granularity_(granularity),
+        highest_rate_(highest_rate), seed_(seed), train_seed_(train_seed), step_(step), train_step_(train_step),
+        first_sample_(first_sample), rates_(std::move(rates)), drive_(drive), counter_(std::move(counter)) {}
+
+  std::vector<DeviceId> places() const {
+    std::vector<DeviceId> all{cells_.place(), {x_.device_type(), x_.device_id()}, {d_.device_type(), d_.device_id()}};
+    if (rates_) all.push_back({rates_->device_type(), rates_->device_id()});
+    if (counter_) all.push_back({counter_->device_type(), counter_->device_id()});
+    return all;
+  }
+  bool of_matrices() const { return x_.ndim() == 2; }
+
+  /// As the core takes it; windows are kept in `patches`.
+  PulsedUpdate view(const Place& place, std::optional<Windows>& patches) const {
+    PulsedUpdate u = update_of(cells_, device_, place, seed_, step_);
+    u.parameters = spec_.parameters;
+    u.drive = static_cast<Drive>(drive_);
+    u.d = batch_view(d_, u.weights.rows, "d");
+    if (of_matrices()) u.x = batch_view(Samples(x_), u.weights.cols, "x");
+    else u.x = patches.emplace(windows(x_, u.d.rows, u.weights.cols));
+    if (u.x.rows != u.d.rows)
+      throw Error(ErrorKind::Shape, "x has " + std::to_string(u.x.rows) + " samples but d has " + std::to_string(u.d.rows));
+    u.lr = static_cast<float>(lr_);
+    u.granularity = static_cast<float>(granularity_);
+    u.train_seed = train_seed_;
+    u.train_step = train_step_;
+    u.first_sample = first_sample_;
+    if (rates_ && static_cast<int64_t>(rates_->shape(0)) != u.x.rows)
+      throw Error(ErrorKind::Shape, "rates must have one value per sample");
+    u.rates = rates_ ? rates_->data() : nullptr;
+    u.highest_rate = static_cast<float>(highest_rate_);
+    u.fired = counter_of(counter_);
+    return u;
+  }
+
+ private:
+  const Cells& cells_;
+  const Device& device_;
+  const UpdateSpec& spec_;
+  StridedSamples x_;
+  Samples d_;
+  double lr_, granularity_, highest_rate_;
+  uint64_t seed_, train_seed_;
+  uint32_t step_, train_step_, first_sample_;
+  std::optional<Rates> rates_;
+  int drive_;
+  std::optional<Fired> counter_;
+};
+
+using Totals = nb::typed<nb::tuple, int64_t, int64_t>;
+
+Totals update(const Cells& cells, const Device& device, const UpdateSpec& spec, const StridedSamples& x, const Samples& d,
+              double lr, double granularity, uint64_t seed, uint32_t step, uint64_t train_seed, uint32_t train_step,
+              uint32_t first_sample, const std::optional<Rates>& rates, int drive, double highest_rate,
+              const std::optional<Fired>& counter) {
+  const UpdateArguments arguments(cells, device, spec, x, d, lr, granularity, seed, step, train_seed, train_step, first_sample,
+                                  rates, drive, highest_rate, counter);
   const Place place(cells, x, d, rates, counter);
-  PulsedUpdate u = update_of(cells, device, place, seed, step);
-  u.parameters = spec.parameters;
-  u.drive = static_cast<Drive>(drive);
-  u.d = batch_view(d, u.weights.rows, "d");
+  const FloatEnvironment pinned;  // also so that denormal numbers survive the conversion to float
   std::optional<Windows> patches;
-  if (x.ndim() == 2) u.x = batch_view(Samples(x), u.weights.cols, "x");
-  else u.x = patches.emplace(windows(x, u.d.rows, u.weights.cols));
-  if (u.x.rows != u.d.rows)
-    throw Error(ErrorKind::Shape, "x has " + std::to_string(u.x.rows) + " samples but d has " + std::to_string(u.d.rows));
-  const FloatEnvironment pinned;  // so that denormal numbers survive the conversion to float
-  u.lr = static_cast<float>(lr);
-  u.granularity = static_cast<float>(granularity);
-  u.train_seed = train_seed;
-  u.train_step = train_step;
-  u.first_sample = first_sample;
-  if (rates && static_cast<int64_t>(rates->shape(0)) != u.x.rows)
-    throw Error(ErrorKind::Shape, "rates must have one value per sample");
-  u.rates = rates ? rates->data() : nullptr;
-  u.highest_rate = static_cast<float>(highest_rate);
-  u.fired = counter_of(counter);
+  const PulsedUpdate u = arguments.view(place, patches);
   PulseTotals fired;
   {
     const nb::gil_scoped_release unlocked;
     fired = pulsed_update(u);
   }
-  return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
+  return Totals(nb::make_tuple(fired.up, fired.down));
 }
 
-nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& device, const PulseNumbers& counts, uint64_t seed,
-                                            uint32_t step, int32_t most, const std::optional<Fired>& counter) {
+std::vector<std::pair<int64_t, int64_t>> updates(const std::vector<const UpdateArguments*>& all) {
+  std::vector<DeviceId> places;
+  for (const UpdateArguments* one : all)
+    for (const DeviceId& id : one->places()) places.push_back(id);
+  const Place place(places);
+  const FloatEnvironment pinned;
+  std::vector<PulsedUpdate> views;
+  std::optional<Windows> patches;
+  for (const UpdateArguments* one : all) {
+    if (!one->of_matrices()) throw Error(ErrorKind::Shape, "updates that are done together take no windows; copy them to rows");
+    views.push_back(one->view(place, patches));
+  }
+  std::vector<PulseTotals> totals;
+  {
+    const nb::gil_scoped_release unlocked;
+    totals = pulsed_updates(views);
+  }
+  std::vector<std::pair<int64_t, int64_t>> fired;
+  for (const PulseTotals& total : totals) fired.emplace_back(total.up, total.down);
+  return fired;
+}
+
+Totals fire(const Cells& cells, const Device& device, const PulseNumbers& counts, uint64_t seed, uint32_t step, int32_t most,
+            const std::optional<Fired>& counter) {
   const Place place(cells, counts, counter);
   PulsedUpdate u = update_of(cells, device, place, seed, step);
   u.fired = counter_of(counter);
@@ -101,7 +168,7 @@ nb::typed<nb::tuple, int64_t, int64_t> fire(const Cells& cells, const Device& de
     const nb::gil_scoped_release unlocked;
     fired = fire_counts(u, counts.data(), most);
   }
-  return nb::typed<nb::tuple, int64_t, int64_t>(nb::make_tuple(fired.up, fired.down));
+  return Totals(nb::make_tuple(fired.up, fired.down));
 }
 
 }  // namespace
@@ -112,11 +179,23 @@ void bind_update(nb::module_& m) {
       .def("check_rate", [](const UpdateSpec& spec, double rate, double granularity) {
         check_rate(spec.parameters, static_cast<float>(rate), static_cast<float>(granularity));
       }, nb::arg("rate"), nb::arg("granularity"), "Raise unless trains are long enough for this learning rate.");
-  m.def("update", &update, nb::arg("cells"), nb::arg("device"), nb::arg("spec"), nb::arg("x").noconvert(),
-        nb::arg("d").noconvert(), nb::arg("lr"), nb::arg("granularity"), nb::arg("seed"), nb::arg("step"),
-        nb::arg("train_seed"), nb::arg("train_step"), nb::arg("first_sample"), nb::arg("rates").noconvert() = nb::none(),
-        nb::arg("drive") = 0, nb::arg("highest_rate") = 0.0, nb::arg("counter").noconvert() = nb::none(),
-        "Pulsed update in place; returns the numbers of up and down pulses.");
+  const auto with_arguments = [](auto&& define) {
+    define(nb::arg("cells"), nb::arg("device"), nb::arg("spec"), nb::arg("x").noconvert(), nb::arg("d").noconvert(),
+           nb::arg("lr"), nb::arg("granularity"), nb::arg("seed"), nb::arg("step"), nb::arg("train_seed"),
+           nb::arg("train_step"), nb::arg("first_sample"), nb::arg("rates").noconvert() = nb::none(), nb::arg("drive") = 0,
+           nb::arg("highest_rate") = 0.0, nb::arg("counter").noconvert() = nb::none());
+  };
+  with_arguments([&](const auto&... named) {
+    m.def("update", &update, named..., "Pulsed update in place; returns the numbers of up and down pulses.");
+  });
+  nb::class_<UpdateArguments> arguments(m, "Update", "The arguments of a pulsed update.");
+  with_arguments([&](const auto&... named) {
+    arguments.def(nb::init<const Cells&, const Device&, const UpdateSpec&, StridedSamples, Samples, double, double, uint64_t,
+                           uint32_t, uint64_t, uint32_t, uint32_t, std::optional<Rates>, int, double, std::optional<Fired>>(),
+                  nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), nb::keep_alive<1, 4>(), named...);
+  });
+  m.def("updates", &updates, nb::arg("updates"),
+        "Do updates of arrays that have nothing to do with each other; returns the numbers of up and down pulses of each.");
   m.def("fire", &fire, nb::arg("cells"), nb::arg("device"), nb::arg("counts").noconvert(), nb::arg("seed"), nb::arg("step"),
         nb::arg("most") = -1, nb::arg("counter").noconvert() = nb::none(),
         "Fire given numbers of pulses, positive ones up, `most` or fewer; returns the numbers of up and down pulses.");

@@ -52,6 +52,7 @@ void bind_weights(nb::module_& m) {
       }, nb::arg("dataclass"));
 
   m.def("is_clipped", [](const params::WeightClipParameter& spec, Samples w) {
+    const Place place(w);
     const ConstMatrix source = source_view(w);
     const nb::gil_scoped_release unlocked;
     return is_clipped(spec, source);

@@ -46,7 +46,8 @@ const Gpu& gpu_of(DeviceId id) {
 
 void* stream_of(const Gpu& gpu) { return reinterpret_cast<void*>(nb::cast<uintptr_t>(gpu.runtime.attr("stream")())); }
 
-GpuMemory::GpuMemory(const Gpu& gpu, uint64_t bytes, void* stream) : gpu_(gpu), stream_(stream) {
+GpuMemory::GpuMemory(const Gpu& gpu, uint64_t bytes, void* stream, bool lasting)
+    : gpu_(gpu), stream_(stream), lasting_(lasting) {
   const uint64_t size = bytes > 0 ? bytes : 1;
   const auto number = reinterpret_cast<uintptr_t>(stream);
   at_ = reinterpret_cast<void*>(nb::cast<uintptr_t>(gpu.runtime.attr("allocate")(size, number)));
@@ -60,12 +61,13 @@ GpuMemory::~GpuMemory() {
   if (!from_framework_ || !nb::is_alive()) return;
   const nb::error_scope on_its_way;  // an error that frees this on its way up stays what it is
   try {
-    gpu_.runtime.attr("release")(reinterpret_cast<uintptr_t>(at_));
+    gpu_.runtime.attr("release")(reinterpret_cast<uintptr_t>(at_), lasting_);
   } catch (const nb::python_error&) {  // the interpreter is ending, and the memory ends with the process
   }
 }
 
 void Place::add(DeviceId id) {
+  if (id.type == nb::device::cuda_managed::value) id.type = nb::device::cuda::value;  // memory of both worlds is that of the GPU
   if (id_ && !(*id_ == id)) refuse_mixture();
   id_ = id;
 }
@@ -82,7 +84,7 @@ void Place::enter() {
 void* Place::allocate(void* context, uint64_t bytes) {
   auto& self = *static_cast<Place*>(context);
   const nb::gil_scoped_acquire locked;
-  return self.workspace_.emplace(*self.gpu_, bytes, self.where_.call.stream).at();
+  return self.workspace_.emplace(*self.gpu_, bytes, self.where_.call.stream, false).at();
 }
 
 // -- what Python sees ---------------------------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ void bind_places(nb::module_& m) {
   nb::class_<GpuMemory>(m, "GpuMemory", "Memory on a GPU.")
       .def("__init__", [](GpuMemory* self, int type, int index, uint64_t bytes) {
         const Gpu& gpu = gpu_of({type, index});
-        new (self) GpuMemory(gpu, bytes, stream_of(gpu));
+        new (self) GpuMemory(gpu, bytes, stream_of(gpu), true);
       }, nb::arg("type"), nb::arg("index"), nb::arg("bytes"))
       .def_prop_ro("address", [](const GpuMemory& self) { return reinterpret_cast<uintptr_t>(self.at()); });
 

@@ -34,7 +34,8 @@ const Gpu& gpu_of(DeviceId id);
 /// Memory on a GPU in the order of a stream, from the allocator of the framework that the runtime knows, else the plugin's.
 class GpuMemory {
  public:
-  GpuMemory(const Gpu& gpu, uint64_t bytes, void* stream);
+  /// `lasting` memory outlives the call and is used on the streams of other calls.
+  GpuMemory(const Gpu& gpu, uint64_t bytes, void* stream, bool lasting);
   ~GpuMemory();
   GpuMemory(const GpuMemory&) = delete;
   GpuMemory& operator=(const GpuMemory&) = delete;
@@ -44,7 +45,7 @@ class GpuMemory {
   const Gpu& gpu_;
   void* stream_;
   void* at_;
-  bool from_framework_;
+  bool from_framework_, lasting_;
 };
 
 void* stream_of(const Gpu& gpu);
@@ -71,6 +72,9 @@ class Place {
   template <class... Args> void add(const nb::ndarray<Args...>& array) { add(DeviceId{array.device_type(), array.device_id()}); }
   template <class T> void add(const std::optional<T>& holder) {
     if (holder) add(*holder);
+  }
+  void add(const std::vector<DeviceId>& ids) {
+    for (const DeviceId& id : ids) add(id);
   }
   template <class T> void add(const std::vector<T>& holders) {
     for (const T& holder : holders) add(holder);

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import backends, config, errors, reference, table
+from . import backends, config, errors, reference, table, together
 from ._version import __version__
 from .backends import doctor, get_num_threads, set_num_threads
 from .programming import ProgrammingResult
@@ -29,4 +29,5 @@ __all__ = [
     "remap_weights",
     "set_num_threads",
     "table",
+    "together",
 ]

@@ -129,12 +129,12 @@ class DeviceArray:
 
     def move(self, space: Space, weight: Any) -> None:
         """Hold all arrays in another space, where ``weight`` already holds the weights."""
-        self.pulses = self.pulses
+        self._pulses = self.pulses
         self.stored = space.put(self.stored) if self.hides_state else weight
         self.weight, self.space = weight, space
         self._fired = None if space is HOST else space.put(np.zeros(2, np.int64))
         if self.drift is not None:
-            self.drift.adopt({name: space.put(values) for name, values in self.drift.arrays.items()})
+            self.drift.move(space)
         if self.counts is not None:
             self.counts = space.put(self.counts)
         self._borrow({name: space.put(values) for name, values in self.fields.items()})
@@ -239,17 +239,48 @@ class DeviceArray:
                 trains.step & STEP_MASK,
                 trains.first_sample & STEP_MASK,
                 None if rates is None else self.space.at(rates),
-                int(drive),
+                0 if drive is Drive.BOTH else int(drive),
                 0.0 if rates is None else float(rates.max(initial=0.0)),
                 self._fired,
             )
-            self._pulses[0] += up
-            self._pulses[1] += down
-            if kind is PulseType.NONE_WITH_DEVICE:
-                self._show()
-            elif kind is PulseType.MEAN_FIELD and self.hides_state:
-                self.weight[...] = self.stored  # the mean of what write noise shows
+            self._count_pulses(kind, up, down)
         self.steps["update"] += 1
+
+    def prepare_update(self, rule: PulseRule, x: Float32, d: Float32, lr: float, trains: Trains) -> _core.Update | None:
+        """The pulses of `update` as the core takes them, or None where there are none; `end_update` takes their number.
+
+        Args: as for `update`, but x is no windows.
+        """
+        if self.core_device is None or rule.parameters.pulse_type is PulseType.NONE:
+            return None
+        return _core.Update(
+            self.cells,
+            self.core_device,
+            rule.spec,
+            x,
+            d,
+            lr,
+            self.granularity,
+            self.key,
+            self.steps["update"] & STEP_MASK,
+            trains.key,
+            trains.step & STEP_MASK,
+            trains.first_sample & STEP_MASK,
+            counter=self._fired,
+        )
+
+    def end_update(self, rule: PulseRule, up: int, down: int) -> None:
+        """Note what the pulses of `prepare_update` did."""
+        self._count_pulses(rule.parameters.pulse_type, up, down)
+        self.steps["update"] += 1
+
+    def _count_pulses(self, kind: PulseType, up: int, down: int) -> None:
+        self._pulses[0] += up
+        self._pulses[1] += down
+        if kind is PulseType.NONE_WITH_DEVICE:
+            self._show()
+        elif kind is PulseType.MEAN_FIELD and self.hides_state:
+            self.weight[...] = self.stored  # the mean of what write noise shows
 
     def fire(self, counts: NDArray[Any], most: int = -1) -> None:
         """Fire given numbers of pulses, int32 [out, in] on the host, positive ones up.

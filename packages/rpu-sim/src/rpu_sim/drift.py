@@ -11,6 +11,7 @@ from . import _core
 from .arrays import Float32
 from .config import Device, DriftParameter
 from .config.base import field_types
+from .gpu import Space
 
 MEMORY = ("drift_age", "drift_start", "drift_seen")
 
@@ -47,6 +48,10 @@ class Drift:
         """Take arrays of the same names, and let the core borrow them."""
         self.arrays = arrays
         self._core = _core.Drift(self.parameters, *(arrays[name] for name in ("drift_nu", *MEMORY)))
+
+    def move(self, space: Space) -> None:
+        """Hold the arrays in another space."""
+        self.adopt({name: space.put(values) for name, values in self.arrays.items()})
 
     def reconfigure(self, parameters: DriftParameter) -> None:
         """Take other parameters and keep the drawn exponents."""

@@ -19,7 +19,8 @@ from . import _core, arrays, cuda
 from .arrays import Array, Float32, as_numpy, copied_cells, empty_cells, framework_of
 from .errors import DeviceError, DtypeError, NonFiniteError, ShapeError
 
-_CUDA, _EXTENSION = 2, 12  # device types of DLPack; the second is that of the emulated GPUs of the tests
+# Device types of DLPack: of the memory of GPUs, of memory that moves between host and GPU, and of the emulated GPUs.
+_CUDA, _MANAGED, _EXTENSION = 2, 13, 12
 
 
 class Runtime:
@@ -27,27 +28,41 @@ class Runtime:
 
     def __init__(self, index: int) -> None:
         self.index = index
-        self._delete: Any = None
+        self._streams: dict[int, Any] = {}  # those of torch that calls were queued on, by their handles
+        self._held: dict[int, tuple[Any, int]] = {}  # memory of torch by its address, and the stream it was taken on
 
     def stream(self) -> int:
         """The handle of the current stream."""
         if (torch := _torch_with_cuda()) is not None:
-            return int(torch.cuda.current_stream(self.index).cuda_stream)
+            current = torch.cuda.current_stream(self.index)
+            handle = int(current.cuda_stream)
+            if handle not in self._streams:
+                self._streams[handle] = current
+            return handle
         cupy = sys.modules.get("cupy")
         return 0 if cupy is None else int(cupy.cuda.get_current_stream(self.index).ptr)
 
     def allocate(self, n_bytes: int, stream: int) -> int:
-        """Address of memory from torch's allocator; 0 leaves it to the plugin."""
+        """Address of memory from torch's allocator, to use on the current stream; 0 leaves it to the plugin."""
         torch = _torch_with_cuda()
         if torch is None:
             return 0
-        # Kept, because tiles of a script end with the interpreter, when `sys.modules` is empty already.
-        self._delete = torch.cuda.caching_allocator_delete
-        return int(torch.cuda.caching_allocator_alloc(n_bytes, self.index, stream))
+        memory = torch.empty(n_bytes, dtype=torch.uint8, device=f"cuda:{self.index}")
+        address = int(memory.data_ptr())
+        self._held[address] = memory, stream
+        return address
 
-    def release(self, address: int) -> None:
-        """Give back what `allocate` gave."""
-        self._delete(address)
+    def release(self, address: int, lasting: bool) -> None:
+        """Give back what `allocate` gave.
+
+        What outlasts a call may be in use on any stream that calls were queued on, and torch must not give it to others
+        before these have done what is queued on them.
+        """
+        memory, home = self._held.pop(address)
+        if lasting:
+            for handle, stream in self._streams.items():
+                if handle != home:
+                    memory.record_stream(stream)
 
 
 def _torch_with_cuda() -> Any:
@@ -210,11 +225,8 @@ class Host:
     def borrow(self, array: Array, name: str = "the array") -> Any:
         return as_numpy(array, name)
 
-    def samples(self, array: Array, width: int, name: str) -> tuple[Any, tuple[int, ...]]:
-        return arrays.samples(array, width, name)
-
-    def windows(self, array: Array, width: int, leading: tuple[int, ...], name: str) -> Any:
-        return arrays.samples_or_windows(array, width, leading, name)
+    samples = staticmethod(arrays.samples)
+    windows = staticmethod(arrays.samples_or_windows)
 
     def result(self, view: Any, shape: tuple[int, ...]) -> Any:
         return np.empty(shape, np.float32)
@@ -277,15 +289,14 @@ class GpuSpace:
     def borrow(self, array: Array, name: str = "the array") -> Array:
         """``array`` without gradient; raises `DeviceError` unless torch, CuPy or this module holds it on this GPU."""
         framework = framework_of(array)
-        if framework not in ("torch", "dlpack") or array.__dlpack_device__() != self.dlpack:
+        if framework not in ("torch", "dlpack") or _dlpack_device(array) != self.dlpack:
             where = getattr(array, "device", "cpu")
             raise DeviceError(f"{name} is on {where} but this tile is on {self.name}; move one of them")
         return array.detach() if framework == "torch" else array
 
     def samples(self, array: Array, width: int, name: str) -> tuple[Array, tuple[int, ...]]:
         """``array`` of shape [..., width] as a float32 matrix [batch, width], and its leading shape."""
-        view = self.borrow(array, name)
-        _check_float32(view, name)
+        view = _as_float32(self.borrow(array, name), name)
         if view.ndim == 0 or view.shape[-1] != width:
             raise ShapeError(f"{name} has shape {tuple(view.shape)} but its last dimension must be {width}")
         leading = tuple(int(n) for n in view.shape[:-1])
@@ -298,8 +309,8 @@ class GpuSpace:
         if array.ndim == len(leading) + 1:
             view, found = self.samples(array, width, name)
         else:
-            view, found = self.borrow(array, name), tuple(int(n) for n in array.shape[: len(leading)])
-            _check_float32(view, name)
+            view = _as_float32(self.borrow(array, name), name)
+            found = tuple(int(n) for n in array.shape[: len(leading)])
         if found != leading or math.prod(array.shape[len(leading) :]) != width:
             raise ShapeError(
                 f"{name} has shape {tuple(array.shape)} but d has leading shape {leading}; give one d per {name}, "
@@ -323,7 +334,9 @@ class GpuSpace:
         _core.copy(target, np.ascontiguousarray(values))
 
     def returned(self, result: Any, array: Array) -> Array:
-        return result
+        if not _is_half(array):
+            return result
+        return result.to(array.dtype) if framework_of(array) == "torch" else result.astype(array.dtype)
 
     def synchronize(self) -> None:
         """Wait for all calls on the current stream.
@@ -338,16 +351,28 @@ class GpuSpace:
             )
 
 
-def _check_float32(array: Array, name: str) -> None:
-    if str(array.dtype).removeprefix("torch.") != "float32":
+def _dtype_name(array: Array) -> str:
+    return str(array.dtype).removeprefix("torch.")
+
+
+def _is_half(array: Array) -> bool:
+    return _dtype_name(array) in ("float16", "bfloat16")
+
+
+def _as_float32(array: Array, name: str) -> Array:
+    """``array`` in float32: itself, or a copy of one in half precision, which every float32 holds exactly."""
+    if _dtype_name(array) == "float32":
+        return array
+    if not _is_half(array) or isinstance(array, GpuArray):
         raise DtypeError(f"{name} has dtype {array.dtype} but tiles compute in float32; convert it first")
+    return array.float() if framework_of(array) == "torch" else array.astype(np.float32)
 
 
 def _contiguous(view: Array) -> Array:
     if isinstance(view, GpuArray):
         return view
-    if framework_of(view) == "torch":
-        return view.contiguous()
+    if framework_of(view) == "torch":  # rows may be apart, as those of a part of the inputs
+        return view if view.ndim == 2 and view.stride(1) == 1 else view.contiguous()
     return view if view.flags.c_contiguous else view.copy()
 
 
@@ -383,8 +408,14 @@ def device_of(array: Array) -> str:
     """The device of an array of any framework, as `space` takes it."""
     if array is None or framework_of(array) in ("numpy", "jax") or str(getattr(array, "device", "")) == "cpu":
         return "cpu"
-    kind, index = array.__dlpack_device__()
+    kind, index = _dlpack_device(array)
     return f"cuda:{index}" if kind in (_CUDA, _EXTENSION) else "cpu"
+
+
+def _dlpack_device(array: Array) -> tuple[int, int]:
+    """Type and index of the device; memory that moves between host and GPU counts as that of its GPU."""
+    kind, index = array.__dlpack_device__()
+    return (_CUDA if kind == _MANAGED else int(kind)), int(index)
 
 
 def space_of(array: Array) -> Host | GpuSpace:

@@ -1,39 +1,18 @@
-"""A crossbar tile: weights, the devices that hold them, and the operations on them.
-
-All state is a dict of named arrays owned by the caller's framework plus a seed and call counters; the compiled core
-only borrows views.
-"""
+"""A crossbar tile: the operations on its weights and on the devices that hold them."""
 
 from __future__ import annotations
 
-import operator
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from . import _core, periphery, programming, state
-from .arrays import (
-    FLOAT32,
-    Array,
-    Float32,
-    as_numpy,
-    empty_cells,
-    framework_of,
-    mark_written,
-    samples,
-    state_array,
-)
-from .config import RPUConfig, RPUConfigBase, SingleRPUConfig, UpdateParameters
-from .device_array import STEP_MASK, DeviceArray, PulseRule, Trains, device_below
+from . import programming, state
+from .arrays import FLOAT32, Array, as_numpy, framework_of, mark_written, samples, state_array
+from .device_array import STEP_MASK, DeviceArray, Trains, device_below
 from .errors import ConfigError, DeviceError, DtypeError, RpuError, ShapeError, StateError
-from .gpu import HOST, GpuArray, GpuSpace, Host, device_of, host, space
-from .seeds import derive_seed
-from .streams import Stream
-from .unit_cells import CellGraph, Cells, make_cells
+from .gpu import HOST, host
+from .tile_state import TileState, framework_array
+from .unit_cells import CellGraph
 
 
 class PulseCounts(NamedTuple):
@@ -43,7 +22,7 @@ class PulseCounts(NamedTuple):
     down: int
 
 
-class Tile:
+class Tile(TileState):
     """One crossbar array.
 
     Threads may use different tiles at the same time, but one tile only in turn: calls count, and the count is the
@@ -70,166 +49,7 @@ class Tile:
         ShapeError: for sizes below 1.
     """
 
-    def __init__(
-        self,
-        out_size: int,
-        in_size: int,
-        config: RPUConfig | None = None,
-        *,
-        seed: int = 0,
-        like: Array = None,
-        device: str | None = None,
-    ) -> None:
-        where = space(device_of(like) if device is None else device)
-        self._space: Host | GpuSpace = HOST
-        self._configure(SingleRPUConfig() if config is None else config)
-        out_size, in_size = (_size(n) for n in (out_size, in_size))
-        if out_size * in_size >= 1 << 32:
-            raise ShapeError("a tile has at most 2**32 - 1 cells; split the matrix over several tiles")
-        self._key = derive_seed(seed)
-        self.seed = int(seed)
-        self._framework = _state_framework(like)
-        self.steps = {"forward": 0, "backward": 0, "update": 0, "lifecycle": 0}
-        self._hold(empty_cells((out_size, in_size)))
-        self._cells = self._make_cells()
-        self._protect_shown_weights()
-        self._adopt_buffers(self._new_buffers())
-        for product in self._products.values():
-            product.draw_constants(self._key)
-        self._cells.draw()
-        initial: Float32 = np.empty((out_size, in_size), np.float32)
-        _core.uniform(initial, -0.1, 0.1, self._key, int(Stream.INITIAL_WEIGHTS))
-        self._cells.set_weights(initial)
-        self._move(where)
-
-    # -- construction ------------------------------------------------------------------------------------------------
-
-    def _configure(self, config: RPUConfig) -> None:
-        if not isinstance(config, RPUConfigBase) or not hasattr(config, "device"):  # as that of an inference layer
-            raise ConfigError(
-                f"a tile needs an RPU configuration such as SingleRPUConfig, with a device, not {type(config).__name__}"
-            )
-        frozen = config.frozen_copy()
-        frozen.check()
-        self.rpu_config: Any = frozen
-        self._rule = PulseRule(getattr(frozen, "update", UpdateParameters()))
-        self._io = {"forward": periphery.io_of(frozen, "forward"), "backward": periphery.io_of(frozen, "backward")}
-
-    def _hold(self, weight: Any) -> None:
-        """Take the array that forward and backward read."""
-        self._weight = weight
-        self._weight_array = _state_array(weight, self._framework)
-
-    def _protect_shown_weights(self) -> None:
-        """Let nobody write into weights that only show what is stored."""
-        if self._cells.hides_state and isinstance(self._weight_array, np.ndarray):
-            self._weight_array = self._weight.view()
-            self._weight_array.flags.writeable = False
-
-    def _make_cells(self) -> Cells:
-        device = device_below(self.rpu_config.device, self._rule.parameters)
-        return make_cells(device, self._rule.parameters, self._weight, self.seed, self.steps)
-
-    def _new_buffers(self) -> dict[str, NDArray[Any]]:
-        return {
-            f"buffer.{direction}_{name}": np.zeros(shape, np.float32)
-            for direction, io in self._io.items()
-            for name, shape in periphery.buffer_shapes(io, direction, (self.out_size, self.in_size)).items()
-        }
-
-    def _adopt_buffers(self, buffers: dict[str, Any]) -> None:
-        """Take the constants of the periphery and let the core borrow them."""
-        self._buffers = buffers
-        self._products = {
-            direction: periphery.product(io, direction, self._weight, buffers, self.rpu_config.mapping)
-            for direction, io in self._io.items()
-        }
-
-    # -- where the state is ------------------------------------------------------------------------------------------
-
-    @property
-    def device(self) -> str:
-        """Where the state lies and calls compute: ``"cpu"`` or ``"cuda:<index>"``."""
-        return self._space.name
-
-    def to(self, device: str) -> Self:
-        """Move the state, bit by bit, to ``"cpu"``, ``"cuda"`` or ``"cuda:<index>"``; arrays taken before stay behind.
-
-        Raises:
-            BackendError: when the device cannot be used, saying what to install; the tile stays where it is.
-        """
-        self._move(space(device))
-        return self
-
-    def cuda(self, index: int = 0) -> Self:
-        """Move the state to a GPU; see `to`."""
-        return self.to(f"cuda:{index}")
-
-    def cpu(self) -> Self:
-        """Move the state to the CPU; see `to`."""
-        return self.to("cpu")
-
-    def synchronize(self) -> None:
-        """Wait for the GPU.
-
-        Raises:
-            NonFiniteError: if an input of any tile on it contained NaN or infinity since the last time. Calls on a GPU
-                do not wait to find out: such samples leave the weights as they are, and give NaN.
-        """
-        if isinstance(self._space, GpuSpace):
-            self._space.synchronize()
-
-    def _move(self, where: Host | GpuSpace, weight: Any = None) -> None:
-        """Move the state, the weights into the array ``weight`` if there is one."""
-        if where is self._space:
-            return
-        moved = where.put(self._weight) if weight is None else weight
-        if weight is not None:
-            weight[...] = self._weight
-        self._space = where
-        self._cells.move(where, moved)
-        self._hold(moved)
-        self._protect_shown_weights()
-        self._adopt_buffers({name: where.put(values) for name, values in self._buffers.items()})
-
-    @contextmanager
-    def _on_host(self) -> Iterator[None]:
-        """Let the state be on the host for what is rare; the weights return to their place on the GPU."""
-        where, weight, shown = self._space, self._weight, self._weight_array
-        if where is HOST:
-            yield
-            return
-        self._move(HOST)
-        try:
-            yield
-        finally:
-            self._move(where, weight)
-            self._weight_array = shown
-
     # -- properties --------------------------------------------------------------------------------------------------
-
-    @property
-    def weights(self) -> Array:
-        """The weight array itself, float32 [out_size, in_size]; read-only where it follows from hidden weights."""
-        return self._weight_array
-
-    @property
-    def converter_arrays(self) -> dict[str, Array]:
-        """The arrays that the converters keep, by their names in `state_dict`: views until the next `reconfigure`."""
-        return {name: _state_array(values, self._framework) for name, values in self._buffers.items()}
-
-    @property
-    def hides_state(self) -> bool:
-        """Whether the weights only show what the devices hold, so that a value written into them would be lost."""
-        return self._cells.hides_state
-
-    @property
-    def out_size(self) -> int:
-        return int(self._weight.shape[0])
-
-    @property
-    def in_size(self) -> int:
-        return int(self._weight.shape[1])
 
     @property
     def hidden_update_index(self) -> int:
@@ -288,7 +108,7 @@ class Tile:
 
         Args:
             x: float32 [..., in_size] of any framework on the CPU; of torch or CuPy on the GPU, or a `GpuArray`, for a
-                tile that is there.
+                tile that is there, also in half precision, which is converted to float32 and the result back.
             step: Address of the noise; by default the next forward step of the tile, which then advances. An explicit
                 step repeats the noise of that step and leaves the counter alone.
             sample_offset: Global index of the first sample, for batches that are split.
@@ -349,8 +169,9 @@ class Tile:
             NonFiniteError: if ``x``, ``d`` or ``lr`` is not finite; the weights are unchanged then. On a GPU see
                 `synchronize`.
         """
-        d_view, leading = self._space.samples(d, self.out_size, "d")
-        x_view = self._space.windows(x, self.in_size, leading, "x")
+        outputs, inputs = self._weight.shape
+        d_view, leading = self._space.samples(d, outputs, "d")
+        x_view = self._space.windows(x, inputs, leading, "x")
         if x_view.ndim > 2 and not isinstance(self._cells, DeviceArray):  # cells cut a batch where they transfer
             x_view = np.ascontiguousarray(x_view).reshape(-1, self.in_size)
         state.check_finite(lr, "lr")
@@ -364,7 +185,7 @@ class Tile:
 
     def get_weights(self) -> Array:
         """A copy of the weights."""
-        return _state_array(self._weight.copy(), self._framework)
+        return framework_array(self._weight.copy(), self._framework)
 
     def set_weights(self, weights: Array) -> None:
         """Set the weights, float32 [out_size, in_size] on any device, clipped to the bounds of the devices."""
@@ -429,7 +250,7 @@ class Tile:
         """An array of the host where the state is, in the framework that holds it."""
         if self._space is HOST:
             return values
-        return _state_array(self._space.put(as_numpy(values)), self._framework)
+        return framework_array(self._space.put(as_numpy(values)), self._framework)
 
     def program_weights(
         self,
@@ -566,117 +387,3 @@ class Tile:
             self._configure(previous)
             raise
         self._renew_buffers()
-
-    def _renew_buffers(self) -> None:
-        """Constants of the periphery follow from the seed and the new configuration; running means go on."""
-        fresh = self._new_buffers()
-        kept = {name: self._buffers[name] for name in fresh.keys() & self._buffers.keys() if "running_mean" in name}
-        self._adopt_buffers(fresh)
-        for product in self._products.values():
-            product.draw_constants(self._key)
-        for name, values in kept.items():
-            self._buffers[name][...] = values
-
-    # -- state -------------------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Array]:
-        """A copy of the whole state as named arrays on the CPU; a tile made from it continues bit for bit.
-
-        Keys: ``weight``, ``cell.<name>``, ``buffer.<name>``, ``seed``, ``step.<kind>``, ``pulses``, ``meta`` (JSON as
-        uint8) and, with ``count_pulses``, ``pulses.cell``.
-        """
-        arrays = {name: host(values).copy() for name, values in (self._cells.state() | self._buffers).items()}
-        arrays |= {"seed": state.signed(self.seed), "meta": state.encode_meta(self.rpu_config)}
-        return {name: state_array(values, self._framework) for name, values in arrays.items()}
-
-    def load_state(self, saved: dict[str, Array]) -> None:
-        """Take the state of ``saved`` verbatim, in place; the configuration of this tile stays.
-
-        Raises:
-            StateError: if something is missing, damaged or does not fit; this tile is unchanged then.
-        """
-        arrays = self._checked(saved)
-        self.seed = int(arrays["seed"]) % (1 << 64)
-        self._key = derive_seed(self.seed)
-        self._cells.set_seed(self.seed)
-        self._cells.restore(arrays, "")
-        self._adopt_buffers({name: self._space.put(arrays[name]) for name in self._buffers})
-        mark_written(self._weight_array)
-
-    def check_state(self, saved: dict[str, Array]) -> None:
-        """Raise the error that `load_state` would raise, if any; nothing is changed."""
-        self._checked(saved)
-
-    def _checked(self, saved: dict[str, Array]) -> dict[str, NDArray[Any]]:
-        """Views of the arrays of a state that fits this tile."""
-        arrays = state.as_arrays(saved)
-        state.decode_meta(arrays)
-        state.check_names(arrays, {"seed", "meta", *self._buffers, *self._cells.state()})
-        state.check_integers(arrays["seed"], (), "seed")
-        self._cells.check_state(arrays, "")
-        for name, values in self._buffers.items():
-            state.check_numbers(arrays[name], values.shape, name)
-        return arrays
-
-    @classmethod
-    def from_state(
-        cls,
-        saved: dict[str, Array],
-        *,
-        config: RPUConfig | None = None,
-        like: Array = None,
-        device: str | None = None,
-    ) -> Self:
-        """A tile that continues where ``saved`` was taken.
-
-        Args:
-            saved: What `state_dict` returned, from any framework.
-            config: Configuration to use instead of the stored one; its device class must be the same.
-            like: An array whose framework holds the state; by default that of ``saved``.
-            device: As for a new tile.
-        """
-        arrays = state.as_arrays(saved)
-        stored = state.decode_meta(arrays)
-        if "weight" not in arrays or arrays["weight"].ndim != 2:
-            raise StateError("the state has no weight matrix; save it again with Tile.state_dict()")
-        out_size, in_size = (int(n) for n in arrays["weight"].shape)
-        like = saved["weight"] if like is None else like
-        tile = cls(out_size, in_size, stored if config is None else config, like=like, device=device)
-        tile.load_state(arrays)
-        return tile
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The configuration goes along as an object: its plain form lacks the classes of a frontend.
-        return {"state": self.state_dict(), "config": self.rpu_config, "device": self.device}
-
-    def __setstate__(self, saved: dict[str, Any]) -> None:
-        device = saved.get("device", "cpu")
-        made = type(self).from_state(saved["state"], config=saved["config"], device=device)
-        self.__dict__.update(made.__dict__)
-
-
-def _size(n: Any) -> int:
-    """Rows or columns of a tile; NumPy integers are integers too."""
-    try:
-        size = operator.index(n)
-    except TypeError:
-        raise ShapeError(f"the size of a tile must be an integer, not {n!r}") from None
-    if isinstance(n, bool) or size < 1:
-        raise ShapeError(f"a tile needs at least one row and one column, not {n!r}")
-    return size
-
-
-def _state_array(values: Any, framework: str) -> Array:
-    """An array that holds state, as the framework sees it."""
-    if isinstance(values, GpuArray):
-        return sys.modules["torch"].from_dlpack(values) if framework == "torch" else values
-    return state_array(values, framework)
-
-
-def _state_framework(like: Array) -> str:
-    if like is None:
-        return "numpy"
-    framework = framework_of(like)
-    if device_of(like) == "cpu":
-        as_numpy(like, "like")
-    return framework if framework == "torch" else "numpy"  # JAX arrays are read-only

@@ -13,8 +13,9 @@ import numpy as np
 from . import _core
 from .arrays import Array, Float32
 from .config import WeightClipParameter, WeightModifierParameter, WeightRemapParameter
-from .errors import DtypeError, NonFiniteError, ShapeError
-from .gpu import HOST, Space, host, space_of
+from .config.base import ConfigBase
+from .errors import ConfigError, DtypeError, NonFiniteError, ShapeError
+from .gpu import Space, host, space_of
 from .seeds import derive_seed
 
 _STEP_MASK = (1 << 32) - 1
@@ -36,7 +37,7 @@ class WeightModifier:
     """
 
     def __init__(self, parameters: WeightModifierParameter) -> None:
-        parameters.check()
+        _check(parameters, WeightModifierParameter)
         self.parameters = p = parameters.frozen_copy()
         self.spec = _core.ModifierSpec(p, p.noise_polynomial, p.log_drift_time, p.read_noise)
 
@@ -99,7 +100,7 @@ def clip_weights(w: Array, clip: WeightClipParameter) -> Array:
         ConfigError: for an impossible clip.
         NonFiniteError: if ``w`` contains NaN or infinity.
     """
-    clip.check()
+    _check(clip, WeightClipParameter)
     space = space_of(w)
     view = _matrix(space, w, "w")
     result = space.result(view, tuple(view.shape))
@@ -120,7 +121,7 @@ class WeightClip:
     """
 
     def __init__(self, parameters: WeightClipParameter) -> None:
-        parameters.check()
+        _check(parameters, WeightClipParameter)
         self.parameters = parameters.frozen_copy()
         self._spec = _core.ClipSpec(self.parameters)
 
@@ -130,10 +131,12 @@ class WeightClip:
     def leaves(self, w: Array) -> bool:
         """Whether the weights, float32 [out, in], are within the bound, so that `clip_weights` would change nothing.
 
+        On a GPU this waits for the answer.
+
         Raises:
-            NonFiniteError: if ``w`` contains NaN or infinity.
+            NonFiniteError: if ``w`` contains NaN or infinity; on a GPU see `Tile.synchronize`.
         """
-        return bool(_core.is_clipped(self._spec, _matrix(HOST, host(w, "w"), "w")))
+        return bool(_core.is_clipped(self._spec, _matrix(space_of(w), w, "w")))
 
     def hold(self, w: Float32, scales: Float32 | None = None) -> bool:
         """Clip ``w / scales`` to the bound, in ``w`` itself; return whether anything was beyond it.
@@ -174,7 +177,7 @@ def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple
         ShapeError: if there is not one scale per output.
         NonFiniteError: if ``w`` or ``scales`` contain NaN or infinity.
     """
-    remap.check()
+    _check(remap, WeightRemapParameter)
     space = space_of(w)
     view = _matrix(space, w, "w")
     old = host(scales, "scales")
@@ -195,3 +198,10 @@ def _matrix(space: Space, array: Array, name: str) -> Any:
     if view.ndim != 2:
         raise ShapeError(f"{name} has shape {tuple(view.shape)} but must be a matrix [out, in]")
     return space.samples(view, view.shape[1], name)[0]
+
+
+def _check(parameters: Any, kind: type[ConfigBase]) -> None:
+    """Raise `ConfigError` unless the parameters are of this kind and possible."""
+    if not isinstance(parameters, kind):
+        raise ConfigError(f"the parameters must be a {kind.__name__}, not {parameters!r}")
+    parameters.check()

@@ -84,6 +84,16 @@ class UpdateSpec:
 def update(cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None = None, drive: int = 0, highest_rate: float = 0.0, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> tuple[int, int]:
     """Pulsed update in place; returns the numbers of up and down pulses."""
 
+class Update:
+    """The arguments of a pulsed update."""
+
+    def __init__(self, cells: Cells, device: Device, spec: UpdateSpec, x: Annotated[NDArray[numpy.float32], dict(writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float, granularity: float, seed: int, step: int, train_seed: int, train_step: int, first_sample: int, rates: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C', writable=False)] | None = None, drive: int = 0, highest_rate: float = 0.0, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> None: ...
+
+def updates(updates: Sequence[Update]) -> list[tuple[int, int]]:
+    """
+    Do updates of arrays that have nothing to do with each other; returns the numbers of up and down pulses of each.
+    """
+
 def fire(cells: Cells, device: Device, counts: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order='C', writable=False)], seed: int, step: int, most: int = -1, counter: Annotated[NDArray[numpy.int64], dict(shape=(None,), order='C')] | None = None) -> tuple[int, int]:
     """
     Fire given numbers of pulses, positive ones up, `most` or fewer; returns the numbers of up and down pulses.
@@ -126,6 +136,11 @@ class AnalogProduct(Reader):
         """
         The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.
         """
+
+def products(products: Sequence[AnalogProduct], inputs: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)]], outputs: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]], seeds: Sequence[int], steps: Sequence[int], first_sample: int, freeze_mean: bool = False) -> None:
+    """
+    Write several products, which have nothing to do with each other, to their outputs.
+    """
 
 def rank_update(weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], x: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)], lr: float) -> None:
     """Subtract lr * d^T x from the weights, in place."""

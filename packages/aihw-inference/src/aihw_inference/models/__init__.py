@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import BaseNoiseModel
 from .cmo import ReRamCMONoiseModel
 from .custom_drift import CustomDriftPCMLikeNoiseModel
+from .fitted_pcm import FittedPCMNoiseModel
 from .hermes import HermesNoiseModel
 from .pcm import PCMLikeNoiseModel
 from .power_law import PowerLawNoiseModel
@@ -15,6 +16,7 @@ from .weight_noise import PCMWeightNoiseModel
 __all__ = [
     "BaseNoiseModel",
     "CustomDriftPCMLikeNoiseModel",
+    "FittedPCMNoiseModel",
     "HermesNoiseModel",
     "PCMLikeNoiseModel",
     "PCMWeightNoiseModel",

@@ -11,8 +11,8 @@ from array_api_compat import array_namespace
 from ..arrays import polynomial
 from ..converters import BaseConductanceConverter
 from ..errors import ConfigError
-from .base import coefficients_of, pair_converter, require_positive
-from .power_law import PowerLawNoiseModel
+from .base import pair_converter
+from .fitted_pcm import FittedPCMNoiseModel
 
 Array = Any
 
@@ -68,7 +68,7 @@ def _require_known(num_devices: Any) -> None:
         raise ConfigError(f"num_devices of HermesNoiseModel must be 1 or 2, got {num_devices}.")
 
 
-class HermesNoiseModel(PowerLawNoiseModel):
+class HermesNoiseModel(FittedPCMNoiseModel):
     """Inference noise of the HERMES project chip, with one or two PCM devices per polarity.
 
     Two devices are programmed more accurately (the state-dependent scheme of Vasilopoulos et al. 2023,
@@ -92,8 +92,6 @@ class HermesNoiseModel(PowerLawNoiseModel):
     """
 
     num_devices: int
-    prog_coeff: tuple[float, ...]
-    prog_coeff_g_max_reference: float
 
     def __init__(
         self,
@@ -112,24 +110,13 @@ class HermesNoiseModel(PowerLawNoiseModel):
         fit = _FITS[num_devices]
         self.num_devices = num_devices
         self.g_converter = pair_converter(g_converter, g_max, fit.g_max)
-        reference = self.g_max
-        if prog_coeff is None:
-            prog_coeff, reference = fit.prog_coeff, fit.g_max
-        self.prog_coeff = coefficients_of(prog_coeff, "prog_coeff")
-        self.prog_coeff_g_max_reference = (
-            reference if prog_coeff_g_max_reference is None else prog_coeff_g_max_reference
-        )
+        self._set_programming_fit(prog_coeff, prog_coeff_g_max_reference, fit.prog_coeff, fit.g_max)
         self.t_read = t_read
         self.t_0 = fit.t_0 if t_0 is None else t_0
         self.prog_noise_scale = prog_noise_scale
         self.read_noise_scale = read_noise_scale
         self.drift_scale = drift_scale
         self.check()
-
-    def programming_std(self, g_target: Array) -> Array:
-        """Polynomial of the relative target conductance, scaled to this g_max."""
-        scale = self.prog_noise_scale * self.g_max / self.prog_coeff_g_max_reference
-        return polynomial(self.prog_coeff, g_target / self.g_max) * scale
 
     def drift_mean_std(self, g_target: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the drift exponent."""
@@ -147,7 +134,6 @@ class HermesNoiseModel(PowerLawNoiseModel):
     def check(self) -> None:
         """Raises ConfigError when a parameter has an impossible value."""
         super().check()
-        require_positive(self, "prog_coeff_g_max_reference")
         _require_known(self.num_devices)
         if self.g_max > _FITS[self.num_devices].g_max:
             limit = _FITS[self.num_devices].g_max

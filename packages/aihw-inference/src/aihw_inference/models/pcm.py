@@ -7,15 +7,15 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from ..arrays import at_least, at_most, polynomial
+from ..arrays import at_least, at_most
 from ..converters import BaseConductanceConverter
-from .base import coefficients_of, pair_converter, require_positive
-from .power_law import PowerLawNoiseModel
+from .base import pair_converter
+from .fitted_pcm import FittedPCMNoiseModel
 
 Array = Any
 
 
-class PCMLikeNoiseModel(PowerLawNoiseModel):
+class PCMLikeNoiseModel(FittedPCMNoiseModel):
     """Inference noise of phase-change memory.
 
     With r = g / g_max: programming error sum_i c_i r^i g_max / reference; drift exponent of mean
@@ -37,9 +37,6 @@ class PCMLikeNoiseModel(PowerLawNoiseModel):
         ConfigError: a parameter has an impossible value.
     """
 
-    prog_coeff: tuple[float, ...]
-    prog_coeff_g_max_reference: float
-
     def __init__(
         self,
         prog_coeff: Sequence[float] | None = None,
@@ -53,24 +50,13 @@ class PCMLikeNoiseModel(PowerLawNoiseModel):
         prog_coeff_g_max_reference: float | None = None,
     ) -> None:
         self.g_converter = pair_converter(g_converter, g_max, 25.0)
-        reference = self.g_max
-        if prog_coeff is None:
-            prog_coeff, reference = (0.26348, 1.9650, -1.1731), 25.0
-        self.prog_coeff = coefficients_of(prog_coeff, "prog_coeff")
-        self.prog_coeff_g_max_reference = (
-            reference if prog_coeff_g_max_reference is None else prog_coeff_g_max_reference
-        )
+        self._set_programming_fit(prog_coeff, prog_coeff_g_max_reference, (0.26348, 1.9650, -1.1731), 25.0)
         self.t_read = t_read
         self.t_0 = t_0
         self.prog_noise_scale = prog_noise_scale
         self.read_noise_scale = read_noise_scale
         self.drift_scale = drift_scale
         self.check()
-
-    def programming_std(self, g_target: Array) -> Array:
-        """Polynomial of the relative target conductance, scaled to this g_max."""
-        scale = self.prog_noise_scale * self.g_max / self.prog_coeff_g_max_reference
-        return polynomial(self.prog_coeff, g_target / self.g_max) * scale
 
     def drift_mean_std(self, g_target: Array) -> tuple[Array, Array]:
         """Mean and standard deviation of the drift exponent."""
@@ -82,8 +68,3 @@ class PCMLikeNoiseModel(PowerLawNoiseModel):
         """Q of the programmed conductance; 0.0088 at g_max, 0.2 at most."""
         r = self.relative(g_prog)
         return at_most(0.0088 / at_least(array_namespace(g_prog).pow(r, 0.65), 1e-3), 0.2)
-
-    def check(self) -> None:
-        """Raises ConfigError when a parameter has an impossible value."""
-        super().check()
-        require_positive(self, "prog_coeff_g_max_reference")

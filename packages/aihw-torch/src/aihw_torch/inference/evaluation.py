@@ -21,6 +21,7 @@ from aihw_torch.inference.devices import ModelDevices
 from aihw_torch.inference.loader import check_repeatable
 from aihw_torch.inference.model import evaluation_mode, inference_tiles
 from aihw_torch.nn.base import analog_tiles
+from aihw_torch.tiles.samples import SampleCount
 
 Metric = Callable[[nn.Module, Iterable[Any]], float]
 
@@ -98,7 +99,10 @@ def evaluate_over_time(
     """Program a model into `n_chips` independent chips and evaluate each at every time.
 
     Every chip is programmed anew, because reading one chip again would show the spread of reads only. The model is
-    evaluated in evaluation mode; its trained weights and its training mode stay as they are.
+    evaluated in evaluation mode; its trained weights and its training mode stay as they are. The noise of a product
+    follows from the number of its sample in the data, so that another batch size gives the same outputs, as far as the
+    digital parts of the model do; a compiled model, and a metric that does not call the model itself, number their
+    calls instead.
 
     Args:
         model: any module with analog tiles, trained hardware-aware or in memory.
@@ -123,7 +127,7 @@ def evaluate_over_time(
     check_repeatable(loader, n_chips * len(seconds))
     measure = accuracy if metric is None else metric
     values = np.empty((n_chips, len(seconds)))
-    with _as_before(model), evaluation_mode(model):
+    with _as_before(model), evaluation_mode(model), _noise_by_sample(model) as counts:
         for chip in range(n_chips):
             devices = ModelDevices(model, noise_model, compensation, seed=rpu_sim.derive_seed(seed, "chip", chip))
             devices.program()
@@ -131,6 +135,8 @@ def evaluate_over_time(
                 devices.advance(seconds[number] - devices.time)
                 with devices.loaded():
                     values[chip, number] = measure(model, loader)
+                for count in counts:
+                    count.next_pass()
     return DriftTable(seconds, values, name)
 
 
@@ -160,6 +166,30 @@ def _as_before(model: nn.Module) -> Iterator[None]:
             tile.programmed = programmed
         for any_tile, step in steps:
             any_tile.forward_step.copy_(step)
+
+
+@contextmanager
+def _noise_by_sample(model: nn.Module) -> Iterator[list[SampleCount]]:
+    """Address the noise of all tiles by sample, where every call of the model is a batch; gives their counts."""
+    if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:  # a graph knows `forward_step` only
+        yield []
+        return
+    tiles = list(analog_tiles(model))
+    counts = [SampleCount(int(tile.forward_step)) for tile in tiles]
+
+    def next_batch(*_: Any) -> None:
+        for count in counts:
+            count.next_batch()
+
+    hook = model.register_forward_pre_hook(next_batch)
+    for tile, count in zip(tiles, counts, strict=True):
+        tile.sample_count = count
+    try:
+        yield counts
+    finally:
+        hook.remove()
+        for tile in tiles:
+            tile.sample_count = None
 
 
 @torch.no_grad()

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 from torch.nn.modules.module import _has_any_global_hook
 
@@ -91,11 +90,11 @@ class InferenceTile(WeightTile):
         if self.programmed is not None:
             self.programmed.read_through(self._read_in_test)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _convert(self, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
         before, programmed, clipped = self.device, self.current_program(), self._is_clipped()
-        super()._apply(fn, recurse)
+        super()._convert(fn, recurse)
         if self.device == before:
-            return self
+            return
         self._clipped_at = self.weight._version if clipped else -1
         self.programmed = None
         self._prepare_readings({name: values.to(self.device) for name, values in self._constants.items()})
@@ -104,7 +103,6 @@ class InferenceTile(WeightTile):
             self.programmed = ProgrammedTile.from_state(
                 moved, self.rpu_config, self._read_in_test, version=self.weight._version
             )
-        return self
 
     def reconfigure(self, **changes: Any) -> None:
         """Change fields of the configuration; constants of the converters are drawn again from the seed."""
@@ -207,7 +205,8 @@ class InferenceTile(WeightTile):
             t if t is None or t.dtype is torch.float32 else t.float()
             for t in (self.mapping_scales if programmed is None else None, input_range, bias)
         )
-        reading, address = self._reading(programmed), (self.seed, step, self._first_sample(x, kernel))
+        samples = x.numel() // x.shape[-1] if kernel is None else kernel.samples(x.shape)
+        reading, address = self._reading(programmed), (self.seed, step, self.forward_offset(samples))
         y: Tensor
         try:
             if kernel is not None or (is_plain(x) and self._is_one_call(programmed)):
@@ -222,12 +221,6 @@ class InferenceTile(WeightTile):
             self.forward_step.fill_(step)  # the call did not happen
             raise
         return y
-
-    def _first_sample(self, x: Tensor, kernel: Kernel | None) -> int:
-        """Return the global number of the first sample, see `sample_offset`."""
-        if self.process_group is None or kernel is None:
-            return self.sample_offset(x)
-        return dist.get_rank(self.process_group) * kernel.samples(x.shape)
 
     def _follow_training(self, step: int) -> None:
         """Clip and remap what the optimizer left, as far as the mode asks for it."""

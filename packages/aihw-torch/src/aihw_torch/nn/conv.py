@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aihw_torch.errors import ShapeError
-from aihw_torch.nn.layer import AnalogLayer, check_sizes
+from aihw_torch.nn.layer import AnalogLayer, check_bias, check_sizes
 from aihw_torch.patches import Kernel, patches
 from aihw_torch.tiles import TileModule
 
@@ -33,6 +33,7 @@ class _Convolution(AnalogLayer):
         """Return the layer of torch with this geometry, without values."""
         checked = {"groups": rest["groups"], "dilation": rest["dilation"], "kernel_size": kernel_size, "stride": stride}
         check_sizes(in_channels=in_channels, out_channels=out_channels, **checked)
+        check_bias(rest["bias"])
         if not isinstance(padding, str):
             check_sizes(0, padding=padding)
         return self.DIGITAL(in_channels, out_channels, kernel_size, stride, padding, **rest, device="meta")

@@ -39,6 +39,12 @@ def check_sizes(least: int = 1, **sizes: Any) -> None:
                 raise ShapeError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
+def check_bias(bias: Any) -> None:
+    """Raise `ConfigError` for a configuration in the place of the bias, where it would count as true."""
+    if isinstance(bias, RPUConfigBase):
+        raise ConfigError(f"bias is a {type(bias).__name__}; give the configuration by name, rpu_config=...")
+
+
 class AnalogLayer(AnalogLayerBase):
     """Base of the layers with one matrix: derived classes are also of the class `DIGITAL` of torch.
 
@@ -161,9 +167,21 @@ class AnalogLayer(AnalogLayerBase):
             return self.get_weights()[1]
         return self.analog_module.bias
 
+    def _refuse(self, value: Any) -> None:
+        raise ConfigError(
+            f"the weight and bias of {type(self).__name__} are on its tiles and cannot be replaced; "
+            "set their values with set_weights(weight, bias)"
+        )
+
     # In the layers of torch these are attributes that can be set.
-    weight: Any = property(_weight)
-    bias: Any = property(_bias)
+    weight: Any = property(_weight, _refuse)
+    bias: Any = property(_bias, _refuse)
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter as torch does, but none in place of what is on the tiles."""
+        if name in ("weight", "bias") and name not in self._parameters:  # torch does not ask the property
+            self._refuse(param)
+        super().register_parameter(name, param)
 
     # ---- conversion
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
-from aihw_torch.nn.layer import AnalogLayer, check_sizes
+from aihw_torch.nn.layer import AnalogLayer, check_bias, check_sizes
 
 
 class AnalogLinear(AnalogLayer, nn.Linear):
@@ -43,6 +43,7 @@ class AnalogLinear(AnalogLayer, nn.Linear):
         seed: int | None = None,
     ) -> None:
         check_sizes(in_features=in_features, out_features=out_features)
+        check_bias(bias)
         twin = nn.Linear(in_features, out_features, bias, device="meta")
         self._build(twin, out_features, in_features, rpu_config, tile_module_class, seed)
 

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from aihw_torch.errors import NonFiniteError
 from aihw_torch.parameters import PulsedParameter, PulsedWeight
 from aihw_torch.tiles import AnalogTile
+from aihw_torch.tiles.analog import check_gradients, step_together
 
 # What changes the direction or size of a step beyond the learning rate, in the optimizers of torch.
 _DIGITAL_OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
@@ -83,8 +84,8 @@ class AnalogOptimizerMixin(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         tiles = self.pulsed_tiles()
-        for tile, group in tiles:
-            tile.check_gradient()
+        check_gradients([tile for tile, _ in tiles])
+        for _, group in tiles:
             if not math.isfinite(_pulse_lr(group)):
                 raise NonFiniteError(f"the learning rate is {group['lr']} and nothing was updated")
         self._warn_once(tiles)
@@ -92,9 +93,9 @@ class AnalogOptimizerMixin(Optimizer):
         for tile, _ in tiles:  # the digital optimizer passes over parameters without a gradient
             tile.weight_token.grad = None
         self._digital_step()
-        for (tile, group), gradient in zip(tiles, gradients, strict=True):
+        for (tile, _), gradient in zip(tiles, gradients, strict=True):
             tile.weight_token.grad = gradient
-            tile.step(_pulse_lr(group))
+        step_together([(tile, _pulse_lr(group)) for tile, group in tiles])
         return loss
 
     def _digital_step(self) -> None:

@@ -6,7 +6,7 @@ import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.distributed import check_data_parallel
 from aihw_torch.errors import NonFiniteError, RpuError, StateError
 from aihw_torch.parameters import PulsedParameter, PulsedWeight, PulseToken
-from aihw_torch.record import UpdateRecord
+from aihw_torch.record import UpdateRecord, numbers
 from aihw_torch.tiles import state
 from aihw_torch.tiles.base import TileModule
 from rpu_sim.gpu import space_of
@@ -93,10 +93,17 @@ class AnalogTile(TileModule):
                 f"the weight of the {self.describe()} was changed in place, but it only shows what the devices hold, "
                 "and the change would be lost; write with set_weights()"
             )
-        # The short way of most layers, where product and bias are all there is: one node of the graph. Attributes are
-        # looked up without torch's protocol, which takes as long as a small product.
+        if self._is_plain(x):  # the short way of most layers: one node of the graph
+            if self.analog_bias:
+                x = nn.functional.pad(x, (0, 1), value=1.0)
+            return self._product(x, self._count(x), self._parameters["bias"])
+        return super().forward(x)
+
+    def _is_plain(self, x: Tensor) -> bool:
+        """Whether product and bias are all that there is to compute for x."""
+        # Attributes are looked up without torch's protocol, which takes as long as a small product.
         parameters = self._parameters
-        if (
+        return (
             x.dtype is torch.float32
             and parameters["out_scaling_alpha"] is None
             and parameters["weight"] is self._array
@@ -104,11 +111,13 @@ class AnalogTile(TileModule):
             and self.edge_dtype is torch.float32
             and x.device == self.device
             and not torch.is_autocast_enabled(self.device.type)
-        ):
-            if self.analog_bias:
-                x = nn.functional.pad(x, (0, 1), value=1.0)
-            return self._product(x, self._count(x), parameters["bias"])
-        return super().forward(x)
+        )
+
+    def is_plain(self, x: Tensor) -> bool:
+        """Whether the product is all that a forward call computes for x, and whether the array may be read for it."""
+        if _is_transformed(x) or _is_tracing() or (self._hides_state and self._array._version != self._written):
+            return False
+        return self._is_plain(x)
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return s W x: [..., in] -> [..., out]."""
@@ -142,7 +151,8 @@ class AnalogTile(TileModule):
         """Return s W x with the noise of the forward call number `step`."""
         threads.follow_torch()
         try:
-            offset = 0 if self.process_group is None else self.sample_offset(x)
+            plain = self.process_group is None and self.sample_count is None
+            offset = 0 if plain else self.forward_offset(x.numel() // x.shape[-1])
             y: Tensor = self.tile.forward(x, step=step, sample_offset=offset, evaluate=not self.training)
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
@@ -182,25 +192,25 @@ class AnalogTile(TileModule):
         """
         if self.analog_bias:
             x = nn.functional.pad(x, (0, 1), value=1.0)
-        self._update(x.detach(), d.detach(), lr)
+        d, lr = self._of_array(d.detach(), lr)
+        self.tile.update(x.detach(), d, lr)
         self._changed()
 
-    def _update(self, x: Tensor, d: Tensor, lr: float) -> None:
+    def _of_array(self, d: Tensor, lr: float) -> tuple[Tensor, float]:
+        """Return gradients of logical outputs and a learning rate in units of the array."""
         scales = self.mapping_scales
         if scales is not None:  # so that lr means the same change of a logical weight as without scales
             if self.rpu_config.mapping.weight_scaling_lr_compensation:
                 mean = scales.mean()
                 lr, scales = lr / float(mean), scales / mean
             d = d / scales
-        self.tile.update(x, d, lr)
+        return d, lr
 
     def check_gradient(self) -> None:
         """Raise an error if the gradient is not finite, or if it does not come from a backward pass."""
-        check_data_parallel(self)
-        gradient = self.weight_token.grad
-        if gradient is None:
-            return
-        norm = gradient.item()
+        check_gradients([self])
+
+    def _check_norm(self, norm: float) -> None:
         if not math.isfinite(norm):
             raise NonFiniteError(
                 f"the recorded gradient of the {self.describe()} is not finite and nothing was updated; discard it "
@@ -217,12 +227,17 @@ class AnalogTile(TileModule):
 
         Without a record, or with lr = 0, only the time step happens.
         """
-        recorded = self.record.take(self.weight_token.grad)
+        step_together([(self, lr)])
+
+    def _take_record(self, recorded: float | None, wanted: float | None) -> tuple[Tensor, Tensor] | None:
+        """Return what the backward passes recorded, None if there is nothing to update, and forget it.
+
+        Args: the norm of the record, and the gradient of the token.
+        """
+        taken = self.record.take(recorded, wanted)
         self.weight_token.grad = None
         self._log.clear()
-        if recorded is not None and lr != 0.0:
-            self._update(*recorded, lr)
-        self.post_update_step()
+        return taken
 
     def post_update_step(self) -> None:
         """Let one time step pass: diffusion and decay, where the device has them."""
@@ -410,24 +425,24 @@ class AnalogTile(TileModule):
                 self.tile.hold_weights_in(Tensor.data.__get__(self.weight))  # type: ignore[attr-defined]
         self._link()
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+    def _convert(self, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
         """Move or convert the digital parts; the array moves to devices and shared memory, and stays float32."""
         gradient, before = self.weight_token.grad, self.device
-        super()._apply(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
+        super()._convert(lambda t: t if isinstance(t, PulsedParameter) or t is gradient else fn(t), recurse)
         if self.device != before:
             self._move()
         if _is_shared(fn(torch.empty(1, device="cpu"))) and not _is_shared(self.weight):
             self.tile.hold_weights_in(torch.empty_like(self.tile.weights).share_memory_())
             self.weight.attach_array(self.tile.weights)
             self._describe_to_compiler()
-        return self
 
     def _move(self) -> None:
-        """Let array, token and record follow the digital parts to another device."""
-        token, gradient = self.weight_token, self.weight_token.grad
+        """Let array, token and record follow the digital parts to another device; what takes memory comes first."""
+        token, gradient, record = self.weight_token, self.weight_token.grad, self.record.copied_to(self.device)
+        values = token.detach().to(self.device)
+        gradient = None if gradient is None else gradient.to(self.device)
         token.grad = None
         self.tile.to(space_of(torch.empty(0, device=self.device)).name)
-        record, values = self.record, token.detach().to(self.device)
         if torch._has_compatible_shallow_copy_type(token, values):
             self.weight.attach_array(self.tile.weights)
             token.attach_values(values)
@@ -436,8 +451,8 @@ class AnalogTile(TileModule):
             self._parameters["weight"] = PulsedWeight(self.tile.weights)
             self._parameters["weight_token"] = PulseToken(values, token.requires_grad)
             self._link()
-        self.weight_token.grad = None if gradient is None else gradient.to(self.device)
-        self.record.continue_from(record, self.device)
+        self.weight_token.grad = gradient
+        self.record.continue_from(record)
 
     def _describe_config(self) -> str:
         return f"{type(self.rpu_config).__name__}({type(self.rpu_config.device).__name__})"
@@ -446,6 +461,38 @@ class AnalogTile(TileModule):
 def _is_shared(values: Tensor) -> bool:
     """Whether a tensor is in shared memory of the CPU; torch calls all memory of GPUs shared."""
     return values.is_cpu and bool(values.untyped_storage().is_shared())
+
+
+def check_gradients(tiles: list[AnalogTile]) -> None:
+    """Do `AnalogTile.check_gradient` for tiles, and wait for a GPU only once."""
+    for tile in tiles:
+        check_data_parallel(tile)
+    for tile, norm in zip(tiles, numbers([tile.weight_token.grad for tile in tiles]), strict=True):
+        if norm is not None:
+            tile._check_norm(norm)
+
+
+def step_together(steps: list[tuple[AnalogTile, float]]) -> None:
+    """Do `AnalogTile.step` for tiles, each once, with their learning rates: one call for all of a device.
+
+    The tiles have nothing to do with each other, so that the result is that of one step after the other.
+    """
+    by_device: dict[torch.device, list[tuple[AnalogTile, Tensor, Tensor, float]]] = {}
+    norms = numbers([norm for tile, _ in steps for norm in (tile.record.norm, tile.weight_token.grad)])
+    for (tile, lr), recorded, wanted in zip(steps, norms[::2], norms[1::2], strict=True):
+        taken = tile._take_record(recorded, wanted)
+        if taken is not None and lr != 0.0:
+            x, d = taken
+            by_device.setdefault(tile.device, []).append((tile, x, *tile._of_array(d, lr)))
+    for updates in by_device.values():
+        if len(updates) == 1:
+            ((tile, x, d, lr),) = updates
+            tile.tile.update(x, d, lr)
+        else:
+            tiles, xs, ds, lrs = zip(*updates, strict=True)
+            rpu_sim.together.update([tile.tile for tile in tiles], xs, ds, lrs)
+    for tile, _ in steps:
+        tile.post_update_step()
 
 
 class FloatingPointTile(AnalogTile):

@@ -12,6 +12,7 @@ from aihw_torch import seeds
 from aihw_torch.config import SingleRPUConfig
 from aihw_torch.errors import DtypeError, NonFiniteError, ShapeError
 from aihw_torch.tiles.base import TileModule
+from aihw_torch.tiles.grid import grid_of
 from aihw_torch.tiles.mapping import split_sizes, tile_class_of
 
 
@@ -62,8 +63,11 @@ class TileModuleArray(nn.Module):
     def _sum(self, x: Tensor) -> Tensor:
         """Return the sum of what the tiles compute."""
         self._check_input(x)
+        rows = self.rows()
+        if (grid := grid_of(rows, x)) is not None:
+            return grid(x)
         y = None
-        for part, tiles in zip(x.split(self.in_sizes, dim=-1), self.rows(), strict=True):
+        for part, tiles in zip(x.split(self.in_sizes, dim=-1), rows, strict=True):
             partial = torch.cat([tile(part) for tile in tiles], dim=-1)
             y = partial if y is None else y + partial
         assert y is not None

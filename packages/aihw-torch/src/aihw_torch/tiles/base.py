@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -11,13 +10,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from aihw_torch import ops, replay, seeds
-from aihw_torch.config import RPUDataType, from_dict, to_dict
-from aihw_torch.errors import ConfigError, DeviceError, DtypeError, NonFiniteError, RpuError, ShapeError, StateError
+from aihw_torch.config import RPUDataType
+from aihw_torch.errors import DeviceError, DtypeError, RpuError, ShapeError, StateError
 from aihw_torch.patches import Kernel, patches
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
-from aihw_torch.tiles.mapping import scales_of
-from aihw_torch.tiles.state import SOFTWARE_FORMAT
+from aihw_torch.tiles.logical import LogicalWeights
+from aihw_torch.tiles.moves import all_or_nothing
+from aihw_torch.tiles.samples import SampleCount
 from rpu_sim.gpu import space_of
 
 _EDGE = {RPUDataType.FLOAT: torch.float32, RPUDataType.DOUBLE: torch.float64, RPUDataType.HALF: torch.float16}
@@ -27,7 +27,14 @@ _backward_pass = torch._C._current_graph_task_id
 _hooks_on_saved = torch._C._autograd._top_saved_tensors_default_hooks
 
 
-class TileModule(ranges.RangedModule):
+def may_be_repeated(training: bool) -> bool:
+    """Whether a forward call that runs now could be repeated by a backward pass."""
+    if torch.is_grad_enabled() and _hooks_on_saved(False) is None:
+        return False
+    return replay.may_be_recomputed(training)
+
+
+class TileModule(LogicalWeights):
     """A matrix on one array, and the digital periphery around it.
 
     The forward pass is ::
@@ -52,15 +59,14 @@ class TileModule(ranges.RangedModule):
         forward_step: number of forward calls so far, the address of their noise; it stays on the CPU.
         device: where the tile computes: the CPU or a GPU.
         process_group: the processes that train copies of this tile together, or None.
+        sample_count: numbers calls and samples in place of `forward_step`, while noise is addressed by sample; or None.
     """
 
     # What DistributedDataParallel must leave alone: it is the same on all processes by construction.
     NOT_FOR_DDP: tuple[str, ...] = ("forward_step",)
 
-    bias: nn.Parameter | None
-    mapping_scales: Tensor | None
-    out_scaling_alpha: nn.Parameter | None
     forward_step: Tensor
+    sample_count: SampleCount | None = None
 
     def __init__(
         self, out_size: int, in_size: int, rpu_config: Any, bias: bool = False, seed: int | None = None
@@ -201,12 +207,18 @@ class TileModule(ranges.RangedModule):
     def _count(self, x: Tensor) -> int:
         if _backward_pass() != -1 and (known := self._log.find(x)) is not None:
             return known
+        step = self._count_on()
+        if may_be_repeated(self.training):
+            self._log.note(x, step)
+        return step
+
+    def _count_on(self) -> int:
+        """Count a call; return its number."""
+        if self.sample_count is not None:
+            return self.sample_count.next_step()
         counter = self._counter
         step: int = counter.item()
         counter[()] = step + 1
-        plain = torch.is_grad_enabled() and _hooks_on_saved(False) is None
-        if not plain and replay.may_be_recomputed(self.training):
-            self._log.note(x, step)
         return step
 
     def join(self, process_group: Any) -> None:
@@ -218,6 +230,12 @@ class TileModule(ranges.RangedModule):
         group = self.process_group
         return 0 if group is None else dist.get_rank(group) * (x.numel() // x.shape[-1])
 
+    def forward_offset(self, samples: int) -> int:
+        """Return the global number of the first sample of the present forward call, which has so many samples."""
+        if self.sample_count is not None:
+            return self.sample_count.add(samples)
+        return 0 if self.process_group is None else dist.get_rank(self.process_group) * samples
+
     @property
     def signed_seed(self) -> int:
         """The seed in the range of int64, as tensors hold it."""
@@ -225,18 +243,9 @@ class TileModule(ranges.RangedModule):
 
     # ---- configuration
 
-    @property
-    def rpu_config(self) -> Any:
-        """The configuration, a frozen copy."""
-        raise NotImplementedError
-
     def reconfigure(self, **changes: Any) -> None:
         """Change fields of the configuration."""
         raise NotImplementedError
-
-    def describe(self) -> str:
-        """Return a few words for messages."""
-        return f"analog tile of {self.out_size} x {self.in_size}"
 
     def extra_repr(self) -> str:
         """Describe the tile in the representation of a model."""
@@ -246,170 +255,13 @@ class TileModule(ranges.RangedModule):
     def _describe_config(self) -> str:
         return type(self.rpu_config).__name__
 
-    # ---- weights
-
-    def set_weights(
-        self,
-        weight: Any,
-        bias: Any = None,
-        apply_weight_scaling: bool = True,
-        realistic: bool = False,
-        weight_scaling_omega: float | None = None,
-    ) -> None:
-        """Set the weights as far as the array allows, and the bias.
-
-        Args:
-            weight: [out, in], or any shape of as many elements in that order.
-            bias: [out]; None keeps a digital bias as it is and is an error for an analog one.
-            apply_weight_scaling: whether the weights are logical ones; False means they are in units of the array, and
-                all scales stay.
-            realistic: whether the array gets there by closed-loop programming, as hardware does; False writes them.
-            weight_scaling_omega: the largest absolute value on the array, by default that of the mapping. If it is
-                positive, the mapping scale becomes max|weight| / omega (per output if `weight_scaling_columnwise`) and
-                a learned output scale becomes 1.
-        """
-        weight = self._checked_weight(weight)
-        bias = self._checked_bias(bias)
-        if self.analog_bias:
-            weight = torch.cat([weight, bias[:, None]], dim=1)
-        mapping = self.rpu_config.mapping
-        omega = mapping.weight_scaling_omega if weight_scaling_omega is None else weight_scaling_omega
-        scales = None
-        if apply_weight_scaling and omega > 0.0:
-            scales = scales_of(weight, mapping, omega)
-        with torch.no_grad():
-            if scales is not None and self.out_scaling_alpha is not None:
-                self.out_scaling_alpha.fill_(1.0)
-            if scales is not None:
-                self.set_mapping_scales(scales)
-            current = self.get_scales() if apply_weight_scaling else None
-            current = None if current is None else current.cpu()
-            physical = weight if current is None else weight / _rows(current)
-            if realistic:
-                self._program_physical(physical)
-            else:
-                self._write_physical(physical)
-            if self.bias is not None and bias is not None:
-                self.bias.copy_(bias)
-        self._weights_changed()
-
-    def get_weights(self, apply_weight_scaling: bool = True, realistic: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Return copies of the weights [out, in] and of the bias [out] or None.
-
-        Args:
-            apply_weight_scaling: whether to return the logical weights, or those in units of the array.
-            realistic: whether to estimate them from noisy products, as on hardware; False reads without noise.
-        """
-        values = self._estimate_physical() if realistic else self._read_physical()
-        if apply_weight_scaling and (scales := self.get_scales()) is not None:
-            values = values * _rows(scales)
-        if self.analog_bias:
-            return values[:, :-1].clone(), values[:, -1].clone()
-        return values, None if self.bias is None else self.bias.detach().clone()
-
-    def remap_weights(self, weight_scaling_omega: float = 1.0) -> None:
-        """Write the logical weights again with the mapping scale that puts the largest at `weight_scaling_omega`."""
-        self.set_weights(*self.get_weights(), weight_scaling_omega=weight_scaling_omega)
-
-    def _checked_weight(self, weight: Any) -> Tensor:
-        values: Tensor = torch.as_tensor(weight, dtype=torch.float32, device="cpu").detach()
-        transposed = values.dim() == 2 and values.shape != (self.out_size, self.in_size)
-        if transposed or values.numel() != self.out_size * self.in_size:
-            raise ShapeError(
-                f"the {self.describe()} takes weights of the shape {(self.out_size, self.in_size)}, "
-                f"not {tuple(values.shape)}"
-            )
-        if not torch.isfinite(values).all():
-            raise NonFiniteError("the weights contain NaN or infinity and nothing was set")
-        return values.reshape(self.out_size, self.in_size)
-
-    def _checked_bias(self, bias: Any) -> Any:
-        if bias is None:
-            if self.analog_bias:
-                raise ShapeError(f"the {self.describe()} has its bias on the array; give a bias as well")
-            return None
-        if self.bias is None and not self.analog_bias:
-            raise ShapeError(f"the {self.describe()} has no bias; leave it out")
-        bias = torch.as_tensor(bias, dtype=torch.float32, device="cpu").detach()
-        if bias.shape != (self.out_size,):
-            raise ShapeError(f"the bias has the shape {tuple(bias.shape)} instead of {(self.out_size,)}")
-        if not torch.isfinite(bias).all():
-            raise NonFiniteError("the bias contains NaN or infinity and nothing was set")
-        return bias
-
-    def _read_physical(self) -> Tensor:
-        """Return a copy of the array, [out, in] with the column of an analog bias."""
-        raise NotImplementedError
-
-    def _write_physical(self, values: Tensor) -> None:
-        """Set the array as far as its bounds allow."""
-        raise NotImplementedError
-
-    def _estimate_physical(self) -> Tensor:
-        """Return an estimate of the array from its products."""
-        raise ConfigError(f"the {self.describe()} has no devices to measure; leave realistic at False")
-
-    def _program_physical(self, values: Tensor) -> None:
-        """Bring the array to these values by its products and pulses."""
-        raise ConfigError(f"the {self.describe()} has no pulses to program with; leave realistic at False")
-
-    def _weights_changed(self) -> None:
-        """Do what has to follow a change of the weights from outside."""
-
-    # ---- scales and range
-
-    def get_scales(self) -> Tensor | None:
-        """Return the product of mapping scale and learned scale, [1] or [out], or None if there is neither."""
-        scales = [s.detach() for s in (self.mapping_scales, self.out_scaling_alpha) if s is not None]
-        return None if not scales else scales[0].clone() if len(scales) == 1 else scales[0] * scales[1]
-
-    def get_mapping_scales(self) -> Tensor | None:
-        """Return a copy of the mapping scales, or None."""
-        return None if self.mapping_scales is None else self.mapping_scales.clone()
-
-    def set_mapping_scales(self, scales: Any) -> None:
-        """Set the mapping scales: a number, [1] or [out]; None removes them."""
-        if scales is None:
-            self.mapping_scales = None
-            return
-        values = self._checked_scales(scales)
-        if self.mapping_scales is not None and self.mapping_scales.shape == values.shape:
-            self.mapping_scales.copy_(values)
-        else:
-            self.mapping_scales = values.to(self.device)
-
-    def get_learned_out_scales(self) -> Tensor | None:
-        """Return a copy of the learned output scale, or None."""
-        return None if self.out_scaling_alpha is None else self.out_scaling_alpha.detach().clone()
-
-    def set_learned_out_scales(self, scales: Any) -> None:
-        """Set the learned output scale: a number, or its shape."""
-        if self.out_scaling_alpha is None:
-            raise ConfigError("this tile has no learned output scale; set mapping.learn_out_scaling=True")
-        with torch.no_grad():
-            self.out_scaling_alpha.copy_(self._checked_scales(scales).expand(self.out_scaling_alpha.shape))
-
-    def set_scales(self, scales: Any) -> None:
-        """Make the product of all scales `scales`: the mapping scale takes it, a learned output scale becomes 1."""
-        self.set_mapping_scales(scales)
-        if self.out_scaling_alpha is not None:
-            self.set_learned_out_scales(1.0)
-
-    def _checked_scales(self, scales: Any) -> Tensor:
-        values = torch.as_tensor(scales, dtype=torch.float32, device="cpu").detach().reshape(-1).clone()
-        if values.numel() not in (1, self.out_size):
-            raise ShapeError(f"scales are one number or {self.out_size}, not {values.numel()}")
-        if not bool((torch.isfinite(values) & (values != 0.0)).all()):
-            raise NonFiniteError("scales must be finite and not zero")
-        return values
-
     # ---- torch's module protocol
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + "step.forward"] = self.forward_step.clone()
         destination[prefix + "seed"] = torch.tensor(self.signed_seed, device="cpu")
-        destination[prefix + "meta"] = encode_config(self.rpu_config)
+        destination[prefix + "meta"] = state.encode_config(self.rpu_config)
 
     def _load_from_state_dict(
         self,
@@ -477,6 +329,12 @@ class TileModule(ranges.RangedModule):
         self._watch_counter()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move or convert the tile, as a whole or not at all."""
+        with all_or_nothing(self):
+            self._convert(fn, recurse)
+        return self
+
+    def _convert(self, fn: Callable[[Tensor], Tensor], recurse: bool) -> None:
         probe = fn(torch.empty(0, dtype=self.edge_dtype, device=self.device))
         if probe.device != self.device:
             self._check_device(probe)
@@ -486,7 +344,6 @@ class TileModule(ranges.RangedModule):
             self._buffers["forward_step"] = counter
         self.edge_dtype, self.device = probe.dtype, probe.device
         self._watch_counter()
-        return self
 
     def _check_device(self, probe: Tensor) -> None:
         """Raise unless tiles compute on the device of a tensor."""
@@ -501,25 +358,3 @@ class TileModule(ranges.RangedModule):
             "nn.DataParallel copies a model for every batch and analog tiles have state that is changed in place; use "
             "torch.nn.parallel.DistributedDataParallel"
         )
-
-
-def _rows(scales: Tensor) -> Tensor:
-    """Return scales as a column that multiplies the rows of a matrix."""
-    return scales.float().view(-1, 1)
-
-
-def encode_config(rpu_config: Any) -> Tensor:
-    """Return a configuration as JSON bytes (uint8)."""
-    text = json.dumps({"format": SOFTWARE_FORMAT, "version": 1, "config": to_dict(rpu_config)}, sort_keys=True)
-    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
-
-
-def decode_config(meta: Tensor) -> Any:
-    """Return the configuration of JSON bytes."""
-    try:
-        stored = json.loads(bytes(meta.tolist()))
-        if stored["format"] != SOFTWARE_FORMAT or stored["version"] != 1:
-            raise ValueError
-    except (ValueError, KeyError, TypeError):
-        raise StateError("this is not the state of an analog tile, or it is of a newer version") from None
-    return from_dict(stored["config"])

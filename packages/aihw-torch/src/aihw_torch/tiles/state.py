@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 import rpu_sim
 import rpu_sim.state
-from aihw_torch.errors import RpuError
+from aihw_torch.config import from_dict, to_dict
+from aihw_torch.errors import RpuError, StateError
 from rpu_sim.state import decode_meta
 
 SOFTWARE_FORMAT = "aihw_torch.tile"
@@ -165,6 +166,23 @@ def format_of(meta: Tensor) -> str | None:
         return str(json.loads(bytes(meta.tolist()))["format"])
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
+
+
+def encode_config(rpu_config: Any) -> Tensor:
+    """Return a configuration as JSON bytes (uint8)."""
+    text = json.dumps({"format": SOFTWARE_FORMAT, "version": 1, "config": to_dict(rpu_config)}, sort_keys=True)
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8)
+
+
+def decode_config(meta: Tensor) -> Any:
+    """Return the configuration of JSON bytes."""
+    try:
+        stored = json.loads(bytes(meta.tolist()))
+        if stored["format"] != SOFTWARE_FORMAT or stored["version"] != 1:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise StateError("this is not the state of an analog tile, or it is of a newer version") from None
+    return from_dict(stored["config"])
 
 
 def _other_kind(kind: str | None, where: str) -> str:

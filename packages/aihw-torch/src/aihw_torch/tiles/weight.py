@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from aihw_torch.config import FloatingPointRPUConfig
 from aihw_torch.errors import RpuError
 from aihw_torch.tiles import state
-from aihw_torch.tiles.base import TileModule, decode_config, encode_config
+from aihw_torch.tiles.base import TileModule
+from aihw_torch.tiles.state import decode_config, encode_config
 
 
 class WeightTile(TileModule):

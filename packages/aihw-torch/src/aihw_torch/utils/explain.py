@@ -154,6 +154,7 @@ def explain(model: nn.Module, lr: float | None = None) -> Iterator[Explanation]:
         if lr is not None and isinstance(watch.tile, AnalogTile):
             report.update = _expected_pulses(watch.tile, lr)
             _warn_of_few(name, report.update)
+            _warn_of_no_record(name, watch.tile, report)
     return
 
 
@@ -276,5 +277,14 @@ def _warn_of_few(name: str, report: UpdateReport | None) -> None:
         warnings.warn(
             f"no device of {name or 'the tile'} gets more than {report.max_pulses:.2g} pulses per step, so it will "
             f"hardly move; raise the learning rate, or take a device with steps smaller than {report.granularity:.2g}",
+            stacklevel=4,
+        )
+
+
+def _warn_of_no_record(name: str, tile: AnalogTile, report: TileReport) -> None:
+    if report.backward.calls and tile.weight_token.requires_grad and not len(tile.record):
+        warnings.warn(
+            f"the gradient of {name or 'the tile'} is gone, so there are no expected pulses; step the optimizer after "
+            "the block of explain()",
             stacklevel=4,
         )

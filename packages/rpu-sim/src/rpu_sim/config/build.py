@@ -61,7 +61,7 @@ def build_config(
     Raises:
         ConfigError: for an unknown algorithm.
     """
-    name = ALGORITHMS.get(algorithm.lower())
+    name = ALGORITHMS.get(str(algorithm).lower())
     if name is None:
         raise ConfigError(f"there is no algorithm {algorithm!r}; use one of {', '.join(ALGORITHMS)}")
     made = {"forward": _make(io_parameters), "backward": _make(io_parameters), "update": _make(up_parameters)}
@@ -104,6 +104,8 @@ def _cell(name: str, device: Template, io: Template, up: Template, n_devices: in
 
 def _make(template: Template, **changes: Any) -> ConfigBase:
     """A new object from a class, a function or an instance, with some fields changed."""
+    if not isinstance(template, ConfigBase) and not callable(template):
+        raise ConfigError(f"devices and parameters are given as a class, an instance or a function, not {template!r}")
     made = template.mutable_copy() if isinstance(template, ConfigBase) else template()
     for name, value in changes.items():
         setattr(made, name, value)

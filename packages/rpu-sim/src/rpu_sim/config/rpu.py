@@ -14,8 +14,8 @@ from .compounds import (
     UnitCell,
     VectorUnitCell,
 )
-from .devices import ConstantStepDevice, Device, FloatingPointDevice
-from .enums import PulseType
+from .devices import ConstantStepDevice, Device, FloatingPointDevice, TableStepDevice
+from .enums import CycleNoiseType, PulseType
 from .io import IOParameters
 from .mapping import MappingParameter, PrePostProcessingParameter, RuntimeParameter
 from .update import UpdateParameters
@@ -32,6 +32,13 @@ class RPUConfigBase(ConfigBase):
     runtime: RuntimeParameter = field(
         default_factory=RuntimeParameter, compare=False, metadata={"doc": "Settings of the run.", "unit": ""}
     )
+
+    def check(self) -> None:
+        super().check()
+        parts = list(walk(self))
+        closed = any(isinstance(p, UpdateParameters) and p.noise is CycleNoiseType.CLOSED_FORM for p in parts)
+        tables = any(isinstance(part, TableStepDevice) for part in parts)
+        require(not (closed and tables), self, "pulses of a TableStepDevice have no CLOSED_FORM; use another noise")
 
 
 @dataclass

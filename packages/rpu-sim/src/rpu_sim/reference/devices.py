@@ -82,15 +82,6 @@ def affine_step(p: Any, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32
     return bounded(w + (mean + noise), cell)
 
 
-def affine_moments(p: Any, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
-    """Mean and variance of the weight after one more pulse, away from the bounds."""
-    step, slope_ = (signed(up, cell[f"{name}_up"], cell[f"{name}_down"]) for name in ("dwmin", "slope"))
-    gain, change = f32(1) + slope_, affine_mean_step(mean, up, cell)
-    spread = (change if p.mult_noise else step) * f32(p.dw_min_std)
-    slope_spread = slope_ * f32(p.dw_min_std) if p.mult_noise else f32(0)
-    return mean + change, (gain * gain + slope_spread * slope_spread) * variance + spread * spread
-
-
 def exp_step(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> Float32:
     """A step that depends exponentially on the weight."""
     range_ = cell["max_bound"] - cell["min_bound"]
@@ -108,31 +99,18 @@ def exp_step(p: ExpStepDevice, w: Float32, up: Any, cell: Cell, xi: Float32) -> 
     return np.where((y > 0) & (cell["max_bound"] > cell["min_bound"]), moved, w)
 
 
-def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
-    """Mean and variance of the weight after one more pulse, linearised around the mean."""
-    range_ = cell["max_bound"] - cell["min_bound"]
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        z_per_weight = np.where(range_ > 0, f32(2) * f32(p.a) / range_, f32(0))
-        gamma = np.where(up, f32(p.gamma_up), -f32(p.gamma_down))
-        e = np.where(up, f32(p.A_up), f32(p.A_down)) * exp(gamma * (z_per_weight * mean + f32(p.b)))
-        step = signed(up, cell["dwmin_up"], cell["dwmin_down"])
-        change, bend = (f32(1) - e) * step, -((gamma * z_per_weight) * e) * step
-        amount = change
-        if p.dw_min_std_add != 0 or p.dw_min_std_slope != 0:
-            amount = np.abs(change) + (f32(p.dw_min_std_add) + f32(p.dw_min_std_slope) * np.abs(mean))
-        gain, bend_spread, spread = f32(1) + bend, bend * f32(p.dw_min_std), amount * f32(p.dw_min_std)
-        grown = (gain * gain + bend_spread * bend_spread) * variance + spread * spread
-    moves = (e < 1) & (range_ > 0)
-    return np.where(moves, mean + change, mean), np.where(moves, grown, variance)
-
-
-def power_law_mean_step(w: Float32, up: Any, cell: Cell) -> Float32:
-    """The mean step at weight ``w``."""
+def power_law_distance(w: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
+    """Relative distance to the bound that a pulse goes to, and the inverse of the range."""
     range_ = cell["max_bound"] - cell["min_bound"]
     with np.errstate(divide="ignore"):
         per_range = np.where(range_ > 0, f32(1) / range_, f32(0))
     distance = np.where(up, cell["max_bound"] - w, w - cell["min_bound"]) * per_range
-    factor = power(np.clip(distance, f32(0), f32(1)), np.where(up, cell["gamma_up"], cell["gamma_down"]))
+    return np.clip(distance, f32(0), f32(1)), per_range
+
+
+def power_law_mean_step(w: Float32, up: Any, cell: Cell) -> Float32:
+    """The mean step at weight ``w``."""
+    factor = power(power_law_distance(w, up, cell)[0], np.where(up, cell["gamma_up"], cell["gamma_down"]))
     return signed(up, cell["dwmin_up"], cell["dwmin_down"]) * factor
 
 
@@ -234,12 +212,4 @@ PULSE: dict[type[PulsedDevice], Any] = {
     PowStepReferenceDevice: power_law_step,
     PiecewiseStepDevice: piecewise_step,
     TableStepDevice: table_step,
-}
-
-#: Devices whose moments also serve for ``CycleNoiseType.PER_UPDATE``.
-MOMENTS: dict[type[PulsedDevice], Any] = {
-    LinearStepDevice: affine_moments,
-    SoftBoundsDevice: affine_moments,
-    SoftBoundsReferenceDevice: affine_moments,
-    ExpStepDevice: exp_moments,
 }

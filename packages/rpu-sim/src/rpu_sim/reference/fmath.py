@@ -45,6 +45,21 @@ def exp(x: Float32) -> Float32:
     return scaled.view(f32)
 
 
+def exp2(x: Float32) -> Float32:
+    """Power of two; the argument is limited to [-126, 127]."""
+    x = np.clip(x, f32(-126.0), f32(127.0))
+    shifted = x + f32(12582912.0)
+    r = x - (shifted - f32(12582912.0))
+    y = r * f32(1.535336188319500e-4) + f32(1.339887440266574e-3)
+    y = y * r + f32(9.618437357674640e-3)
+    y = y * r + f32(5.550332471162809e-2)
+    y = y * r + f32(2.402264791363012e-1)
+    y = y * r + f32(6.931472028550421e-1)
+    y = y * r + f32(1.0)
+    scaled: NDArray[np.uint32] = y.view(np.uint32) + (shifted.view(np.uint32) << np.uint32(23))
+    return scaled.view(f32)
+
+
 def expm1_ratio(x: Float32) -> Float32:
     """(e^x - 1) / x, without cancellation."""
     e = exp(x)

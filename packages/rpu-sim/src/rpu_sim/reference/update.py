@@ -19,15 +19,17 @@ from ..config import (
 from ..config.cells import granularity as nominal_step
 from ..streams import Stream
 from . import philox, trains
-from .devices import MOMENTS, PULSE, Cell, is_gaussian, is_noisy, prepare
+from .closed_form import BOUND_MARGIN, PULSE_LAW, PulseNumbers, closed_form
+from .devices import PULSE, Cell, is_gaussian, is_noisy, prepare
 from .fmath import f32, normal2, rint
+from .pulse_law import MOMENTS
 from .write_noise import PULSED_WRITE, written
 
 Float32 = NDArray[np.float32]
 Pulses = list[NDArray[np.int8]]  # +1 up, -1 down, 0 none, for each slot of a chunk in order; [out, in] each
 
 MAX_CHUNK_SLOTS = 8192
-BOUND_MARGIN = f32(6)
+WORD = 32  # slots
 
 
 def padded(lines: int) -> int:
@@ -136,14 +138,35 @@ def merged_moments(
     """Mean and variance pulse by pulse, one draw at the end, and which cells are near a bound."""
     mean, variance = w, np.zeros_like(w)
     high, low, widest = mean, mean, variance
-    for slot in pulses:
-        m, v = MOMENTS[type(device)](device, mean, variance, slot > 0, cell)
-        mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
-        high, low, widest = np.maximum(high, mean), np.minimum(low, mean), np.maximum(widest, variance)
-    margin = BOUND_MARGIN * np.sqrt(widest)
-    near = ((high + margin) > cell["max_bound"]) | ((low - margin) < cell["min_bound"])
-    spread: Float32 = np.sqrt(variance)
-    return mean + spread * xi, near
+    # Steps larger than the distance to the bound grow from pulse to pulse, to infinity and then NaN. What has been
+    # infinite is beyond the bound, so NaN must not take its place.
+    with np.errstate(over="ignore", invalid="ignore"):
+        for slot in pulses:
+            m, v = MOMENTS[type(device)](device, mean, variance, slot > 0, cell)
+            mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
+            high, low, widest = np.fmax(high, mean), np.fmin(low, mean), np.fmax(widest, variance)
+        margin = BOUND_MARGIN * np.sqrt(widest)
+        near = ((high + margin) > cell["max_bound"]) | ((low - margin) < cell["min_bound"])
+        spread: Float32 = np.sqrt(variance)
+        return mean + spread * xi, near
+
+
+def pulse_numbers(pulses: Pulses, in_words: bool) -> PulseNumbers:
+    """How many pulses go up and down, and in what order; with ``in_words``, pairs of a word of slots count as half.
+
+    Trains of several samples share words, deterministic pulses of one sample have the same direction.
+    """
+    per_group = WORD if in_words else 1
+    up, down, pairs = (np.zeros(pulses[0].shape, np.int32) for _ in range(3))
+    for first in range(0, len(pulses), per_group):
+        group = np.array(pulses[first : first + per_group])
+        n_up, n_down = (group > 0).sum(axis=0, dtype=np.int32), (group < 0).sum(axis=0, dtype=np.int32)
+        pairs += n_down * (2 * up + n_up)
+        up += n_up
+        down += n_down
+    n_up, n_down = up.astype(f32), down.astype(f32)
+    order = pairs.astype(f32) / np.maximum(f32(2) * (n_up * n_down), f32(1))
+    return PulseNumbers(up, down, n_up, n_down, order)
 
 
 class Pulsed(NamedTuple):
@@ -190,14 +213,14 @@ def update(
     for chunk, first in enumerate(range(0, len(x), per_chunk)):
         pulses: Pulses = []
         for b in range(first, min(first + per_chunk, len(x))):
-            pulses += sample_pulses(p, x[b], d[b], lrs[b], g, first_sample + b, *address)
+            pulses += sample_pulses(p, x[b], d[b], lrs[b], g, (first_sample + b) & 0xFFFFFFFF, *address)
         if drive:
             pulses = [(slot == (1 if drive == 1 else -1)).astype(np.int8) for slot in pulses]
         if not pulses:
             continue
         up += np.sum([slot > 0 for slot in pulses], axis=0)
         down += np.sum([slot < 0 for slot in pulses], axis=0)
-        w = _update_chunk(w, pulses, cell, device, p.noise, chunk, step, key)
+        w = _update_chunk(w, pulses, cell, device, p, chunk, step, key)
         if visible is not None:
             touched = np.any([slot != 0 for slot in pulses], axis=0)
             shown = written(device, w, step, key, draw=PULSED_WRITE, chunk=chunk)
@@ -212,12 +235,12 @@ def fire(w: Float32, cells: Cell, device: PulsedDevice, counts: NDArray[np.int32
     slots = np.abs(counts).max(initial=0)
     pulses = [np.where(np.abs(counts) > slot, np.sign(counts), 0).astype(np.int8) for slot in range(slots)]
     if pulses:
-        w = _update_chunk(w, pulses, cell, device, CycleNoiseType.PER_PULSE, 0, step, key)
+        w = _update_chunk(w, pulses, cell, device, UpdateParameters(), 0, step, key)
     return Pulsed(w, np.maximum(counts, 0).astype(np.int64), np.maximum(-counts, 0).astype(np.int64))
 
 
 def _update_chunk(
-    w: Float32, pulses: Pulses, cell: Cell, device: PulsedDevice, noise: CycleNoiseType, chunk: int, step: int, key: int
+    w: Float32, pulses: Pulses, cell: Cell, device: PulsedDevice, p: UpdateParameters, chunk: int, step: int, key: int
 ) -> Float32:
     rows, columns = w.shape
     xi = np.zeros_like(w)
@@ -225,7 +248,10 @@ def _update_chunk(
         xi = philox.normals(rows, columns, step, Stream.CYCLE_MERGED, 0, key, sample=chunk)
     if isinstance(device, ConstantStepDevice):
         merged, near = merged_counts(device, w, pulses, cell, xi)
-    elif is_gaussian(device) or (noise is CycleNoiseType.PER_UPDATE and type(device) in MOMENTS):
+    elif p.noise is CycleNoiseType.CLOSED_FORM and type(device) in PULSE_LAW:
+        in_words = p.pulse_type in (PulseType.STOCHASTIC, PulseType.STOCHASTIC_COMPRESSED)
+        merged, near = closed_form(device, w, cell, pulse_numbers(pulses, in_words), xi)
+    elif is_gaussian(device) or (p.noise is CycleNoiseType.PER_UPDATE and type(device) in MOMENTS):
         merged, near = merged_moments(device, w, pulses, cell, xi)
     else:
         return one_by_one(device, w, pulses, cell, chunk, step, key)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from aihw_torch.nn.base import AnalogLayerBase
-from aihw_torch.nn.layer import check_sizes
+from aihw_torch.nn.layer import check_bias, check_sizes
 from aihw_torch.nn.linear import AnalogLinear
 
 
@@ -40,6 +40,7 @@ class _Cell(AnalogLayerBase):
         tile_module_class: Any = None,
     ) -> None:
         check_sizes(input_size=input_size, hidden_size=hidden_size)
+        check_bias(bias)
         super().__init__()
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         rows = self.GATES * hidden_size
@@ -68,14 +69,18 @@ class AnalogVanillaRNNCell(_Cell):
         return hidden, hidden
 
 
-class AnalogLSTMCell(_Cell):
-    """c' = f c + i g, h' = o tanh(c'), with the gates i, f, g, o = W_ih x + W_hh h in this order."""
-
-    GATES = 4
+class _LSTMCell(_Cell):
+    """A cell with a hidden state and a cell state."""
 
     def get_zero_state(self, batch_size: int) -> LSTMState:
         """Return the state at the start of a sequence."""
         return LSTMState(super().get_zero_state(batch_size), super().get_zero_state(batch_size))
+
+
+class AnalogLSTMCell(_LSTMCell):
+    """c' = f c + i g, h' = o tanh(c'), with the gates i, f, g, o = W_ih x + W_hh h in this order."""
+
+    GATES = 4
 
     def forward(self, input: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the output [batch, hidden] and the new (hidden state, cell state)."""
@@ -90,7 +95,7 @@ def _lstm_step(gates: Tensor, cell: Tensor) -> tuple[Tensor, tuple[Tensor, Tenso
     return hidden, (hidden, cell)
 
 
-class AnalogLSTMCellCombinedWeight(_Cell):
+class AnalogLSTMCellCombinedWeight(_LSTMCell):
     """`AnalogLSTMCell` with one matrix [4 hidden, input + hidden] for input and hidden state together."""
 
     def __init__(
@@ -104,10 +109,6 @@ class AnalogLSTMCellCombinedWeight(_Cell):
         AnalogLayerBase.__init__(self)
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         self.weight = _matrix(input_size + hidden_size, 4 * hidden_size, bias, rpu_config, tile_module_class)
-
-    def get_zero_state(self, batch_size: int) -> LSTMState:
-        """Return the state at the start of a sequence."""
-        return LSTMState(super().get_zero_state(batch_size), super().get_zero_state(batch_size))
 
     def forward(self, input: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """Return the output [batch, hidden] and the new (hidden state, cell state)."""

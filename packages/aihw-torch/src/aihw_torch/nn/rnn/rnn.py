@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from aihw_torch.nn.base import AnalogLayerBase
+from aihw_torch.nn.layer import check_sizes
 from aihw_torch.nn.linear import AnalogLinear
 from aihw_torch.nn.rnn.layers import AnalogBidirRNNLayer, AnalogRNNLayer
 
@@ -31,6 +32,7 @@ class ModularRNN(AnalogLayerBase):
     def __init__(
         self, num_layers: int, layer: Any, dropout: float, first_layer_args: Any, other_layer_args: Any
     ) -> None:
+        check_sizes(num_layers=num_layers)
         super().__init__()
         if dropout > 0.0 and num_layers == 1:
             warnings.warn("dropout acts between layers and there is only one; set it to 0", stacklevel=3)
