@@ -125,7 +125,7 @@ def gradients(d: Tensor, read: Read, wants: tuple[bool, ...], decay: float, want
             torch.ops.aten.hardtanh_backward.grad_input(dx, u, -1.0, 1.0, grad_input=dx)
     if for_range and z is not None and dx is not None:
         total = (rows * z.view(rows.shape)).sum(0)
-        dr = (total.sum() if scale is None else (total * scale).sum()) - torch.dot(dx.view(-1), u.reshape(-1))
+        dr = (total.sum() if scale is None else (total * scale).sum()) - torch.dot(dx.reshape(-1), u.reshape(-1))
         outside = (u.abs() >= 1.0).float().mean().item() if clipped and decay > 0.0 else 0.0
         dr = (dr + (decay * r if 1.0 - outside > wanted else 0.0)).view(1)
     dw = torch.addmm(d.new_empty(()), passed.T, inputs, beta=0.0, alpha=r) if for_weight else None  # r d^T u
