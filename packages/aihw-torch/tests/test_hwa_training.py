@@ -342,3 +342,11 @@ def test_a_bias_on_the_array(ranged: bool) -> None:
     layer.eval().drift_analog_weights(100.0)
     read = layer.analog_module.read_programmed()
     torch.testing.assert_close(layer(x), x @ read[:, :-1].T + read[:, -1], rtol=1e-4, atol=1e-5)
+
+
+def test_an_input_that_torch_negates_late() -> None:
+    """A view whose sign torch only changes when it is read: the core must not see what lies in memory."""
+    layer = layer_of(hwa_config()).eval()
+    x = torch.complex(torch.zeros(4, 5), torch.randn(4, 5)).conj().imag
+    assert x.is_neg()
+    torch.testing.assert_close(layer(x), twin_of(layer)(x.clone()))

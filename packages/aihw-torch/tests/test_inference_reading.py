@@ -30,8 +30,13 @@ from aihw_torch.tiles import input_range as ranges
 @pytest.mark.parametrize("for_x", [True, False], ids=["x", "first layer"])
 @pytest.mark.parametrize("per_sample", [True, False], ids=["copies", "copy"])
 @pytest.mark.parametrize("scaled", [True, False], ids=["scaled", ""])
-def test_one_node_has_the_gradients_of_its_parts(clipped: bool, for_x: bool, per_sample: bool, scaled: bool) -> None:
+@pytest.mark.parametrize("large", [True, False], ids=["by torch", "by the core"])
+def test_one_node_has_the_gradients_of_its_parts(
+    clipped: bool, for_x: bool, per_sample: bool, scaled: bool, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Values and gradients of input, weight, range and bias are those of torch's own autograd through the formula."""
+    if large:  # for which torch's products are taken
+        monkeypatch.setattr("aihw_torch.inference.layer._LARGE_PRODUCT", 0)
     torch.manual_seed(5)
     config = hwa_config()
     config.mapping.weight_scaling_omega, config.mapping.weight_scaling_columnwise = (0.8 if scaled else 0.0), True

@@ -53,11 +53,6 @@ def rows_of(x: np.ndarray, kernel: tuple[list[int], list[int], list[int]]) -> np
     return np.ascontiguousarray(windows).reshape(-1, x.shape[1] * math.prod(size))
 
 
-def channels_last(x: np.ndarray) -> np.ndarray:
-    """The same array with another order in memory."""
-    return np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
-
-
 class Layer:
     """A layer with inputs, some of which exceed the range 1.25."""
 
@@ -67,12 +62,19 @@ class Layer:
         self.x = rng.standard_normal(size).astype(np.float32)
         self.kernel = layers.Kernel(*self.geometry)
         self.rows = rows_of(self.x, self.geometry)
-        if last:
-            self.x = channels_last(self.x)
+        self.last = last and self.x.ndim > 2
         self.w = rng.uniform(-0.6, 0.6, (OUT, self.rows.shape[1])).astype(np.float32)
         self.scale = rng.uniform(0.5, 2.0, OUT).astype(np.float32)
         self.bias = rng.standard_normal(OUT).astype(np.float32)
         self.d = rng.standard_normal((len(self.rows), OUT)).astype(np.float32)
+
+    @property
+    def inputs(self) -> tuple[np.ndarray, tuple[int, ...], bool]:
+        """The memory of x, its shape, and whether the channels come last there."""
+        return self.in_memory(self.x), self.x.shape, self.last
+
+    def in_memory(self, x: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(np.moveaxis(x, 1, -1)) if self.last else x
 
     def chain(self, io: c.IOParameters) -> Any:
         shapes = periphery.buffer_shapes(io, "forward", self.w.shape)
@@ -88,7 +90,21 @@ class Layer:
         for step in range(2):
             spec = None if modifier is None else modifier.spec
             found = made.layer(
-                self.x, self.kernel, self.w, scale, r, bias, spec, derive_seed(SEED), step, OFFSET, False, copy, z, y
+                *self.inputs,
+                self.kernel,
+                self.w,
+                scale,
+                0 if scale is None else scale.size,
+                r,
+                bias,
+                spec,
+                derive_seed(SEED),
+                step,
+                OFFSET,
+                False,
+                copy,
+                z,
+                y,
             )
         return y, z, self.w if scale is None and modifier is None else copy, *found
 
@@ -142,7 +158,7 @@ def gradients(
 ) -> dict[str, np.ndarray]:
     """What the core finds; `wanted` may leave some out."""
     found = {
-        "dx": np.full_like(layer.x, np.nan),
+        "dx": np.full_like(layer.in_memory(layer.x), np.nan),
         "dw": np.full_like(layer.w, np.nan),
         "db": np.full(OUT, np.nan, np.float32),
         "dr": np.full(1, np.nan, np.float32) if r > 0.0 else None,
@@ -151,7 +167,11 @@ def gradients(
         found[name] = None  # type: ignore[assignment]
     clips, bound = bool(0.0 < r < np.abs(layer.x).max(initial=0.0)), wanted.get("bound", 0.0)
     more = (wanted.get("decay", 0.0), wanted.get("share", 0.5))
-    layers.layer_gradients(layer.kernel, layer.d, layer.x, copy, scale, z, bound, r, clips, *more, *found.values())
+    scales = (scale, 0 if scale is None else scale.size)
+    values = (layer.d, *layer.inputs, copy, OUT, *scales, z, bound, r, clips)
+    layers.layer_gradients(layer.kernel, *values, *more, *found.values())
+    if layer.last and found["dx"] is not None:
+        found["dx"] = np.ascontiguousarray(np.moveaxis(found["dx"], -1, 1))
     return {name: values for name, values in found.items() if values is not None}
 
 
@@ -216,8 +236,7 @@ def test_the_decay_counts_every_use_of_an_input() -> None:
     rows = rows_of(layer.x, layer.geometry)
     share = float((np.abs(rows) >= 1.25).mean())
     z, copy = np.zeros((len(rows), OUT), np.float32), layer.w
-    for last in (False, True):
-        layer.x = channels_last(layer.x) if last else layer.x
+    for layer.last in (False, True):
         plain = gradients(layer, copy, z, 1.25, None)["dr"]
         for inside, added in ((1.0 - share - 1e-6, 0.5 * 1.25), (1.0 - share + 1e-6, 0.0)):
             found = gradients(layer, copy, z, 1.25, None, decay=0.5, share=inside)["dr"]
@@ -257,19 +276,20 @@ def test_shapes_that_do_not_fit() -> None:
     layer = Layer("2d")
     made, y = layer.chain(CHAINS["plain"]), np.zeros((len(layer.rows), OUT), np.float32)
 
-    def run(
-        x: np.ndarray, kernel: Any = layer.kernel, y: np.ndarray = y, scale: Any = None, copy: Any = layer.w
-    ) -> None:
-        made.layer(x, kernel, layer.w, scale, 0.0, None, None, 1, 0, 0, False, copy, y, y)
+    def run(shape: tuple[int, ...] = layer.x.shape, kernel: Any = layer.kernel, **other: Any) -> None:
+        given = {"x": layer.x, "z": y, "y": y, "scale": None, "n_scales": 0, "copy": layer.w, **other}
+        rest = {"range": 0.0, "bias": None, "modifier": None, "seed": 1, "step": 0, "first_sample": 0}
+        made.layer(shape=shape, channels_last=False, kernel=kernel, weights=layer.w, freeze_mean=False, **rest, **given)
 
+    scales = {"scale": layer.scale[:2].copy(), "n_scales": 2}
     for call, message in (
-        (lambda: run(layer.x[:, :2]), "x must be contiguous"),
-        (lambda: run(np.ascontiguousarray(layer.x[:, :2])), "75 elements, not 50"),
-        (lambda: run(layer.x[..., :3].copy()), "the kernel is larger than the padded images"),
-        (lambda: run(layer.x, layers.ROWS), "one axis for samples"),
-        (lambda: run(layer.x, y=y[1:]), "one row per sample"),
-        (lambda: run(layer.x, scale=layer.scale[:2].copy()), "one scale per output"),
-        (lambda: run(layer.x, scale=layer.scale, copy=None), "the copy must have the shape"),
+        (lambda: run(x=layer.x[1:]), "x must have 1584 elements, not 1188"),
+        (lambda: run((4, 2, 12, 11)), "75 elements, not 50"),
+        (lambda: run((4, 3, 12, 3)), "the kernel is larger than the padded images"),
+        (lambda: run(kernel=layers.ROWS), "one axis for samples"),
+        (lambda: run(y=y[1:]), "y must have"),
+        (lambda: run(**scales), "one scale per output"),
+        (lambda: run(scale=layer.scale, n_scales=OUT, copy=None), "a copy of the weights is needed"),
     ):
         with pytest.raises(ShapeError, match=message):
             call()

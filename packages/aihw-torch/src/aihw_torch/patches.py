@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -32,7 +33,7 @@ class Kernel(NamedTuple):
 
     def of_samples(self, image: tuple[int, ...]) -> tuple[int, ...]:
         """Return the leading axes (samples, *positions) of what is computed for each position."""
-        return (image[0], *self.positions(image))
+        return _of_samples(self, image)
 
     def samples(self, image: tuple[int, ...]) -> int:
         """Return how many positions the kernel has in all images."""
@@ -53,6 +54,11 @@ class Kernel(NamedTuple):
         inside = [s * dilation for s, dilation in zip(pixel, self.dilation, strict=True)]
         shape = (image.shape[0], *self.positions(image.shape), image.shape[1], *self.size)
         return image.as_strided(shape, (sample, *steps, channel, *inside))
+
+
+@functools.lru_cache(maxsize=1024)
+def _of_samples(kernel: Kernel, image: tuple[int, ...]) -> tuple[int, ...]:
+    return (image[0], *kernel.positions(image))
 
 
 def is_plain(x: Tensor) -> bool:

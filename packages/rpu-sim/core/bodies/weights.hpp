@@ -5,14 +5,15 @@
 
 RPU_BEGIN
 
-/// One quad of a modified copy.
+/// One quad of a modified copy; `noise` as in ModifierDraws.
 template <class Modifier>
-RPU_FN void modify_quad(const ModifyArgs& args, const Modifier& modifier, Key key, int64_t row, const Quad& quad) {
+RPU_FN void modify_quad(const ModifyArgs& args, const Modifier& modifier, Key key, int64_t row, const Quad& quad,
+                        const F* noise = nullptr) {
   const float pdrop = args.parameters->pdrop;
   const int64_t cols = args.source.cols;
   const float* source = args.source.data + row * args.source.stride;
   float* out = args.out.data + row * args.out.stride;
-  const ModifierDraws draw{quad, key, args.step, args.sample};
+  const ModifierDraws draw{quad, key, args.step, args.sample, noise};
   F w[4];
   for (int k = 0; k < 4; ++k) w[k] = load(source + quad.column(k), cols - quad.column(k));
   modifier(draw, w);

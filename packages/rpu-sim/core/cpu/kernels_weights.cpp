@@ -3,12 +3,31 @@
 
 RPU_BEGIN
 
+/// Two quads at a time where normals are drawn, which then need not wait for each other.
+template <class Modifier> RPU_FN void modify_row(const ModifyArgs& args, const Modifier& modifier, Key key, int64_t row) {
+  Quad pair[2];
+  int waiting = 0;
+  for_each_quad(row, args.source.cols, [&](const Quad& quad) {
+    if constexpr (Modifier::kDrawsNoise) {
+      pair[waiting++] = quad;
+      if (waiting < 2) return;
+      F noise[2][4];
+      normals_of_two(pair, args.sample, args.step, Stream::WEIGHT_MODIFIER, kModifierNoise, key, noise);
+      for (int i = 0; i < 2; ++i) modify_quad(args, modifier, key, row, pair[i], noise[i]);
+      waiting = 0;
+    } else {
+      modify_quad(args, modifier, key, row, quad);
+    }
+  });
+  if (waiting > 0) modify_quad(args, modifier, key, row, pair[0]);
+}
+
 template <class Modifier> void modify_rows(const ModifyArgs& args, Range rows) {
   const Modifier modifier(args);
   const Key key = make_key(args.seed);
   const int64_t cols = args.source.cols;
   for (int64_t row = rows.begin; row < rows.end; ++row) {
-    for_each_quad(row, cols, [&](const Quad& quad) { modify_quad(args, modifier, key, row, quad); });
+    modify_row(args, modifier, key, row);
     if (args.parameters->copy_last_column && cols > 0)
       args.out.data[row * args.out.stride + cols - 1] = args.source.data[row * args.source.stride + cols - 1];
   }

@@ -23,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kWorthWaking = 50'000;  // ns; waking a parked thread costs 10 to 60 us
 constexpr int64_t kWorthSharing = 6'000;  // ns; telling one that spins costs less than 1 us
-constexpr int64_t kWorthOpenMp = 10'000;  // ns; its threads mostly spin, and telling one takes 1 to 2 us
+constexpr int64_t kWorthOpenMp = 20'000;  // ns; its threads mostly spin, and then telling one takes 1 to 2 us
 constexpr int kWorthKeepingAwake = 4;     // so many shareable calls ...
 constexpr auto kSoon = std::chrono::microseconds(30);  // ... of which each follows this soon on the one before
 constexpr int kSpins = 2000;              // a longer spin slows other libraries' threads on small machines

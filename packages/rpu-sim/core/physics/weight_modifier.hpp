@@ -41,11 +41,16 @@ struct ModifierDraws {
   const Quad& quad;
   Key key;
   uint32_t step, sample;
+  const F* noise;  // four normals of kModifierNoise that were drawn with those of other quads, or null
 
   RPU_FN void words(ModifierDraw draw, U out[4]) const {
     quad.words(sample, step, Stream::WEIGHT_MODIFIER, draw, key, out);
   }
   RPU_FN void normals(ModifierDraw draw, F out[4]) const {
+    if (draw == kModifierNoise && noise != nullptr) {
+      for (int k = 0; k < 4; ++k) out[k] = noise[k];
+      return;
+    }
     quad.normals(sample, step, Stream::WEIGHT_MODIFIER, draw, key, out);
   }
   RPU_FN void uniforms(ModifierDraw draw, F out[4]) const {
@@ -66,11 +71,13 @@ RPU_FN F sign_of_word(U word) { return bits_to_f((word << 31) | 0x3f800000u); }
 // -- modifiers: change four packs in place --------------------------------------------------------------------------
 
 struct Copy {
+  static constexpr bool kDrawsNoise = false;  // whether it draws the normals of kModifierNoise
   RPU_FN explicit Copy(const ModifyArgs&) {}
   RPU_FN void operator()(const ModifierDraws&, F*) const {}
 };
 
 struct Discretize {
+  static constexpr bool kDrawsNoise = false;
   Converter grid;
 
   RPU_FN explicit Discretize(const ModifyArgs& m) : grid(m.grid) {}
@@ -86,6 +93,7 @@ struct Discretize {
 };
 
 struct AddNormal {
+  static constexpr bool kDrawsNoise = true;
   float sigma;
 
   RPU_FN explicit AddNormal(const ModifyArgs& m) : sigma(m.parameters->std_dev * m.a_max) {}
@@ -98,6 +106,7 @@ struct AddNormal {
 };
 
 struct DiscretizeAddNormal {
+  static constexpr bool kDrawsNoise = true;
   Discretize discretize;
   AddNormal add;
 
@@ -110,6 +119,7 @@ struct DiscretizeAddNormal {
 };
 
 struct MultNormal {
+  static constexpr bool kDrawsNoise = true;
   float std_dev;
 
   RPU_FN explicit MultNormal(const ModifyArgs& m) : std_dev(m.parameters->std_dev) {}
@@ -122,6 +132,7 @@ struct MultNormal {
 };
 
 struct DoReFa {
+  static constexpr bool kDrawsNoise = false;
   Discretize discretize;
   F factor;
 
@@ -135,6 +146,7 @@ struct DoReFa {
 };
 
 struct Poly {
+  static constexpr bool kDrawsNoise = true;
   const ModifyArgs& m;
 
   RPU_FN explicit Poly(const ModifyArgs& args) : m(args) {}
@@ -147,6 +159,7 @@ struct Poly {
 };
 
 struct ProgNoise {
+  static constexpr bool kDrawsNoise = true;
   Poly poly;
 
   RPU_FN explicit ProgNoise(const ModifyArgs& m) : poly(m) {}
@@ -159,6 +172,7 @@ struct ProgNoise {
 };
 
 struct PcmNoise {
+  static constexpr bool kDrawsNoise = true;
   const ModifyArgs& m;
   const params::WeightModifierParameter& p;
 

@@ -1,7 +1,4 @@
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
-
-#include <numeric>
 
 #include "../errors.hpp"
 #include "../ops/layer_product.hpp"
@@ -10,81 +7,61 @@
 namespace rpu::python {
 namespace {
 
-using Image = nb::ndarray<float>;
-
-std::vector<int64_t> shape_of(const StridedSamples& x) {
-  std::vector<int64_t> shape;
-  for (size_t axis = 0; axis < x.ndim(); ++axis) shape.push_back(static_cast<int64_t>(x.shape(axis)));
-  return shape;
+template <class Array> auto* memory_of(nb::handle given, int64_t size, const char* name) {
+  if (given.is_none()) return decltype(nb::cast<Array>(given).data()){nullptr};
+  if (nb::isinstance<nb::int_>(given))
+    return reinterpret_cast<decltype(nb::cast<Array>(given).data())>(nb::cast<uintptr_t>(given));
+  const auto array = nb::cast<Array>(given, false);
+  if (static_cast<int64_t>(array.size()) != size)
+    throw Error(ErrorKind::Shape, std::string(name) + " must have " + std::to_string(size) + " elements, not " +
+                                      std::to_string(array.size()));
+  return array.data();
 }
 
-/// Samples, then the axes of the images, then channels.
-std::vector<size_t> with_channels_last(size_t axes) {
-  std::vector<size_t> order{0};
-  for (size_t axis = 2; axis < axes; ++axis) order.push_back(axis);
-  order.push_back(1);
-  return order;
-}
-
-template <class Array> float* data_of(const std::optional<Array>& array) { return array ? array->data() : nullptr; }
-
-template <class Array> void require_size(const std::optional<Array>& array, int64_t size, const char* name) {
-  if (array && static_cast<int64_t>(array->size()) != size)
-    throw Error(ErrorKind::Shape, std::string(name) + " must have " + std::to_string(size) + " elements");
-}
-
-void gradients(const Kernel& kernel, const Weights& d, const StridedSamples& x, const Weights& copy,
-               const std::optional<Vector>& scale, const std::optional<Weights>& z, float bound, float range, bool clips,
-               float decay, float wanted, const std::optional<Image>& dx, const std::optional<Weights>& dw,
-               const std::optional<Vector>& db, const std::optional<Vector>& dr) {
-  const Place place(d, x, copy);
-  if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "the gradients of layers are found in one call on the CPU only");
-  const LayerInputs inputs(x, kernel);
-  const auto samples = static_cast<int64_t>(d.shape(0)), outputs = static_cast<int64_t>(d.shape(1));
-  const int64_t elements = inputs.patches.elements();
-  if (samples != inputs.patches.samples() || static_cast<int64_t>(copy.shape(0)) != outputs ||
-      static_cast<int64_t>(copy.shape(1)) != elements)
-    throw Error(ErrorKind::Shape, "d must have one row per sample, and the copy one row per output and one column per input");
-  require_size(z, samples * outputs, "z");
-  require_size(dx, inputs.patches.numbers(), "dx");
-  require_size(dw, outputs * elements, "dw");
-  require_size(db, outputs, "db");
-  require_size(dr, 1, "dr");
-  if (!z && (dr || bound > 0.0f)) throw Error(ErrorKind::Shape, "z is needed for the gradient of the range, and with a bound");
-  if (dr && range <= 0.0f) throw Error(ErrorKind::Shape, "there is no range whose gradient could be wanted");
-  const ConstMatrix errors{d.data(), samples, outputs, outputs}, read{copy.data(), outputs, elements, elements};
-  const LayerGradients call{inputs.patches, errors, x.data(), inputs.channels_last, read, data_of(z), bound, range,
-                            clips && range > 0.0f, scales_of(scale, outputs), decay, wanted, data_of(dx), data_of(dw),
-                            data_of(db), data_of(dr)};
+void gradients(const Kernel& kernel, nb::handle d, nb::handle x, std::vector<int64_t> shape, bool channels_last,
+               nb::handle copy, int64_t outputs, nb::handle scale, int64_t n_scales, nb::handle z, float bound, float range,
+               bool clips, float decay, float wanted, nb::handle dx, nb::handle dw, nb::handle db, nb::handle dr) {
+  const Patches patches(std::move(shape), kernel);
+  const int64_t samples = patches.samples(), elements = patches.elements(), size = samples * outputs, cells = outputs * elements;
+  const LayerGradients call{patches,
+                            {read_only_floats(d, size, "d"), samples, outputs, outputs},
+                            read_only_floats(x, patches.numbers(), "x"),
+                            channels_last && !patches.are_rows(),
+                            {read_only_floats(copy, cells, "copy"), outputs, elements, elements},
+                            read_only_floats(z, size, "z"),
+                            bound,
+                            range,
+                            clips && range > 0.0f,
+                            scales_of(scale, n_scales, outputs),
+                            decay,
+                            wanted,
+                            floats(dx, patches.numbers(), "dx"),
+                            floats(dw, cells, "dw"),
+                            floats(db, outputs, "db"),
+                            floats(dr, 1, "dr")};
+  if (call.d.data == nullptr || call.x == nullptr || call.copy.data == nullptr)
+    throw Error(ErrorKind::Shape, "d, x and copy must be given");
+  if (call.z == nullptr && (call.dr != nullptr || bound > 0.0f))
+    throw Error(ErrorKind::Shape, "z is needed for the gradient of the range, and with a bound");
+  if (call.dr != nullptr && range <= 0.0f) throw Error(ErrorKind::Shape, "there is no range whose gradient could be wanted");
   const nb::gil_scoped_release unlocked;
   layer_gradients(call);
 }
 
 }  // namespace
 
-bool lies_in_order(const StridedSamples& array, const std::vector<size_t>& axes) {
-  int64_t distance = 1;
-  for (size_t i = axes.size(); i-- > 0;) {
-    const auto n = static_cast<int64_t>(array.shape(axes[i]));
-    if (n != 1 && array.stride(axes[i]) != distance) return false;
-    distance *= n;
-  }
-  return true;
+float* floats(nb::handle given, int64_t size, const char* name) {
+  return memory_of<nb::ndarray<float, nb::c_contig, nb::device::cpu>>(given, size, name);
 }
 
-LayerInputs::LayerInputs(const StridedSamples& x, const Kernel& kernel) : patches(shape_of(x), kernel), channels_last(false) {
-  std::vector<size_t> order(x.ndim());
-  std::iota(order.begin(), order.end(), size_t{0});
-  if (x.size() == 0 || lies_in_order(x, order)) return;
-  channels_last = !patches.are_rows() && lies_in_order(x, with_channels_last(x.ndim()));
-  if (!channels_last) throw Error(ErrorKind::Shape, "x must be contiguous, or with its channels last");
+const float* read_only_floats(nb::handle given, int64_t size, const char* name) {
+  return memory_of<nb::ndarray<const float, nb::c_contig, nb::device::cpu>>(given, size, name);
 }
 
-Scales scales_of(const std::optional<Vector>& scale, int64_t outputs) {
-  if (!scale) return {nullptr, true};
-  const auto n = static_cast<int64_t>(scale->shape(0));
+Scales scales_of(nb::handle given, int64_t n, int64_t outputs) {
+  if (given.is_none()) return {nullptr, true};
   if (n != 1 && n != outputs) throw Error(ErrorKind::Shape, "there must be one scale per output, or one");
-  return {scale->data(), n == 1};
+  return {read_only_floats(given, n, "the scales"), n == 1};
 }
 
 void bind_layer(nb::module_& m) {
@@ -93,10 +70,10 @@ void bind_layer(nb::module_& m) {
         new (self) Kernel{std::move(size), std::move(stride), std::move(dilation)};
       }, nb::arg("size"), nb::arg("stride"), nb::arg("dilation"));
 
-  m.def("layer_gradients", &gradients, nb::arg("kernel"), nb::arg("d").noconvert(), nb::arg("x").noconvert(),
-        nb::arg("copy").noconvert(), nb::arg("scale").noconvert().none(), nb::arg("z").noconvert().none(), nb::arg("bound"),
-        nb::arg("range"), nb::arg("clips"), nb::arg("decay"), nb::arg("wanted"), nb::arg("dx").noconvert().none(),
-        nb::arg("dw").noconvert().none(), nb::arg("db").noconvert().none(), nb::arg("dr").noconvert().none(),
+  m.def("layer_gradients", &gradients, nb::arg("kernel"), nb::arg("d"), nb::arg("x"), nb::arg("shape"),
+        nb::arg("channels_last"), nb::arg("copy"), nb::arg("outputs"), nb::arg("scale").none(), nb::arg("n_scales"),
+        nb::arg("z").none(), nb::arg("bound"), nb::arg("range"), nb::arg("clips"), nb::arg("decay"), nb::arg("wanted"),
+        nb::arg("dx").none(), nb::arg("dw").none(), nb::arg("db").none(), nb::arg("dr").none(),
         "Write the gradients of `AnalogProduct.layer` that are wanted; dx lies in memory as x.");
 }
 

@@ -95,25 +95,31 @@ class AnalogProduct final : public Reader {
     mvm(calls);
   }
 
-  std::pair<float, float> run_layer(const StridedSamples& x, const Kernel& kernel, const Weights& w,
-                                    const std::optional<Vector>& scale, float range, const std::optional<Vector>& bias,
+  std::pair<float, float> run_layer(nb::handle x, std::vector<int64_t> shape, bool channels_last, const Kernel& kernel,
+                                    nb::handle w, nb::handle scale, int64_t n_scales, float range, nb::handle bias,
                                     const ModifierSpec* modifier, uint64_t seed, uint32_t step, uint32_t first_sample,
-                                    bool freeze_mean, const std::optional<Weights>& copy, const Weights& z,
-                                    const Weights& y) const {
-    const Place place(weights_, x, w, z, y);
-    if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "layers are read in one call on the CPU only");
-    const LayerInputs inputs(x, kernel);
-    if (inputs.patches.elements() != inputs_)
+                                    bool freeze_mean, nb::handle copy, nb::handle z, nb::handle y) const {
+    if (Place(weights_).gpu() != nullptr) throw Error(ErrorKind::Device, "layers are read in one call on the CPU only");
+    const Patches patches(std::move(shape), kernel);
+    if (patches.elements() != inputs_)
       throw Error(ErrorKind::Shape, "a sample of x must have " + std::to_string(inputs_) + " elements, not " +
-                                        std::to_string(inputs.patches.elements()));
-    const Mvm call = prepare(z, seed, step, first_sample, freeze_mean, w);
-    require_rows(call, inputs.patches.samples());
-    require_length(bias, outputs_, false, "bias");
-    if (y.shape(0) != z.shape(0) || y.shape(1) != z.shape(1)) throw Error(ErrorKind::Shape, "y must have the shape of z");
-    if (copy ? copy->shape(0) != w.shape(0) || copy->shape(1) != w.shape(1) : modifier != nullptr || scale)
-      throw Error(ErrorKind::Shape, "the copy must have the shape of the weights");
-    const LayerProduct product{call, modifier, copy ? copy->data() : nullptr, inputs.patches, x.data(), inputs.channels_last,
-                               range, scales_of(scale, outputs_), bias ? bias->data() : nullptr, matrix_view(y)};
+                                        std::to_string(patches.elements()));
+    const int64_t samples = patches.samples(), size = samples * outputs_, cells = outputs_ * inputs_;
+    const Matrix out{floats(z, size, "z"), samples, outputs_, outputs_};
+    Mvm call = call_on({}, out, seed, step);
+    call.weights.data = read_only_floats(w, cells, "weights");
+    call.freeze_mean = freeze_mean;
+    call.first_sample = first_sample;
+    const Scales scales = scales_of(scale, n_scales, outputs_);
+    float* copied = floats(copy, cells, "copy");
+    if (copied == nullptr && (modifier != nullptr || scales.data != nullptr))
+      throw Error(ErrorKind::Shape, "a copy of the weights is needed where they are modified or scaled");
+    const Matrix result{floats(y, size, "y"), samples, outputs_, outputs_};
+    const LayerProduct product{call, modifier, copied, patches, read_only_floats(x, patches.numbers(), "x"),
+                               channels_last && !patches.are_rows(), range, scales, read_only_floats(bias, outputs_, "bias"),
+                               result};
+    if (call.weights.data == nullptr || product.x == nullptr || out.data == nullptr || result.data == nullptr)
+      throw Error(ErrorKind::Shape, "x, weights, z and y must be given");
     const nb::gil_scoped_release unlocked;
     const LayerMagnitudes found = layer_product(product);
     return {found.input, found.output};
@@ -193,10 +199,10 @@ void bind_mvm(nb::module_& m) {
            nb::arg("output").noconvert(), nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"),
            nb::arg("freeze_mean") = false, nb::arg("weights").noconvert() = nb::none(),
            "The same for samples that are windows of `input`, whose first `leading` axes count them.")
-      .def("layer", &AnalogProduct::run_layer, nb::arg("x").noconvert(), nb::arg("kernel"), nb::arg("weights").noconvert(),
-           nb::arg("scale").noconvert().none(), nb::arg("range"), nb::arg("bias").noconvert().none(),
+      .def("layer", &AnalogProduct::run_layer, nb::arg("x"), nb::arg("shape"), nb::arg("channels_last"), nb::arg("kernel"),
+           nb::arg("weights"), nb::arg("scale").none(), nb::arg("n_scales"), nb::arg("range"), nb::arg("bias").none(),
            nb::arg("modifier").none(), nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean"),
-           nb::arg("copy").noconvert().none(), nb::arg("z").noconvert(), nb::arg("y").noconvert(),
+           nb::arg("copy").none(), nb::arg("z"), nb::arg("y"),
            "The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.");
 
   m.def("products", &AnalogProduct::run_all, nb::arg("products"), nb::arg("inputs").noconvert(),

@@ -1,4 +1,3 @@
-#include <nanobind/stl/optional.h>
 #include <nanobind/stl/vector.h>
 
 #include "../errors.hpp"
@@ -59,14 +58,13 @@ void bind_weights(nb::module_& m) {
     return is_clipped(spec, source);
   }, nb::arg("spec"), nb::arg("w").noconvert(), "Whether clipping to a bound would change nothing.");
 
-  m.def("clip_in_place", [](const params::WeightClipParameter& spec, Weights w, const std::optional<Scales>& scales) {
-    const Place place(w, scales);
-    if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "weights are clipped in place on the CPU only");
-    const auto rows = static_cast<int64_t>(w.shape(0)), cols = static_cast<int64_t>(w.shape(1));
-    const rpu::Scales s = scales_of(scales, rows);
+  m.def("clip_in_place", [](const params::WeightClipParameter& spec, nb::handle w, int64_t rows, int64_t cols, nb::handle scales,
+                            int64_t n_scales) {
+    const Matrix matrix{floats(w, rows * cols, "w"), rows, cols, cols};
+    const rpu::Scales s = scales_of(scales, n_scales, rows);
     const nb::gil_scoped_release unlocked;
-    return clip_in_place(spec, {w.data(), rows, cols, cols}, s.data, s.one);
-  }, nb::arg("spec"), nb::arg("w").noconvert(), nb::arg("scales").noconvert().none(),
+    return clip_in_place(spec, matrix, s.data, s.one);
+  }, nb::arg("spec"), nb::arg("w"), nb::arg("rows"), nb::arg("cols"), nb::arg("scales").none(), nb::arg("n_scales"),
      "Clip w / scales to a bound, in w, whose other elements keep their bits; returns whether any was beyond it.");
 
   m.def("remap_weights", [](nb::handle dataclass, Samples w, Weights out, Scales scales) {

@@ -148,7 +148,12 @@ class WeightClip:
         Raises:
             NonFiniteError: if ``w`` contains NaN or infinity.
         """
-        return bool(_core.clip_in_place(self._spec, w, scales))
+        return self.hold_at(w, w.shape, scales, 0 if scales is None else scales.size)
+
+    def hold_at(self, w: Any, shape: tuple[int, ...], scales: Any, n_scales: int) -> bool:
+        """The same with the shape of ``w`` and the number of scales, where both may be addresses of float32 memory."""
+        rows, columns = shape
+        return bool(_core.clip_in_place(self._spec, w, rows, columns, scales, n_scales))
 
 
 def remap_weights(w: Array, scales: Array, remap: WeightRemapParameter) -> tuple[Array, Array]:

@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from aihw_torch.inference.product import Read, gradients
 from aihw_torch.inference.reading import Address, Reading
 from aihw_torch.patches import Kernel
 from rpu_sim import layers
+
+_LARGE_PRODUCT = 1 << 23  # multiply-adds
 
 
 class LayerCall(NamedTuple):
@@ -52,31 +55,29 @@ class LayerProduct(torch.autograd.Function):
         bias: Tensor | None,
         call: LayerCall,
     ) -> Tensor:
-        """Return y [..., out], or [samples, *positions, out], of x, contiguous or with the channels last.
+        """Return y [..., out], or [samples, *positions, out], of x.
 
-        The weight is [out, in], s [1] or [out], r [1], whose value is that of the call, and the bias [out].
+        All are float32; x is contiguous or, of images, with the channels last; the weight is [out, in], s [1] or [out],
+        r [1], whose value is that of the call, and the bias [out].
         """
         reading, address, r, _, _, kernel = call
-        given, weight = x.detach(), weight.detach().contiguous()
+        shape, wants = x.shape, ctx.needs_input_grad
+        leading: tuple[int, ...]
+        images: tuple[Any, tuple[int, ...], bool]
         if kernel is None:
-            compiled, leading = layers.ROWS, x.shape[:-1]
-            if x.ndim != 2:
-                given = given.view(-1, x.shape[-1])
+            leading = shape[:-1]
+            images = layers.ROWS, (math.prod(leading), shape[-1]), False
         else:
-            compiled, leading = compiled_kernel(*kernel), kernel.of_samples(x.shape)
-        bound = reading.bound
-        ctx.bound = 0.0 if bound is None else bound * (1.0 - 1e-6)
-        keeps = ctx.needs_input_grad[3] or (bound is not None and any(ctx.needs_input_grad))
-        b = None if bias is None else bias.detach()
-        y, z, copy, largest_x, largest_z = reading.layer(
-            given, compiled, math.prod(leading), weight, scale, r, b, address, keeps
-        )
-        if largest_z < ctx.bound:
-            ctx.bound = 0.0  # no output is held
-        ctx.clips = largest_x > r > 0.0
-        ctx.save_for_backward(x, copy, scale, z if ctx.needs_input_grad[3] or ctx.bound > 0.0 else None)
-        ctx.call, ctx.kernel = call, compiled
-        return y if len(leading) == 1 else y.view(*leading, y.shape[1])
+            leading = kernel.of_samples(shape)
+            images = compiled_kernel(*kernel), shape, not x.is_contiguous()
+        bound = 0.0 if reading.bound is None else reading.bound * (1.0 - 1e-6)
+        keeps = wants[3] or (bound > 0.0 and any(wants))
+        y, z, copy, largest_x, largest_z = reading.layer(x, images, leading, weight, scale, r, bias, address, keeps)
+        if largest_z < bound:
+            bound = 0.0  # no output is held
+        ctx.save_for_backward(x, copy, scale, z if wants[3] or bound > 0.0 else None)
+        ctx.state = images, bound, largest_x > r > 0.0, call
+        return y
 
     @staticmethod
     def backward(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
@@ -88,30 +89,50 @@ class LayerProduct(torch.autograd.Function):
 def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
     x, copy, scale, z = ctx.saved_tensors
     for_x, for_weight, _, for_range, for_bias, _ = ctx.needs_input_grad
-    call, n_out = ctx.call, copy.shape[0]
-    x = x.detach()
-    rows = d.detach().reshape(-1, n_out).contiguous()
+    (kernel, shape, channels_last), bound, clips, (_, _, r, decay, wanted, _) = ctx.state
+    n_out = copy.shape[0]
+    if _is_large(kernel, d, x):
+        u = x if r == 0.0 else (x.clamp(-r, r) if clips else x) / r
+        read = Read(u, copy, scale, z, bound, r or 1.0, clips)
+        return gradients(d, read, ctx.needs_input_grad, decay, wanted)
+    d = (d if d.is_contiguous() else d.contiguous()).resolve_neg()
     dx = torch.empty_like(x) if for_x else None
     dw = torch.empty_like(copy) if for_weight else None
     db = torch.empty(n_out) if for_bias else None
     dr = torch.empty(1) if for_range else None
     layers.layer_gradients(
-        ctx.kernel,
-        rows.numpy(),
-        (x if call.kernel is not None or x.ndim == 2 else x.view(-1, x.shape[-1])).numpy(),
-        copy.numpy(),
-        *(None if values is None else values.numpy() for values in (scale, z)),
-        ctx.bound,
-        call.r,
-        ctx.clips,
-        call.decay,
-        call.wanted,
-        *(None if values is None else values.numpy() for values in (dx, dw, db, dr)),
+        kernel,
+        d.data_ptr(),
+        x.data_ptr(),
+        shape,
+        channels_last,
+        copy.data_ptr(),
+        n_out,
+        None if scale is None else scale.data_ptr(),
+        0 if scale is None else scale.shape[0],
+        None if z is None else z.data_ptr(),
+        bound,
+        r,
+        clips,
+        decay,
+        wanted,
+        None if dx is None else dx.data_ptr(),
+        None if dw is None else dw.data_ptr(),
+        None if db is None else db.data_ptr(),
+        None if dr is None else dr.data_ptr(),
     )
     return dx, dw, None, dr, db, None
 
 
+def _is_large(kernel: Any, d: Tensor, x: Tensor) -> bool:
+    """Whether the gradients are large products of matrices, which the libraries behind torch are best at."""
+    return kernel is layers.ROWS and d.numel() * x.shape[-1] >= _LARGE_PRODUCT
+
+
 _gradients_once = once_differentiable(_gradients)
+
+# What `LayerProduct.apply` ends in, after a search for the transforms of torch.func, which the tile has refused.
+apply_layer: Any = super(torch.autograd.Function, LayerProduct).apply
 
 
 @functools.lru_cache(maxsize=1024)

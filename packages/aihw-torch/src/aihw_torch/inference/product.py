@@ -54,21 +54,20 @@ class InferenceProduct(torch.autograd.Function):
     ) -> Tensor:
         """Return y [..., out] of x [..., in], the weight [out, in], s [1] or [out], r [1] and the bias [out]."""
         x, weight, (reading, address, *_) = x.detach(), weight.detach(), call
-        r, u = 1.0, x
-        ctx.clipped = False
+        r, u, clipped = 1.0, x, False
         if input_range is not None:
             r = input_range.item()
-            ctx.clipped = _largest(x) > r
-            u = x.clamp(-r, r).div_(r) if ctx.clipped else x / r
+            clipped = _largest(x) > r
+            u = x.clamp(-r, r).div_(r) if clipped else x / r
         samples = x.numel() // x.shape[-1]
         copy = reading.copy(weight if scale is None else weight / scale.view(-1, 1), samples, address)
         z = reading.product(u, copy, address)
-        ctx.bound = None if reading.bound is None else reading.bound * (1.0 - 1e-6)
-        if ctx.bound is not None and _largest(z) < ctx.bound:
-            ctx.bound = None  # no output is held
-        keeps_z = ctx.needs_input_grad[3] or ctx.bound is not None
+        bound = 0.0 if reading.bound is None else reading.bound * (1.0 - 1e-6)
+        if bound > 0.0 and _largest(z) < bound:
+            bound = 0.0  # no output is held
+        keeps_z = ctx.needs_input_grad[3] or bound > 0.0
         ctx.save_for_backward(u, copy, scale, z if keeps_z else None)
-        ctx.r, ctx.call = r, call
+        ctx.state, ctx.call = (bound, r, clipped), call
         factor = scale if input_range is None else r if scale is None else scale * r
         y = z if factor is None else z * factor if keeps_z else z.mul_(factor)
         return y if bias is None else y + bias.detach()
@@ -88,25 +87,55 @@ def _largest(x: Tensor) -> float:
     return max(-low.item(), high.item())
 
 
-def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
-    u, copy, scale, z = ctx.saved_tensors
-    for_x, for_weight, _, for_range, for_bias, _ = ctx.needs_input_grad
+class Read(NamedTuple):
+    """What the gradients of a product need.
+
+    Attributes:
+        u: [..., in], in units of the range.
+        copy: of the weights, [out, in] or [samples, out, in].
+        scale: s, or None.
+        z: [..., out]; may be None without a bound and a learned range.
+        bound: at which outputs are held, or 0.
+        r: the range, or 1.
+        clipped: whether inputs were clipped.
+    """
+
+    u: Tensor
+    copy: Tensor
+    scale: Tensor | None
+    z: Tensor | None
+    bound: float
+    r: float
+    clipped: bool
+
+
+def gradients(d: Tensor, read: Read, wants: tuple[bool, ...], decay: float, wanted: float) -> tuple[Tensor | None, ...]:
+    """Return the gradients of `InferenceProduct` of d [..., out], that of y; decay and wanted are those of `Call`."""
+    u, copy, scale, z, bound, r, clipped = read
+    for_x, for_weight, _, for_range, for_bias, _ = wants
     rows, inputs = d.reshape(-1, d.shape[-1]), u.reshape(-1, u.shape[-1])
     db = rows.sum(0) if for_bias else None
     passed = rows
-    if ctx.bound is not None:  # an output that is held passes nothing
-        passed = torch.ops.aten.hardtanh_backward(rows, z.view(rows.shape), -ctx.bound, ctx.bound)
+    if bound > 0.0 and z is not None:  # an output that is held passes nothing
+        passed = torch.ops.aten.hardtanh_backward(rows, z.view(rows.shape), -bound, bound)
     dx = dr = None
     if for_x or for_range:
         dx = _input_gradient(passed, copy, scale).view(u.shape)
-        if ctx.clipped:
+        if clipped:
             torch.ops.aten.hardtanh_backward.grad_input(dx, u, -1.0, 1.0, grad_input=dx)
-    if for_range:
+    if for_range and z is not None and dx is not None:
         total = (rows * z.view(rows.shape)).sum(0)
-        dr = (total.sum() if scale is None else (total * scale).sum()) - (dx * u).sum()
-        dr = (dr + _decay(ctx, u)).view(1)
-    dw = torch.addmm(d.new_empty(()), passed.T, inputs, beta=0.0, alpha=ctx.r) if for_weight else None  # r d^T u
+        dr = (total.sum() if scale is None else (total * scale).sum()) - torch.dot(dx.reshape(-1), u.reshape(-1))
+        outside = (u.abs() >= 1.0).float().mean().item() if clipped and decay > 0.0 else 0.0
+        dr = (dr + (decay * r if 1.0 - outside > wanted else 0.0)).view(1)
+    dw = torch.addmm(d.new_empty(()), passed.T, inputs, beta=0.0, alpha=r) if for_weight else None  # r d^T u
     return dx if for_x else None, dw, None, dr, db, None
+
+
+def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
+    call = ctx.call
+    read = Read(*ctx.saved_tensors, *ctx.state)
+    return gradients(d, read, ctx.needs_input_grad, call.decay, call.wanted)
 
 
 _gradients_once = once_differentiable(_gradients)
@@ -116,12 +145,3 @@ def _input_gradient(d: Tensor, copy: Tensor, scale: Tensor | None) -> Tensor:
     """Return the gradient of u, for y = s (copy u), of gradients [samples, out]."""
     d = d if scale is None else d * scale
     return torch.einsum("no,noi->ni", d, copy) if copy.ndim == 3 else d @ copy
-
-
-def _decay(ctx: Any, u: Tensor) -> float:
-    """Return what pulls the range in: decay * r where enough of the inputs lies inside."""
-    call = ctx.call
-    if call.decay <= 0.0:
-        return 0.0
-    clipped = (u.abs() >= 1.0).float().mean().item() if ctx.clipped else 0.0
-    return float(call.decay * ctx.r) if 1.0 - clipped > call.wanted else 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -33,7 +34,7 @@ Address = tuple[int, int, int]  # of the noise: seed of the tile, number of the 
 
 
 class LayerResult(NamedTuple):
-    """The product of a layer: y [samples, out], z before scales and bias or None, the weights that were read, and the
+    """The product of a layer: y [*leading, out], z before scales and bias or None, the weights that were read, and the
     largest |x| and |z|."""
 
     y: Tensor
@@ -117,8 +118,8 @@ class Reading:
     def layer(
         self,
         x: Tensor,
-        kernel: Any,
-        samples: int,
+        images: tuple[Any, Sequence[int], bool],
+        leading: Sequence[int],
         weight: Tensor,
         scale: Tensor | None,
         r: float,
@@ -129,37 +130,42 @@ class Reading:
         """Return the product of a layer with what its gradients need, without gradients.
 
         Args:
-            x: [samples, in], or images [samples, channels, *size], contiguous or with the channels last.
-            kernel: `rpu_sim.layers.Kernel` of the images; that of rows has no dimensions.
-            samples: how many there are.
-            weight: [out, in].
+            x: the memory of the inputs.
+            images: `rpu_sim.layers.Kernel`, the shape of x for it, and whether the channels come last in memory.
+            leading: shape of the samples.
+            weight: [out, in], contiguous.
             scale: s, [1] or [out], or None.
             r: the input range, 0 for none.
             bias: [out] or None.
             address: of the noise.
             keeps: whether z is wanted.
         """
-        copy = weight if self._modified is None and scale is None else torch.empty_like(weight)
-        y = torch.empty(samples, weight.shape[0])
+        shape, modified = weight.shape, self._modified
+        kernel, x_shape, channels_last = images
+        y = torch.empty((*leading, shape[0]))
         z = torch.empty_like(y) if keeps else y
+        copy = weight if modified is None and scale is None else torch.empty_like(weight)
         seed, step, offset = address
-        found = self._chain_for(HOST, weight.shape).layer(
-            x.numpy(),
+        largest_x, largest_z = self._chain_for(HOST, shape).layer(
+            x.data_ptr(),
+            x_shape,
+            channels_last,
             kernel,
-            weight.numpy(),
-            None if scale is None else scale.numpy(),
+            weight.data_ptr(),
+            None if scale is None else scale.data_ptr(),
+            0 if scale is None else scale.shape[0],
             r,
-            None if bias is None else bias.numpy(),
-            None if self._modified is None else self._modified.spec,
+            None if bias is None else bias.data_ptr(),
+            None if modified is None else modified.spec,
             _key(seed),
             step & _MASK,
             offset & _MASK,
             self.evaluate,
-            None if copy is weight else copy.numpy(),
-            z.numpy(),
-            y.numpy(),
+            None if copy is weight else copy.data_ptr(),
+            z.data_ptr(),
+            y.data_ptr(),
         )
-        return LayerResult(y, z if keeps else None, copy, *found)
+        return LayerResult(y, z if keeps else None, copy, largest_x, largest_z)
 
     def _matrix_product(self, x: Tensor, weight: Tensor, address: Address) -> Tensor:
         space = space_of(weight)

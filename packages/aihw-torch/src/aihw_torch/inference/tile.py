@@ -16,7 +16,7 @@ from aihw_torch import ops, threads
 from aihw_torch.config import InferenceRPUConfig, WeightClipType, WeightRemapType, register_part, to_dict
 from aihw_torch.errors import ConfigError, RpuError, ShapeError, StateError
 from aihw_torch.inference import compiled
-from aihw_torch.inference.layer import LayerCall, LayerProduct
+from aihw_torch.inference.layer import LayerCall, apply_layer
 from aihw_torch.inference.product import Call, InferenceProduct
 from aihw_torch.inference.programmed import ProgrammedTile
 from aihw_torch.inference.reading import Reading, constants_of, in_training, modifies
@@ -68,6 +68,15 @@ class InferenceTile(WeightTile):
                 register_part(type(part))
         self._clip_text, self._remap_text = json.dumps(to_dict(config.clip)), json.dumps(to_dict(config.remap))
         self._bound = None if config.clip.type is WeightClipType.NONE else WeightClip(config.clip)
+        self._may_remap = config.remap_every > 0 and config.remap.type is not WeightRemapType.NONE
+        # Looked up here once, not in every call.
+        parameters = config.pre_post.input_range
+        self._batches_for_range = parameters.init_from_data if parameters.enable else 0
+        self._decay_of_range = parameters.decay, parameters.input_min_percentage
+        # Whether the gradient of the input range is one that only the parts of a forward pass have.
+        self._goes_by_parts = parameters.enable and (
+            parameters.gradient == "legacy" or parameters.manage_output_clipping
+        )
         out_size, in_size = self.weight.shape
         constants = constants_of(config.forward, config.mapping, (out_size, in_size), self.seed)
         self._prepare_readings({name: values.to(self.device) for name, values in constants.items()})
@@ -104,13 +113,13 @@ class InferenceTile(WeightTile):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return W x + bias as the tile computes it: [..., in] -> [..., out]."""
-        parameters = self._config.pre_post.input_range
-        if torch.compiler.is_compiling() or self.exact or self._goes_by_parts():
+        if torch.compiler.is_compiling() or self.exact or self._goes_by_parts:
             return super().forward(x)
         # The short way: range, product, scales and bias are one node of the graph.
         x, dtype = self._enter(x)
-        input_range = self.input_range
-        if input_range is not None and self.training and parameters.init_from_data > 0:
+        if self._batches_for_range > 0 and self.training:
+            input_range, parameters = self.input_range, self._config.pre_post.input_range
+            assert input_range is not None
             ranges.follow_data(input_range, self.input_range_update_idx, x, parameters)
         if self.analog_bias:
             x = torch.nn.functional.pad(x, (0, 1), value=1.0)
@@ -120,7 +129,8 @@ class InferenceTile(WeightTile):
         programmed = None if self.training else self.current_program()
         # What was programmed is in units of the array, so that its scale comes later, and then the bias too.
         mapping = None if programmed is None else self.mapping_scales
-        factors = [scale for scale in (mapping, self.out_scaling_alpha, self.output_factor()) if scale is not None]
+        compensation = None if programmed is None else programmed.alpha
+        factors = [scale for scale in (mapping, self.out_scaling_alpha, compensation) if scale is not None]
         bias = None if factors else self.bias
         y = self._read(x, programmed, self.input_range, bias, self._count(x), kernel)
         for scale in factors:
@@ -136,33 +146,28 @@ class InferenceTile(WeightTile):
 
     def _reads_images(self, images: Tensor) -> bool:
         """Whether the short way serves, and takes images: hooks and the data of a range need patches."""
-        if torch.compiler.is_compiling() or self.exact or self.analog_bias or self._goes_by_parts():
+        if torch.compiler.is_compiling() or self.exact or self.analog_bias or self._goes_by_parts:
             return False
-        seen = (self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks)
-        if any(seen) or _has_any_global_hook() or not is_plain(images):
+        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:
+            return False
+        if _has_any_global_hook() or not is_plain(images):
             return False
         if self.edge_dtype is not torch.float32 or torch.is_autocast_enabled("cpu"):
             return False
-        parameters = self._config.pre_post.input_range
-        if self._has_input_range and self.training and int(self.input_range_update_idx) < parameters.init_from_data:
+        if self.training and 0 < self._batches_for_range > self.input_range_update_idx.item():
             return False
         return self._is_one_call(None if self.training else self.current_program())
 
     def _is_one_call(self, programmed: ProgrammedTile | None) -> bool:
         """Whether the core computes the product of a layer, with what is programmed, in one call."""
-        if self.device.type != "cpu" or (self.input_range is not None and not self.input_range.item() > 0.0):
+        if not self._reading(programmed).is_one_call or self.device.type != "cpu":
             return False
-        return self._reading(programmed).is_one_call
+        return (r := self.input_range) is None or r.item() > 0.0
 
     def _reading(self, programmed: ProgrammedTile | None) -> Reading:
         if programmed is not None:
             return programmed.reading
         return self._read_in_training if self.training else self._read_in_test
-
-    def _goes_by_parts(self) -> bool:
-        """Whether the gradient of the input range is one that only the parts of a forward pass have."""
-        parameters = self._config.pre_post.input_range
-        return self._has_input_range and (parameters.gradient == "legacy" or parameters.manage_output_clipping)
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return what the array computes times the mapping scale, [..., out] of x [..., in] in units of the DAC."""
@@ -195,24 +200,23 @@ class InferenceTile(WeightTile):
         """
         threads.follow_torch()
         self._follow_training(step)
-        scales = self.mapping_scales
-        if programmed is None:
-            weight, scale = self.weight.float(), scales if scales is None else scales.float()
-        else:
-            weight, scale = programmed.weights, None
-        reading, parameters = self._reading(programmed), self._config.pre_post.input_range
+        weight = self.weight.float() if programmed is None else programmed.weights
+        scale, r, b = (
+            t if t is None or t.dtype is torch.float32 else t.float()
+            for t in (self.mapping_scales if programmed is None else None, input_range, bias)
+        )
         samples = x.numel() // x.shape[-1] if kernel is None else kernel.samples(x.shape)
-        address = self.seed, step, self.forward_offset(samples)
-        tensors = weight, scale, *(t if t is None else t.float() for t in (input_range, bias))
-        how = parameters.decay, parameters.input_min_percentage
+        reading, address = self._reading(programmed), (self.seed, step, self.forward_offset(samples))
         y: Tensor
         try:
-            if kernel is not None or (x.is_cpu and self._is_one_call(programmed)):
-                r = 0.0 if input_range is None else input_range.item()
-                x = x if kernel is not None and format_of(x) is not torch.contiguous_format else x.contiguous()
-                y = LayerProduct.apply(x, *tensors, LayerCall(reading, address, r, *how, kernel))  # type: ignore[no-untyped-call]
+            if kernel is not None or (is_plain(x) and self._is_one_call(programmed)):
+                if kernel is None or format_of(x) is torch.contiguous_format:
+                    x = x.contiguous()
+                x = x.resolve_neg()
+                call = LayerCall(reading, address, 0.0 if r is None else r.item(), *self._decay_of_range, kernel)
+                y = apply_layer(x, weight.contiguous(), scale, r, b, call)
             else:
-                y = InferenceProduct.apply(x, *tensors, Call(reading, address, *how))  # type: ignore[no-untyped-call]
+                y = InferenceProduct.apply(x, weight, scale, r, b, Call(reading, address, *self._decay_of_range))  # type: ignore[no-untyped-call]
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
@@ -220,7 +224,8 @@ class InferenceTile(WeightTile):
 
     def _follow_training(self, step: int) -> None:
         """Clip and remap what the optimizer left, as far as the mode asks for it."""
-        self.follow_weight(remap=self._remaps() and step % self.rpu_config.remap_every == 0)
+        if self._bound is not None or self._may_remap:
+            self.follow_weight(remap=self._remaps() and step % self._config.remap_every == 0)
 
     def _compiled_product(self, x: Tensor, step: Tensor) -> Tensor:
         """The same for a compiler; the clip acts on what is read, the parameter follows at the next eager forward."""
@@ -277,8 +282,8 @@ class InferenceTile(WeightTile):
         assert self._bound is not None
         scales = None if self.mapping_scales is None else self.mapping_scales.float()
         if self.weight.is_cpu and self.weight.dtype is torch.float32 and self.weight.is_contiguous():
-            values = self.weight.detach().numpy()
-            if self._bound.hold(values, None if scales is None else scales.numpy()):
+            given = (None, 0) if scales is None else (scales.data_ptr(), scales.shape[0])
+            if self._bound.hold_at(self.weight.data_ptr(), tuple(self.weight.shape), *given):
                 torch.autograd.graph.increment_version(self.weight)
         elif not self._bound.leaves(physical := self.physical_weight()):
             clipped = clip_weights(physical, self.rpu_config.clip)
@@ -289,9 +294,7 @@ class InferenceTile(WeightTile):
 
     def _remaps(self) -> bool:
         """Whether forward passes in the present mode remap."""
-        config = self.rpu_config
-        active = self.training and torch.is_grad_enabled() and config.remap_every > 0
-        return active and config.remap.type is not WeightRemapType.NONE
+        return self._may_remap and self.training and torch.is_grad_enabled()
 
     @torch.no_grad()
     def remap_to_range(self) -> None:

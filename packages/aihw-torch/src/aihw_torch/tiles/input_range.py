@@ -74,7 +74,7 @@ def follow_data(input_range: Tensor, index: Tensor, x: Tensor, parameters: Input
     """
     if x.numel() < 2:
         return
-    if not torch.compiler.is_compiling() and int(index) >= parameters.init_from_data:
+    if not torch.compiler.is_compiling() and index.item() >= parameters.init_from_data:
         return  # without a look at the batch
     spread = x.detach().to(input_range.dtype).std()
     count = index.to(input_range.dtype)
