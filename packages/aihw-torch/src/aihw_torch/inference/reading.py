@@ -140,7 +140,7 @@ class Reading:
             keeps: whether z is wanted.
         """
         copy = weight if self._modified is None and scale is None else torch.empty_like(weight)
-        y = torch.empty(samples, weight.shape[0])
+        y = torch.empty(samples, weight.shape[0], device="cpu")
         z = torch.empty_like(y) if keeps else y
         seed, step, offset = address
         found = self._chain_for(HOST, weight.shape).layer(
@@ -227,7 +227,7 @@ def described(text: str) -> Reading:
     """Return the reading of a description, without the values of its constants."""
     plain = json.loads(text)
     modifier = None if plain["modifier"] is None else from_dict(plain["modifier"])
-    constants = dict.fromkeys(plain["constants"], torch.empty(0))
+    constants = dict.fromkeys(plain["constants"], torch.empty(0, device="cpu"))
     return Reading(from_dict(plain["io"]), from_dict(plain["mapping"]), constants, modifier, plain["evaluate"])
 
 
