@@ -129,9 +129,7 @@ def test_order_of_stochastic_pulses(kind: type[c.PulsedDevice]) -> None:
     less than a hundredth of what cycle noise of 0.3 adds."""
     fields = {"gamma_up": 0.7, "gamma_down": 0.7} if kind is c.LinearStepDevice else {}
     device = kind(dw_min_std=0.0, **fields)
-    one, whole = (
-        trains(device, noise, 64) for noise in (c.CycleNoiseType.PER_PULSE, c.CycleNoiseType.CLOSED_FORM)
-    )
+    one, whole = (trains(device, noise, 64) for noise in (c.CycleNoiseType.PER_PULSE, c.CycleNoiseType.CLOSED_FORM))
     assert one.pulse_counts == whole.pulse_counts
     per_cell = sum(one.pulse_counts) / one.weights.size
     assert 8 < per_cell < 16
