@@ -100,24 +100,15 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
         rows.numpy(),
         (x if call.kernel is not None or x.ndim == 2 else x.view(-1, x.shape[-1])).numpy(),
         copy.numpy(),
-        _array(scale),
-        _array(z),
+        *(None if values is None else values.numpy() for values in (scale, z)),
         ctx.bound,
         call.r,
         ctx.clips,
         call.decay,
         call.wanted,
-        _array(dx),
-        _array(dw),
-        _array(db),
-        _array(dr),
+        *(None if values is None else values.numpy() for values in (dx, dw, db, dr)),
     )
     return dx, dw, None, dr, db, None
-
-
-def _array(values: Tensor | None) -> Any:
-    """Return a view for the core, None for None."""
-    return None if values is None else values.numpy()
 
 
 _gradients_once = once_differentiable(_gradients)
