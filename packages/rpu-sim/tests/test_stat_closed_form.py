@@ -126,9 +126,9 @@ def trains(device: c.PulsedDevice, noise: c.CycleNoiseType, samples: int) -> Til
 
 @pytest.mark.parametrize("kind", [c.SoftBoundsDevice, c.ExpStepDevice, c.LinearStepDevice])
 def test_order_of_stochastic_pulses(kind: type[c.PulsedDevice]) -> None:
-    """Without cycle noise only the order of pulses within 32 slots is lost. With 64 samples there are 2 pulses in each of 6
-    words: about one pair of the cell is off by half, which moves it by dw_min^2 / b, 0.5 % of what cycle noise of 0.3
-    adds; with the spread of bounds and steps (0.3) it is about twice that."""
+    """Without cycle noise only the order of pulses within 32 slots is lost. With 64 samples there are 2 pulses in each
+    of 6 words: about one pair of the cell is off by half, which moves it by dw_min^2 / b, 0.5 % of what cycle noise of
+    0.3 adds; with the spread of bounds and steps (0.3) it is about twice that."""
     fields = {"gamma_up": 0.7, "gamma_down": 0.7} if kind is c.LinearStepDevice else {}
     device = kind(dw_min_std=0.0, **fields)
     one, whole = (trains(device, noise, 64) for noise in (c.CycleNoiseType.PER_PULSE, c.CycleNoiseType.CLOSED_FORM))
