@@ -84,12 +84,13 @@ def test_moments(name: str, dw_min: float, start: float, numbers: list[int]) -> 
     and back, the standard deviation falls short by up to 15 %."""
     kind, fields = DEVICES[name]
     one, whole = both(identical(kind, **{"dw_min_std": 0.3, **fields, "dw_min": dw_min}), numbers, start)
-    if (one == whole).all():
+    additive = name == "soft, additive"  # their single pulses are merged, with the same draw
+    if (one == whole).all() and not additive:
         at_a_node = name == "piecewise" and start == 0.0
         assert dw_min == 0.01 or at_a_node, "far from the bounds no cell takes its pulses one by one"
         return
     std = one.std()
-    assert (one != whole).mean() > 0.99 or name == "soft, additive"  # whose single pulses are merged with the same draw
+    assert (one != whole).mean() > 0.99 or additive
     assert abs(one.mean() - whole.mean()) < ((0.02 if name in AFFINE else 0.1) + math.sqrt(2) * ERROR) * std + 1e-7
     back_at_kink = name == "exp, noise of its own" and start == 0.0 and sum(numbers) == 0
     assert abs(whole.std() / std - 1) < (0.15 if back_at_kink else 0.02) + ERROR
@@ -125,8 +126,9 @@ def trains(device: c.PulsedDevice, noise: c.CycleNoiseType, samples: int) -> Til
 
 @pytest.mark.parametrize("kind", [c.SoftBoundsDevice, c.ExpStepDevice, c.LinearStepDevice])
 def test_order_of_stochastic_pulses(kind: type[c.PulsedDevice]) -> None:
-    """Without cycle noise only the order of pulses within 32 slots is lost: with 64 samples, 12 pulses a cell, that is
-    less than a hundredth of what cycle noise of 0.3 adds."""
+    """Without cycle noise only the order of pulses within 32 slots is lost. With 64 samples there are 2 pulses in each
+    of 6 words: about one pair of the cell is off by half, which moves it by dw_min^2 / b, 0.5 % of what cycle noise of
+    0.3 adds; with the spread of bounds and steps (0.3) it is about twice that."""
     fields = {"gamma_up": 0.7, "gamma_down": 0.7} if kind is c.LinearStepDevice else {}
     device = kind(dw_min_std=0.0, **fields)
     one, whole = (trains(device, noise, 64) for noise in (c.CycleNoiseType.PER_PULSE, c.CycleNoiseType.CLOSED_FORM))
@@ -134,7 +136,7 @@ def test_order_of_stochastic_pulses(kind: type[c.PulsedDevice]) -> None:
     per_cell = sum(one.pulse_counts) / one.weights.size
     assert 8 < per_cell < 16
     off = float(np.sqrt(np.mean((one.weights.astype(float) - whole.weights) ** 2)))
-    assert 0.0 < off < 0.01 * 0.3 * device.dw_min * math.sqrt(per_cell)
+    assert 0.0 < off < 0.02 * 0.3 * device.dw_min * math.sqrt(per_cell)
 
 
 def test_pairs_within_a_word() -> None:
