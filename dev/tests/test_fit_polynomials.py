@@ -16,5 +16,6 @@ def test_polynomials(form: fit.Form) -> None:
 def test_functions() -> None:
     assert fit.measured_log() < 1.0
     assert fit.measured_exp() < 1.0
+    assert fit.measured_exp2() < 1.1
     assert fit.measured_tanh() < 1.5
     assert fit.measured_sincos() < 1e-7

@@ -40,16 +40,16 @@ RPU_FN F exp_(F x) {
   return bits_to_f(f_to_bits(y) + (as_u(n) << 23));
 }
 
-/// 2^x; the argument is limited to [-126, 127].
+/// 2^x; the argument is limited to [-126, 127]. Coefficients: rounded one by one, the rest fitted anew (docs/design/numerics.md).
 RPU_FN F exp2_(F x) {
   x = clip(x, broadcast(-126.0f), broadcast(127.0f));
   const F shifted = x + 12582912.0f;  // 1.5 * 2^23: its last bits are the integer nearest to x
   const F r = x - (shifted - 12582912.0f);
-  F y = r * 1.535336188319500e-4f + 1.339887440266574e-3f;
-  y = y * r + 9.618437357674640e-3f;
-  y = y * r + 5.550332471162809e-2f;
-  y = y * r + 2.402264791363012e-1f;
-  y = y * r + 6.931472028550421e-1f;
+  F y = r * 1.532647148e-4f + 1.339080627e-3f;
+  y = y * r + 9.618505836e-3f;
+  y = y * r + 5.550359935e-2f;
+  y = y * r + 2.402264774e-1f;
+  y = y * r + 6.931471825e-1f;
   y = y * r + 1.0f;
   return bits_to_f(f_to_bits(y) + (f_to_bits(shifted) << 23));
 }
