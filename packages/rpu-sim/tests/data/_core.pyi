@@ -106,7 +106,7 @@ class Kernel:
 
     def __init__(self, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> None: ...
 
-def layer_gradients(kernel: Kernel, d: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], x: Annotated[NDArray[numpy.float32], dict(writable=False)], copy: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, z: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, bound: float, range: float, clips: bool, decay: float, wanted: float, dx: NDArray[numpy.float32] | None, dw: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, db: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, dr: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None) -> None:
+def layer_gradients(kernel: Kernel, d: object, x: object, shape: Sequence[int], channels_last: bool, copy: object, outputs: int, scale: object | None, n_scales: int, z: object | None, bound: float, range: float, clips: bool, decay: float, wanted: float, dx: object | None, dw: object | None, db: object | None, dr: object | None) -> None:
     """
     Write the gradients of `AnalogProduct.layer` that are wanted; dx lies in memory as x.
     """
@@ -132,7 +132,7 @@ class AnalogProduct(Reader):
         The same for samples that are windows of `input`, whose first `leading` axes count them.
         """
 
-    def layer(self, x: Annotated[NDArray[numpy.float32], dict(writable=False)], kernel: Kernel, weights: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scale: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, range: float, bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None, modifier: ModifierSpec | None, seed: int, step: int, first_sample: int, freeze_mean: bool, copy: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')] | None, z: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], y: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]) -> tuple[float, float]:
+    def layer(self, x: object, shape: Sequence[int], channels_last: bool, kernel: Kernel, weights: object, scale: object | None, n_scales: int, range: float, bias: object | None, modifier: ModifierSpec | None, seed: int, step: int, first_sample: int, freeze_mean: bool, copy: object | None, z: object, y: object) -> tuple[float, float]:
         """
         The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.
         """
@@ -164,7 +164,7 @@ class ClipSpec:
 def is_clipped(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)]) -> bool:
     """Whether clipping to a bound would change nothing."""
 
-def clip_in_place(spec: ClipSpec, w: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')], scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order='C')] | None) -> bool:
+def clip_in_place(spec: ClipSpec, w: object, rows: int, cols: int, scales: object | None, n_scales: int) -> bool:
     """
     Clip w / scales to a bound, in w, whose other elements keep their bits; returns whether any was beyond it.
     """
