@@ -16,6 +16,7 @@ from rpu_sim import config as c
 
 SHAPE = (500, 500)
 CELLS = SHAPE[0] * SHAPE[1]
+NOISES = (c.CycleNoiseType.PER_PULSE, c.CycleNoiseType.PER_UPDATE)
 UNIFORM = {"dw_min_dtod": 0.0, "up_down_dtod": 0.0, "w_max_dtod": 0.0, "w_min_dtod": 0.0}
 
 
@@ -56,7 +57,7 @@ def kolmogorov_distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float
 
 
 @pytest.mark.parametrize(("up", "down"), [(8, 0), (0, 12), (10, 10)])
-@pytest.mark.parametrize("noise", c.CycleNoiseType)
+@pytest.mark.parametrize("noise", NOISES)
 def test_moments_are_exact(noise: c.CycleNoiseType, up: int, down: int) -> None:
     """250 000 cells; mean and variance within 5 standard errors (false alarm 6e-7 each)."""
     device = soft()
@@ -75,7 +76,7 @@ def test_distance_is_bounded(dw_min: float) -> None:
     Two samples of 250 000 differ by less than 0.0046 by chance (probability 1e-4).
     """
     device, n = soft(dw_min, sigma=0.3), 8
-    one, whole = (pulsed(device, noise, n, 0, start=-0.2) for noise in c.CycleNoiseType)
+    one, whole = (pulsed(device, noise, n, 0, start=-0.2) for noise in NOISES)
     assert (one != whole).mean() > 0.99  # no cell is near a bound, where both draw pulse by pulse
     bound = 0.2 * device.dw_min_std * dw_min / device.w_max * math.sqrt(n)
     distance = kolmogorov_distance(one, whole)
@@ -88,7 +89,7 @@ def test_exponential_step(start: float) -> None:
     """The step is linearised around the mean: what is left out of the mean is v'' / 2 times the variance, per pulse."""
     device = c.ExpStepDevice(dw_min=0.01, dw_min_std=0.3, **UNIFORM)
     n = 20
-    one, whole = (pulsed(device, noise, 0, n, start) for noise in c.CycleNoiseType)
+    one, whole = (pulsed(device, noise, 0, n, start) for noise in NOISES)
     curvature = (
         device.dw_min * device.A_down * math.exp(-device.gamma_down * (device.b + 2 * device.a * (start - 0.2) / 1.2))
     )

@@ -64,8 +64,7 @@ struct ExpStep {
     return select((e < 1.0f) & (c.b_max > c.b_min), bounded(w + select(up, moved, -moved), c), w);
   }
 
-  /// The exponential term as a power of two, which costs less; nothing moves where it exceeds 1. The derivative of the
-  /// noise leaves out the parts that do not scale with the step.
+  /// The exponential term as a power of two, which costs less; nothing moves where it exceeds 1.
   RPU_FN PulseLaw pulse_law(F w, M up, const Cell& c) const {
     const F rate = select(up, broadcast(gamma_up), broadcast(-gamma_down));
     const F e = select(up, broadcast(A_up), broadcast(A_down)) *
@@ -73,8 +72,10 @@ struct ExpStep {
     const M moves = (e < 1.0f) & (c.b_max > c.b_min);
     const F step = select(moves, select(up, c.s_up, -c.s_dn), F{});
     const F change = step - e * step, bend = -(rate * c.z_per_weight) * (e * step);
+    // The parts of the noise that do not scale with the step, with its sign.
     const F own = select(moves, sigma * add + (sigma * slope) * abs_(w), F{});
-    return {change, abs_(change) * sigma + own, bend, bend * sigma};
+    const F own_bend = select(moves, broadcast(sigma * slope), F{});
+    return {change, change * sigma + copysign_(own, step), bend, bend * sigma + copysign_(own_bend, step * w)};
   }
 
   /// Mean and variance after one more pulse, with the step linearised around the mean.

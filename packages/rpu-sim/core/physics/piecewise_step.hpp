@@ -18,6 +18,7 @@ struct PiecewiseStep {
   };
   static constexpr int kExtraFields = 0;
   static constexpr bool kStateIndependent = false;
+  static constexpr bool kKinks = true;
 
   float sigma;
   params::FloatList up_nodes, down_nodes;

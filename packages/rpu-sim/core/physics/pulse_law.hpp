@@ -2,6 +2,7 @@
 //
 // A device offers
 //   pulse_law(w, up, cell)     away from the bounds; or nothing, then its pulses are always taken one by one
+//   kKinks                     where the law is not smooth
 #pragma once
 #include <type_traits>
 
@@ -16,6 +17,9 @@ struct PulseLaw {
 
 template <class Device, class = void> struct HasPulseLaw : std::false_type {};
 template <class Device> struct HasPulseLaw<Device, std::void_t<decltype(&Device::pulse_law)>> : std::true_type {};
+
+template <class Device, class = void> struct HasKinks : std::false_type {};
+template <class Device> struct HasKinks<Device, std::void_t<decltype(Device::kKinks)>> : std::true_type {};
 
 /// Where the noise scales with the step.
 RPU_FN PulseLaw proportional(F change, F bend, float sigma) { return {change, change * sigma, bend, bend * sigma}; }

@@ -142,7 +142,7 @@ class Reading:
         """
         shape, modified = weight.shape, self._modified
         kernel, x_shape, channels_last = images
-        y = torch.empty((*leading, shape[0]))
+        y = torch.empty((*leading, shape[0]), device="cpu")
         z = torch.empty_like(y) if keeps else y
         copy = weight if modified is None and scale is None else torch.empty_like(weight)
         seed, step, offset = address
@@ -233,7 +233,7 @@ def described(text: str) -> Reading:
     """Return the reading of a description, without the values of its constants."""
     plain = json.loads(text)
     modifier = None if plain["modifier"] is None else from_dict(plain["modifier"])
-    constants = dict.fromkeys(plain["constants"], torch.empty(0))
+    constants = dict.fromkeys(plain["constants"], torch.empty(0, device="cpu"))
     return Reading(from_dict(plain["io"]), from_dict(plain["mapping"]), constants, modifier, plain["evaluate"])
 
 

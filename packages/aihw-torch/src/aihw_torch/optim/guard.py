@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch.optim import Optimizer
+from torch.optim import LBFGS, Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from aihw_torch.errors import OptimizerError
@@ -22,9 +22,10 @@ def _refuse_pulsed_parameters(optimizer: Optimizer, args: Any, kwargs: Any) -> N
             tile = parameter.analog_tile
             if tile is not None and (tile.weight_token.requires_grad or tile.weight_token.grad is not None):
                 name = type(optimizer).__name__
+                wrapped = "" if isinstance(optimizer, LBFGS) else f" or AnalogOptimizer({name}, ...)"
                 raise OptimizerError(
-                    f"{name} cannot train the {tile.describe()}, which learns by pulses; use AnalogSGD or "
-                    f"AnalogOptimizer({name}, ...) of aihw_torch.optim, or freeze the tile with requires_grad_(False)"
+                    f"{name} cannot train the {tile.describe()}, which learns by pulses; use AnalogSGD{wrapped} of "
+                    "aihw_torch.optim, or freeze the tile with requires_grad_(False)"
                 )
 
 

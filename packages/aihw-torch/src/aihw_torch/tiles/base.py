@@ -173,8 +173,9 @@ class TileModule(LogicalWeights):
         return x.float(), dtype
 
     def _check_tensor(self, x: Any) -> None:
-        if not isinstance(x, Tensor):
-            raise DtypeError(f"the {self.describe()} takes a torch.Tensor, not {type(x).__name__}; convert the input")
+        if not isinstance(x, Tensor) or x.layout is not torch.strided:
+            kind = x.layout if isinstance(x, Tensor) else type(x).__name__
+            raise DtypeError(f"the {self.describe()} takes a dense torch.Tensor, not {kind}; convert the input")
 
     def _result_dtype(self, x: Tensor) -> torch.dtype:
         if x.is_complex():

@@ -33,10 +33,10 @@ class CycleNoiseType(IndexedEnum):
     ``PER_UPDATE``: once, from mean and variance that are propagated pulse by pulse. Exact moments of linear steps and
     soft bounds, linearised ones of exponential steps; other devices draw for every pulse.
 
-    ``CLOSED_FORM``: once, from mean and variance that follow from the numbers of up and down pulses and from how many of
-    their pairs are in which order, pairs within 32 slots counted as half. For up to 40 pulses with steps of at most a
-    60th of the bounds the mean is right to 0.1 standard deviations and the standard deviation to 2 %, beside half of the
-    pairs within 32 slots times what swapping a pair changes. All devices but tables.
+    ``CLOSED_FORM``: once, from mean and variance that follow from the numbers of up and down pulses and from how many
+    of their pairs are in which order, pairs within 32 slots counted as half. For up to 40 pulses with steps of at most
+    a 60th of the bounds the mean is right to 0.1 standard deviations and the standard deviation to 2 %, beside half of
+    the pairs within 32 slots times what swapping a pair changes. All devices but tables.
 
     Cells that could come near a bound take their pulses one by one.
     """

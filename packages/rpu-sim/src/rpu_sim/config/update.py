@@ -24,7 +24,7 @@ class UpdateParameters(ConfigBase):
     update_management: bool = param(True, "Balance the pulse probabilities of x and d.")
     noise: CycleNoiseType = param(
         CycleNoiseType.PER_PULSE,
-        "Draw cycle noise for every pulse, or for all of an update from mean and variance: in order, or in closed form.",
+        "Draw cycle noise for every pulse, or once from mean and variance: of pulses in order, or in closed form.",
     )
     um_grad_scale: float = param(1.0, "Factor on the largest ``|d|`` used by the balance.")
 

@@ -68,10 +68,10 @@ def after_affine(p: Any, w: Float32, n: PulseNumbers, up: PulseLaw, down: PulseL
         a_down = d.last * (down.spread * (f32(1) + bent_up) + up_first * (down.spread_bend * rise))
         bends = n.up * (up.spread_bend * up.spread_bend) + n.down * (down.spread_bend * down.spread_bend)
         return mean, (n.up * (a_up * a_up) + n.down * (a_down * a_down)) * (f32(1) + f32(0.5) * bends)
-    a_up, a_down = up.spread * (f32(1) + bent_down), down.spread * (f32(1) + bent_up)
+    own_up, own_down = up.spread * (f32(1) + bent_down), down.spread * (f32(1) + bent_up)
     u2 = powers(up.bend * (f32(2) + up.bend), n.n_up)
     d2 = powers(down.bend * (f32(2) + down.bend), n.n_down)
-    return mean, u2.sum * (a_up * a_up) + d2.sum * (a_down * a_down)
+    return mean, u2.sum * (own_up * own_up) + d2.sum * (own_down * own_down)
 
 
 class FlowOfPulses(NamedTuple):
@@ -84,14 +84,16 @@ class FlowOfPulses(NamedTuple):
 
 
 def flow_of_pulses(up: PulseLaw, down: PulseLaw, n: PulseNumbers) -> FlowOfPulses:
+    """Right side of the flow, from the laws at one weight."""
     rise, fall = n.up * up.change, n.down * down.change
     bend_up, bend_down = n.up * up.bend, n.down * down.bend
     part_up, part_down = f32(1) - f32(0.5) * up.bend, f32(1) - f32(0.5) * down.bend
-    commutator = rise * bend_down - fall * bend_up
-    mean = (rise * part_up + fall * part_down) + (n.order - f32(0.5)) * commutator
+    tilt, commutator = n.order - f32(0.5), rise * bend_down - fall * bend_up
+    mean = (rise * part_up + fall * part_down) + tilt * commutator
     bend = bend_up * part_up + bend_down * part_down
     growth = n.up * (up.spread_bend * up.spread_bend) + n.down * (down.spread_bend * down.spread_bend)
-    a_up, a_down = up.spread * (f32(1) - up.bend), down.spread * (f32(1) - down.bend)
+    a_up = up.spread * ((f32(1) - up.bend) + tilt * bend_down) - (tilt * fall) * up.spread_bend
+    a_down = down.spread * ((f32(1) - down.bend) - tilt * bend_up) + (tilt * rise) * down.spread_bend
     return FlowOfPulses(mean, bend, (bend + bend) + growth, n.up * (a_up * a_up) + n.down * (a_down * a_down))
 
 
@@ -106,7 +108,9 @@ def along_flow(
     middle = flow_of_pulses(law(p, halfway, True, cell), law(p, halfway, False, cell), n)
     mean = w + (start.mean + (f32(0.16666667) * curve + f32(0.33333333) * (middle.mean * middle.bend)))
     r = middle.growth
-    grown = f32(1) + r * (f32(0.5) + r * (f32(0.16666667) + r * f32(0.041666667)))
+    grown = (f32(1) + r * (f32(0.5) + r * (f32(0.16666667) + r * f32(0.041666667)))) + (r - start.growth) * f32(
+        0.16666667
+    )
     return mean, middle.noise * grown - (middle.noise - start.noise) * (r * f32(0.16666667))
 
 
@@ -126,6 +130,22 @@ def far_from_bounds(
     return far
 
 
+def passes_kinks(
+    p: PulsedDevice, w: Float32, cell: Cell, n: PulseNumbers, up: PulseLaw, down: PulseLaw
+) -> NDArray[np.bool_]:
+    """Where no kink lies on the way, or one that moves the weight by less than a tenth of a standard deviation."""
+    law = PULSE_LAW[type(p)]
+    way = n.up * np.abs(up.change) + n.down * np.abs(down.change)
+    low, high = w - way, w + way
+    kink_up = law(p, high, True, cell).bend - law(p, low, True, cell).bend
+    kink_down = law(p, high, False, cell).bend - law(p, low, False, cell).bend
+    off = (f32(0.33333333) * way) * (n.up * np.abs(kink_up) + n.down * np.abs(kink_down))
+    passes: NDArray[np.bool_] = off * off <= f32(0.01) * (
+        n.up * (up.spread * up.spread) + n.down * (down.spread * down.spread)
+    )
+    return passes
+
+
 def closed_form(
     p: PulsedDevice, w: Float32, cell: Cell, n: PulseNumbers, xi: Float32
 ) -> tuple[Float32, NDArray[np.bool_]]:
@@ -136,6 +156,8 @@ def closed_form(
         affine = isinstance(p, (LinearStepDevice, SoftBoundsDevice, SoftBoundsReferenceDevice))
         mean, variance = after_affine(p, w, n, up, down) if affine else along_flow(p, w, cell, n, up, down)
         far = far_from_bounds(w, cell, n, up, down, 1.0 if affine else 0.5)
+        if isinstance(p, PiecewiseStepDevice):
+            far &= passes_kinks(p, w, cell, n, up, down)
         merges = far & (mean >= cell["min_bound"]) & (mean <= cell["max_bound"])
         spread: Float32 = np.sqrt(np.where(variance > 0, variance, f32(0)))
         return mean + spread * xi, ~merges

@@ -69,8 +69,11 @@ def exp_law(p: ExpStepDevice, w: Float32, up: Any, cell: Cell) -> PulseLaw:
         moves = (e < 1) & (range_ > 0)
         step = np.where(moves, signed(up, cell["dwmin_up"], cell["dwmin_down"]), f32(0))
         change, bend = step - e * step, -(rate * z_per_weight) * (e * step)
-        own = np.where(moves, sigma * f32(p.dw_min_std_add) + (sigma * f32(p.dw_min_std_slope)) * np.abs(w), f32(0))
-        return PulseLaw(change, np.abs(change) * sigma + own, bend, bend * sigma)
+        slope = sigma * f32(p.dw_min_std_slope)
+        own = np.where(moves, sigma * f32(p.dw_min_std_add) + slope * np.abs(w), f32(0))
+        own_bend = np.where(moves, slope, f32(0))
+        spread, spread_bend = change * sigma + np.copysign(own, step), bend * sigma + np.copysign(own_bend, step * w)
+        return PulseLaw(change, spread, bend, spread_bend)
 
 
 def exp_moments(p: ExpStepDevice, mean: Float32, variance: Float32, up: Any, cell: Cell) -> tuple[Float32, Float32]:
