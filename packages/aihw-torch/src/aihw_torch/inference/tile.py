@@ -117,7 +117,7 @@ class InferenceTile(WeightTile):
             return super().forward(x)
         # The short way: range, product, scales and bias are one node of the graph.
         x, dtype = self._enter(x)
-        if self._batches_for_range > 0 and self.training:
+        if self.training and 0 < self._batches_for_range > self.input_range_update_idx.item():
             input_range, parameters = self.input_range, self._config.pre_post.input_range
             assert input_range is not None
             ranges.follow_data(input_range, self.input_range_update_idx, x, parameters)
@@ -209,7 +209,8 @@ class InferenceTile(WeightTile):
         reading, address = self._reading(programmed), (self.seed, step, self.forward_offset(samples))
         y: Tensor
         try:
-            if kernel is not None or (is_plain(x) and self._is_one_call(programmed)):
+            plain = is_plain(x) and x.layout is torch.strided
+            if kernel is not None or (plain and self._is_one_call(programmed)):
                 if kernel is None or format_of(x) is torch.contiguous_format:
                     x = x.contiguous()
                 x = x.resolve_neg()
@@ -225,7 +226,7 @@ class InferenceTile(WeightTile):
     def _follow_training(self, step: int) -> None:
         """Clip and remap what the optimizer left, as far as the mode asks for it."""
         if self._bound is not None or self._may_remap:
-            self.follow_weight(remap=self._remaps() and step % self._config.remap_every == 0)
+            self.follow_weight(remap=self._remaps() and step % self.rpu_config.remap_every == 0)
 
     def _compiled_product(self, x: Tensor, step: Tensor) -> Tensor:
         """The same for a compiler; the clip acts on what is read, the parameter follows at the next eager forward."""
