@@ -71,7 +71,8 @@ def after_affine(p: Any, w: Float32, n: PulseNumbers, up: PulseLaw, down: PulseL
     own_up, own_down = up.spread * (f32(1) + bent_down), down.spread * (f32(1) + bent_up)
     u2 = powers(up.bend * (f32(2) + up.bend), n.n_up)
     d2 = powers(down.bend * (f32(2) + down.bend), n.n_down)
-    return mean, u2.sum * (own_up * own_up) + d2.sum * (own_down * own_down)
+    variance = u2.sum * (own_up * own_up) + d2.sum * (own_down * own_down)
+    return mean, variance.astype(np.float32, copy=False)
 
 
 class FlowOfPulses(NamedTuple):
