@@ -68,11 +68,12 @@ def after_affine(p: Any, w: Float32, n: PulseNumbers, up: PulseLaw, down: PulseL
         a_down = d.last * (down.spread * (f32(1) + bent_up) + up_first * (down.spread_bend * rise))
         bends = n.up * (up.spread_bend * up.spread_bend) + n.down * (down.spread_bend * down.spread_bend)
         return mean, (n.up * (a_up * a_up) + n.down * (a_down * a_down)) * (f32(1) + f32(0.5) * bends)
-    own_up, own_down = up.spread * (f32(1) + bent_down), down.spread * (f32(1) + bent_up)
+    own_up: Any = up.spread * (f32(1) + bent_down)
+    own_down: Any = down.spread * (f32(1) + bent_up)
     u2 = powers(up.bend * (f32(2) + up.bend), n.n_up)
     d2 = powers(down.bend * (f32(2) + down.bend), n.n_down)
-    variance = u2.sum * (own_up * own_up) + d2.sum * (own_down * own_down)
-    return mean, variance.astype(np.float32, copy=False)
+    variance: Float32 = u2.sum * (own_up * own_up) + d2.sum * (own_down * own_down)
+    return mean, variance
 
 
 class FlowOfPulses(NamedTuple):
