@@ -77,6 +77,21 @@ def assert_same_updates(config: Any) -> None:
         assert [tile.pulse_counts for tile in one] == [tile.pulse_counts for tile in other]
 
 
+def test_updates_side_by_side(isa: str, threads: int) -> None:
+    """So many samples that small tiles are shared out to threads, of which one has windows for its inputs."""
+    n, rng = 600, np.random.default_rng(3)
+    one, other = twins(c.SingleRPUConfig(device=c.SoftBoundsDevice()))
+    xs, ds = samples(1, n), samples(0, n)
+    line = rng.standard_normal(n + 20).astype(np.float32)
+    windows = np.lib.stride_tricks.sliding_window_view(line, 21)
+    for call in range(2):
+        for i, (tile, d) in enumerate(zip(one, ds, strict=True)):
+            tile.update(windows if i == 1 else xs[i], d, 0.02 * (1 - call))
+        together.update(other, [xs[0], windows, *xs[2:]], ds, [0.02 * (1 - call)] * len(ds))
+    assert_same_tiles(one, other)
+    assert [tile.pulse_counts for tile in one] == [tile.pulse_counts for tile in other]
+
+
 @pytest.mark.parametrize("name", DEVICES)
 def test_devices(isa: str, name: str) -> None:
     assert_same_updates(config_of(DEVICES[name]))

@@ -208,3 +208,36 @@ def test_impossible_windows_of_products() -> None:
     with pytest.raises(NonFiniteError, match="x contains NaN or infinity; nothing was computed"):
         made.windows(broken, 3, y, 1, 0, 0)
     made.windows(x[:0], 3, y[:0], 1, 0, 0)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_forward_of_windows(isa: str, threads: int, stride: int) -> None:
+    x = patches(stride, images=10)
+    rows = np.ascontiguousarray(x).reshape(*x.shape[:3], IN)
+    one, other = Tile(OUT, IN, seed=3), Tile(OUT, IN, seed=3)
+    for _ in range(2):
+        in_place = one.forward(x, window_axes=3)
+        assert in_place.shape == (*x.shape[:3], OUT)
+        assert_same_bits(in_place, other.forward(rows), "counted")
+    assert one.steps == other.steps
+    assert_same_bits(
+        one.forward(x, step=9, sample_offset=4, window_axes=3), one.forward(rows, step=9, sample_offset=4), "y"
+    )
+    assert_same_bits(one.forward(x[0, 0, 0], step=9, window_axes=3), one.forward(rows[0, 0, 0], step=9), "one sample")
+    assert_same_bits(
+        one.forward(np.ascontiguousarray(x), step=9, window_axes=3), one.forward(rows, step=9), "contiguous"
+    )
+
+
+def test_forward_of_impossible_windows() -> None:
+    tile, x = Tile(OUT, IN, seed=3), patches()
+    for axes in (0, -1, x.ndim + 1):
+        with pytest.raises(ShapeError, match="window_axes is"):
+            tile.forward(x, window_axes=axes)
+    with pytest.raises(ShapeError, match=f"{IN} elements"):
+        tile.forward(x, window_axes=2)
+    broken = x.copy().transpose(0, 1, 2, 3, 5, 4)[..., ::-1].transpose(0, 1, 2, 3, 5, 4)
+    broken[-1, -1, -1, 0, 0, 0] = np.nan
+    with pytest.raises(NonFiniteError, match="x contains"):
+        tile.forward(broken, window_axes=3)
+    assert tile.steps["forward"] == 0

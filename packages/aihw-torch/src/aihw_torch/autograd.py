@@ -9,13 +9,14 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from aihw_torch.errors import NonFiniteError
-from aihw_torch.record import give_away
+from aihw_torch.kept import give_away
+from aihw_torch.patches import Kernel, Patches, format_of, images_of
 
 if TYPE_CHECKING:
     from aihw_torch.parameters import PulseToken
     from aihw_torch.tiles import AnalogTile
 
-Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None, None]
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None, None, None, None]
 
 
 class AnalogMVM(torch.autograd.Function):
@@ -26,14 +27,21 @@ class AnalogMVM(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, token: PulseToken, bias: Tensor | None, tile: AnalogTile, step: int) -> Tensor:
-        """Return y [..., out] of x [..., in]."""
+    def forward(
+        ctx: Any, x: Tensor, token: PulseToken, bias: Tensor | None, tile: AnalogTile, step: int, kernel: Kernel | None
+    ) -> Tensor:
+        """Return y [..., out] of x [..., in], or [samples, *positions, out] of images and a kernel."""
+        ctx.kernel = kernel
+        if kernel is not None:
+            ctx.shape, ctx.format = x.shape, format_of(x)
+            if not x.is_contiguous():  # rows of a kernel are read faster than single pixels
+                x = give_away(x.contiguous())
         ctx.tile, ctx.step, ctx.scale = tile, step, tile._buffers["mapping_scales"]
         ctx.evaluate = not tile.training
         # The weight is saved where the backward pass needs it, so that torch notices an update in between, as for
         # any layer.
         ctx.save_for_backward(x, *((tile._parameters["weight"],) if ctx.needs_input_grad[0] else ()))
-        y: Tensor = tile.read(x, step)
+        y: Tensor = tile.read(x, step, kernel)
         return y if bias is None else y.add_(bias)
 
     @staticmethod
@@ -48,13 +56,18 @@ apply_mvm: Any = super(torch.autograd.Function, AnalogMVM).apply
 
 
 def _gradients(ctx: Any, d: Tensor) -> Gradients:
-    x = ctx.saved_tensors[0]
+    x, kernel = ctx.saved_tensors[0], ctx.kernel
     if not d.is_contiguous():  # one copy for all that need it
         d = give_away(d.contiguous())
-    for_x, for_token, for_bias, _, _ = ctx.needs_input_grad
+    for_x, for_token, for_bias, *_ = ctx.needs_input_grad
     dx = _input_gradient(ctx, d) if for_x else None
-    norm = ctx.tile.record.add(x, d) if for_token else None
-    return dx, norm, d.reshape(-1, d.shape[-1]).sum(0) if for_bias else None, None, None
+    if dx is not None and kernel is not None:
+        # In the format of the images, because pooling is slow to follow a gradient in another one.
+        dx = images_of(dx, ctx.shape, kernel).contiguous(memory_format=ctx.format)
+    norm = None
+    if for_token:
+        norm = ctx.tile.record.add(x if kernel is None else Patches(x, kernel), d)
+    return dx, norm, d.reshape(-1, d.shape[-1]).sum(0) if for_bias else None, None, None, None
 
 
 _gradients_once = once_differentiable(_gradients)

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from aihw_torch import threads
 from aihw_torch.errors import ShapeError
-from aihw_torch.record import give_away
+from aihw_torch.kept import give_away, unchanging
+from rpu_sim import layers
 from rpu_sim.windows import add_windows, copy_windows
 
 _is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
@@ -54,6 +55,73 @@ class Kernel(NamedTuple):
         inside = [s * dilation for s, dilation in zip(pixel, self.dilation, strict=True)]
         shape = (image.shape[0], *self.positions(image.shape), image.shape[1], *self.size)
         return image.as_strided(shape, (sample, *steps, channel, *inside))
+
+
+class Patches(NamedTuple):
+    """What the positions of a kernel see in images, which are not copied.
+
+    Attributes:
+        images: padded, float32 [samples, channels, *size] on the CPU, contiguous.
+        kernel: its geometry.
+    """
+
+    images: Tensor
+    kernel: Kernel
+
+    def kept(self) -> Patches:
+        """Return patches of images that stay as they are."""
+        return Patches(unchanging(self.images), self.kernel)
+
+    def windows(self) -> Tensor:
+        """Return the view [samples, *positions, channels, *kernel]."""
+        return self.kernel.windows(self.images)
+
+    @property
+    def samples(self) -> int:
+        """The number of patches."""
+        return self.kernel.samples(self.images.shape)
+
+
+def rows_of(x: Tensor | Patches) -> Tensor:
+    """Return inputs as rows [samples, in]."""
+    return _cut(*x).flatten(0, -2) if isinstance(x, Patches) else x
+
+
+def weight_gradient(x: Tensor | Patches, d: Tensor) -> Tensor:
+    """Return d^T x, [out, in], of inputs [samples, in] or patches, and d [samples, out], contiguous."""
+    if not isinstance(x, Patches):
+        return d.T @ x
+    threads.follow_torch()
+    (images, kernel), n_out = x, d.shape[-1]
+    dw = torch.empty(n_out, images.shape[1] * math.prod(kernel.size), device="cpu")
+    layers.layer_gradients(
+        compiled_kernel(*kernel),
+        d.data_ptr(),
+        images.data_ptr(),
+        images.shape,
+        channels_last=False,
+        copy=None,
+        outputs=n_out,
+        scale=None,
+        n_scales=0,
+        z=None,
+        bound=0.0,
+        range=0.0,
+        clips=False,
+        decay=0.0,
+        wanted=1.0,
+        dx=None,
+        dw=dw.data_ptr(),
+        db=None,
+        dr=None,
+    )
+    return dw
+
+
+@functools.lru_cache(maxsize=1024)
+def compiled_kernel(size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Any:
+    """Return the kernel for the core."""
+    return layers.Kernel(list(size), list(stride), list(dilation))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -110,7 +178,8 @@ def format_of(x: Tensor) -> torch.memory_format:
     return channels_last
 
 
-def _joined(rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
+def images_of(rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
+    """Return the images of a shape that rows [..., channels * kernel elements], one for each position, add up to."""
     threads.follow_torch()
     images = rows.new_zeros(shape)
     add_windows(rows.reshape(-1, rows.shape[-1]), kernel.windows(images), 1 + len(kernel.size))
@@ -131,7 +200,7 @@ class _Patches(torch.autograd.Function):
             images: Tensor = _Images.apply(gradient, ctx.shape, ctx.kernel)  # type: ignore[no-untyped-call]
             return images, None
         # In the format of the images, because pooling is slow to follow a gradient in another one.
-        return _joined(gradient, ctx.shape, ctx.kernel).contiguous(memory_format=ctx.format), None
+        return images_of(gradient, ctx.shape, ctx.kernel).contiguous(memory_format=ctx.format), None
 
 
 class _Images(torch.autograd.Function):
@@ -140,7 +209,7 @@ class _Images(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
         ctx.kernel = kernel
-        return _joined(rows.detach(), shape, kernel)
+        return images_of(rows.detach(), shape, kernel)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
@@ -167,7 +236,7 @@ def images_op(
     rows: Tensor, shape: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
     """The images of the shape `shape` that patches add up to."""
-    return _joined(rows, shape, Kernel(size, stride, dilation))
+    return images_of(rows, shape, Kernel(size, stride, dilation))
 
 
 @images_op.register_fake

@@ -21,10 +21,15 @@ from torch import Tensor
 
 from aihw_torch.distributed import gather_samples
 from aihw_torch.errors import StateError
+from aihw_torch.kept import keep_rows
+from aihw_torch.patches import Patches, rows_of, weight_gradient
 
 if TYPE_CHECKING:
     from aihw_torch.parameters import PulseToken
 
+
+Inputs = Tensor | Patches  # [samples, in], or what the positions of a kernel see in images
+Entry = tuple[Inputs, Tensor]  # with the gradients of the outputs, [samples, out]
 
 _numbers = itertools.count(1)
 _records: weakref.WeakValueDictionary[int, UpdateRecord] = weakref.WeakValueDictionary()
@@ -38,18 +43,21 @@ def find_record(key: Tensor) -> UpdateRecord:
     return record
 
 
-def gradient_norm(x: Tensor, d: Tensor) -> Tensor:
+def gradient_norm(x: Inputs, d: Tensor) -> Tensor:
     """Return the Frobenius norm of the weight gradient d^T x, shape [1].
 
     Args:
-        x: inputs, [samples, in].
+        x: inputs, [samples, in], or patches of images.
         d: gradients of the outputs, [samples, out].
 
     Of the two ways to compute it the one with fewer operations is taken: through the Gram matrices of the samples,
     ||d^T x||^2 = sum((x x^T) o (d d^T)), or through the gradient itself.
     """
-    samples, n_in, n_out = x.shape[0], x.shape[1], d.shape[1]
     norm: Tensor
+    if isinstance(x, Patches):
+        norm = torch.linalg.vector_norm(weight_gradient(x, d)).view(1)
+        return norm
+    samples, n_in, n_out = x.shape[0], x.shape[1], d.shape[1]
     if samples == 1:
         norm = torch.linalg.vector_norm(x, dim=1) * torch.linalg.vector_norm(d, dim=1)
         return norm
@@ -75,45 +83,25 @@ def numbers(values: Sequence[Tensor | None]) -> list[float | None]:
     return found
 
 
-def give_away(values: Tensor) -> Tensor:
-    """Say that nobody will write to these values any more, so that a record may keep them instead of a copy."""
-    values.is_given_away = True  # type: ignore[attr-defined]
-    return values
-
-
-def _kept(values: Tensor) -> Tensor:
-    """Return values that stay as they are, contiguous and with one sample in each row: a copy, unless given away."""
-    if hasattr(values, "is_given_away") and values.is_contiguous():
-        values = values.detach()
-    else:
-        values = values.clone(memory_format=torch.contiguous_format)  # backward passes run without gradients
-    return values if values.ndim == 2 else values.view(-1, values.shape[-1])
-
-
-def keep(values: Tensor) -> Tensor:
-    """Return values [samples, width] that several records may keep."""
-    return give_away(_kept(values))
-
-
-def _joined(entries: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _joined(entries: list[Entry]) -> Entry:
     """Return the samples of all entries as one batch."""
     if len(entries) == 1:
         return entries[0]
-    return torch.cat([x for x, _ in entries]), torch.cat([d for _, d in entries])
+    return torch.cat([rows_of(x) for x, _ in entries]), torch.cat([d for _, d in entries])
 
 
 @dataclass
 class _Pass:
     """What one backward pass records, until it is known that the pass reaches the token."""
 
-    entries: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
     norm: Tensor | None = None
 
 
 class Recorded(NamedTuple):
     """What a record holds: samples (x, d), the norm of their weight gradient, and that gradient if it accumulates."""
 
-    entries: list[tuple[Tensor, Tensor]]
+    entries: list[Entry]
     norm: Tensor | None
     gradient: Tensor | None
 
@@ -135,7 +123,7 @@ class UpdateRecord:
         self.key = torch.tensor(number, device="cpu")
         _records[number] = self
         self.process_group: Any = None
-        self._entries: list[tuple[Tensor, Tensor]] = []
+        self._entries: list[Entry] = []
         self._norm: Tensor | None = None
         self._gradient: Tensor | None = None  # only where gradients are accumulated over several passes
         self._passes: dict[int, _Pass] = {}
@@ -148,11 +136,11 @@ class UpdateRecord:
 
     def __len__(self) -> int:
         """Return the number of recorded samples."""
-        return sum(x.shape[0] for x, _ in self._entries)
+        return sum(d.shape[0] for _, d in self._entries)
 
-    def add(self, x: Tensor, d: Tensor) -> Tensor:
-        """Record x [..., in] and d [..., out] in the running backward pass; return the token's gradient."""
-        x, d = _kept(x), _kept(d)
+    def add(self, x: Inputs, d: Tensor) -> Tensor:
+        """Record x [..., in] or patches, and d [..., out], in this backward pass; return the token's gradient."""
+        x, d = x.kept() if isinstance(x, Patches) else keep_rows(x), keep_rows(d)
         task = torch._C._current_graph_task_id()
         if task == -1:  # no backward pass that could reach the token
             return gradient_norm(x, d)
@@ -178,7 +166,7 @@ class UpdateRecord:
         if self.process_group is None:
             running.norm = norm
             return None
-        running.entries = [gather_samples(x, d, self.process_group) for x, d in running.entries]
+        running.entries = [gather_samples(rows_of(x), d, self.process_group) for x, d in running.entries]
         running.norm = sum(gradient_norm(x, d) for x, d in running.entries)  # type: ignore[assignment]
         return running.norm
 
@@ -198,8 +186,8 @@ class UpdateRecord:
         else:
             if self._gradient is None:
                 old_x, old_d = _joined(before)
-                self._gradient = old_d.T @ old_x
-            self._gradient = torch.addmm(self._gradient, d.T, x)
+                self._gradient = weight_gradient(old_x, old_d)
+            self._gradient = self._gradient + weight_gradient(x, d)
             self._norm = torch.linalg.vector_norm(self._gradient).view(1)
         assert token.grad is not None
         token.grad.copy_(self._norm)
@@ -216,7 +204,7 @@ class UpdateRecord:
 
     def copied_to(self, device: torch.device) -> Recorded:
         """Return what is recorded on a device; the record stays as it is."""
-        entries = [(x.to(device), d.to(device)) for x, d in self._entries]
+        entries: list[Entry] = [(rows_of(x).to(device), d.to(device)) for x, d in self._entries]
         norm, gradient = (None if held is None else held.to(device) for held in (self._norm, self._gradient))
         return Recorded(entries, norm, gradient)
 
@@ -226,7 +214,10 @@ class UpdateRecord:
 
     def peek(self) -> tuple[Tensor, Tensor] | None:
         """Return what is recorded, (x [samples, in], d [samples, out]), without forgetting it."""
-        return _joined(self._entries) if self._entries else None
+        if not self._entries:
+            return None
+        x, d = _joined(self._entries)
+        return rows_of(x), d
 
     def discard_entries(self) -> None:
         """Forget what earlier passes recorded."""
@@ -242,8 +233,8 @@ class UpdateRecord:
         """The norm of the weight gradient that was recorded, [1]."""
         return self._norm
 
-    def take(self, recorded: float | None, wanted: float | None) -> tuple[Tensor, Tensor] | None:
-        """Return what there is to update, (x [samples, in], d [samples, out]), and forget it.
+    def take(self, recorded: float | None, wanted: float | None) -> Entry | None:
+        """Return what there is to update, (x [samples, in] or patches, d [samples, out]), and forget it.
 
         Args:
             recorded: `norm` as a number (see `numbers`).

@@ -60,7 +60,8 @@ class ThreadPool {
 
   void run(int64_t n_tasks, int64_t work_ns, TaskFunction task, void* context) {
     const FloatEnvironment pinned;
-    const bool serial = n_tasks < 2 || size() < 2 || work_ns < kWorthSharing || forked_.load(std::memory_order_relaxed);
+    const bool serial = n_tasks < 2 || size() < 2 || work_ns < kWorthSharing || in_task_ ||
+                        forked_.load(std::memory_order_relaxed);
     std::unique_lock<std::mutex> only_caller(callers_, std::defer_lock);
     if (serial || !only_caller.try_lock()) return run_alone(n_tasks, task, context);
 
@@ -154,10 +155,12 @@ class ThreadPool {
   /// The thread's own share first, then what others have left of theirs: the same thread gets the same tasks from call to
   /// call, so that their data stay in its cache.
   void work(int64_t own) {
+    in_task_ = true;
     for (int64_t k = 0; k < n_shares_; ++k) {
       Share& share = shares_[own + k < n_shares_ ? own + k : own + k - n_shares_];
       for (int64_t i; (i = share.next.fetch_add(1, std::memory_order_relaxed)) < share.end;) task_(context_, i);
     }
+    in_task_ = false;
   }
 
   void serve(int64_t share) {
@@ -192,7 +195,10 @@ class ThreadPool {
   OpenMp openmp_{};
   TaskFunction task_ = nullptr;
   void* context_ = nullptr;
+  static thread_local bool in_task_;  // what a task does in parallel, it does alone
 };
+
+thread_local bool ThreadPool::in_task_ = false;
 
 }  // namespace
 

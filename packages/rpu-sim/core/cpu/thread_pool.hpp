@@ -10,7 +10,7 @@ namespace rpu {
 using TaskFunction = void (*)(void* context, int64_t task);
 
 /// Runs task(context, 0 .. n_tasks - 1), possibly in parallel. Serial if the work is shorter than what waking a thread
-/// costs, if the pool is busy with another caller, or in a forked child.
+/// costs, if the pool is busy with another caller, within a task, or in a forked child.
 void run_tasks(int64_t n_tasks, int64_t work_ns, TaskFunction task, void* context);
 
 template <class Task> void parallel_for(int64_t n_tasks, int64_t work_ns, Task&& task) {

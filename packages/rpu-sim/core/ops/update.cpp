@@ -27,10 +27,16 @@ float highest_rate(const PulsedUpdate& u) {
   return highest;
 }
 
+/// The largest |x| and |d| of each sample.
+struct Largest {
+  std::vector<float> x, d;
+};
+
 /// Buffers of an update, kept per calling thread so that repeated calls do not touch fresh memory.
 struct Workspace {
   std::vector<uint32_t> words;
-  std::vector<float> values, x, d, x_max, d_max, x_scale, d_scale;
+  std::vector<float> values, x, d, x_scale, d_scale;
+  std::vector<Largest> largest;  // of several updates
   std::vector<int32_t> length;
   std::vector<int64_t> offset;
 };
@@ -40,8 +46,8 @@ Workspace& workspace() {
   return buffers;
 }
 
-/// The largest |value| of each sample, in `largest`.
-const float* largest_values(const Batch& values, const char* name, std::vector<float>& largest) {
+/// The largest |value| of each sample, in `largest`; throws where a value is not finite.
+void find_largest(const Batch& values, const char* name, std::vector<float>& largest) {
   largest.resize(static_cast<size_t>(values.rows));
   const auto kernel = kernels().update.row_abs_max;
   const int64_t per_task = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, values.cols));
@@ -54,7 +60,11 @@ const float* largest_values(const Batch& values, const char* name, std::vector<f
   for (float v : largest)
     if (!std::isfinite(v))
       throw Error(ErrorKind::NonFinite, std::string(name) + " contains NaN or infinity; the weights were left unchanged");
-  return largest.data();
+}
+
+void find_largest(const PulsedUpdate& u, Largest& largest) {
+  find_largest(u.x, "x", largest.x);
+  find_largest(u.d, "d", largest.d);
 }
 
 /// Trains of one chunk of the batch, in the workspace of the thread.
@@ -65,14 +75,15 @@ struct Chunk {
   std::vector<float>&x_scale, &d_scale;
   int64_t slots = 0;
 
-  Chunk(const PulsedUpdate& u, int64_t first, const float* x_max, const float* d_max, int64_t n)
+  Chunk(const PulsedUpdate& u, int64_t first, const Largest& largest, int64_t n)
       : samples(n), length(workspace().length), offset(workspace().offset), x_scale(workspace().x_scale),
         d_scale(workspace().d_scale) {
     const auto size = static_cast<size_t>(n);
     length.resize(size), offset.resize(size), x_scale.resize(size), d_scale.resize(size);
     for (size_t b = 0; b < size; ++b) {
       const int64_t sample = first + static_cast<int64_t>(b);
-      const TrainPlan plan = plan_train(u.parameters, rate_of(u, sample), u.granularity, x_max[sample], d_max[sample]);
+      const auto at = static_cast<size_t>(sample);
+      const TrainPlan plan = plan_train(u.parameters, rate_of(u, sample), u.granularity, largest.x[at], largest.d[at]);
       length[b] = plan.length;
       offset[b] = slots;
       x_scale[b] = plan.x_scale;
@@ -220,9 +231,9 @@ int32_t largest_count(const int32_t* counts, int64_t n) {
   return std::max(most, least < -kMaxChunkSlots ? std::numeric_limits<int32_t>::max() : -least);
 }
 
-/// An update, or the firing of given pulses, as it runs elsewhere.
-UpdateCall call_elsewhere(const PulsedUpdate& u, const int32_t* given, int32_t most_given, int64_t* fired) {
-  Workspace& w = workspace();
+/// An update, or the firing of given pulses, as it runs elsewhere; `rows` holds windows of x.
+UpdateCall call_elsewhere(const PulsedUpdate& u, const int32_t* given, int32_t most_given, int64_t* fired,
+                          std::vector<float>& rows) {
   UpdateCall call{};
   call.device = u.device;
   call.device_params = u.device_params;
@@ -232,7 +243,7 @@ UpdateCall call_elsewhere(const PulsedUpdate& u, const int32_t* given, int32_t m
   call.visible = u.visible;
   call.write_noise = u.write_noise;
   call.parameters = u.parameters;
-  if (given == nullptr) call.x = u.x.part({0, u.x.rows}, w.x), call.d = u.d.part({0, u.d.rows}, w.d);
+  if (given == nullptr) call.x = u.x.part({0, u.x.rows}, rows), call.d = u.d.part({0, u.d.rows}, workspace().d);
   call.given = given;
   call.most_given = most_given;
   call.drive = u.drive;
@@ -251,7 +262,7 @@ UpdateCall call_elsewhere(const PulsedUpdate& u, const int32_t* given, int32_t m
 
 PulseTotals update_on(const Accelerator& where, const PulsedUpdate& u, const int32_t* given, int32_t most_given) {
   int64_t fired[2] = {0, 0};
-  const UpdateCall call = call_elsewhere(u, given, most_given, u.fired != nullptr ? u.fired : fired);
+  const UpdateCall call = call_elsewhere(u, given, most_given, u.fired != nullptr ? u.fired : fired, workspace().x);
   run_on(where, Operation::update, &call);
   return {fired[0], fired[1]};
 }
@@ -263,46 +274,22 @@ bool does_nothing(const PulsedUpdate& u) {
 std::vector<PulseTotals> updates_on(const Accelerator& where, const std::vector<PulsedUpdate>& updates) {
   std::vector<PulseTotals> totals(updates.size(), PulseTotals{0, 0});
   std::vector<int64_t> fired(2 * updates.size(), 0);
+  std::vector<std::vector<float>> rows(updates.size());
   std::vector<UpdateCall> calls;
-  for (size_t i = 0; i < updates.size(); ++i)
-    if (!does_nothing(updates[i]))
-      calls.push_back(call_elsewhere(updates[i], nullptr, 0, updates[i].fired != nullptr ? updates[i].fired : &fired[2 * i]));
+  for (size_t i = 0; i < updates.size(); ++i) {
+    const PulsedUpdate& u = updates[i];
+    if (does_nothing(u)) continue;
+    calls.push_back(call_elsewhere(u, nullptr, 0, u.fired != nullptr ? u.fired : &fired[2 * i], rows[i]));
+  }
   run_many_on(where, Operation::update, calls);
   for (size_t i = 0; i < updates.size(); ++i) totals[i] = {fired[2 * i], fired[2 * i + 1]};
   return totals;
 }
 
-}  // namespace
-
-void check_rate(const params::UpdateParameters& p, float rate, float granularity) {
-  if (!std::isfinite(rate)) throw Error(ErrorKind::Config, "a learning rate is beyond the range of float32; lower it");
-  if (fires_pulses(p) && longest_train(p, rate, granularity) > kMaxChunkSlots)
-    throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
-                                       std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
-}
-
-std::vector<PulseTotals> pulsed_updates(const std::vector<PulsedUpdate>& updates) {
-  for (const PulsedUpdate& u : updates)
-    if (!does_nothing(u)) check_rate(u.parameters, highest_rate(u), u.granularity);
-  if (const Accelerator* where = accelerator()) return updates_on(*where, updates);
-  for (const PulsedUpdate& u : updates) {
-    if (does_nothing(u)) continue;
-    largest_values(u.x, "x", workspace().x_max);
-    largest_values(u.d, "d", workspace().d_max);
-  }
-  std::vector<PulseTotals> totals;
-  for (const PulsedUpdate& u : updates) totals.push_back(pulsed_update(u));
-  return totals;
-}
-
-PulseTotals pulsed_update(const PulsedUpdate& u) {
+/// The update of an array of which everything has been checked.
+PulseTotals fire(const PulsedUpdate& u, const Largest& largest) {
   PulseTotals totals{0, 0};
-  if (does_nothing(u)) return totals;
   const bool fires = fires_pulses(u.parameters);
-  check_rate(u.parameters, highest_rate(u), u.granularity);
-  if (const Accelerator* where = accelerator()) return update_on(*where, u, nullptr, 0);
-  const float* x_max = largest_values(u.x, "x", workspace().x_max);
-  const float* d_max = largest_values(u.d, "d", workspace().d_max);
   const int64_t per_chunk = samples_per_chunk(u.parameters, highest_rate(u), u.granularity, u.x.cols, u.d.cols);
   uint32_t index = 0;
   for (int64_t first = 0; first < u.x.rows; first += per_chunk, ++index) {
@@ -312,7 +299,7 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
       update_exactly(u, x, d, first);
       continue;
     }
-    const Chunk chunk(u, first, x_max, d_max, n);
+    const Chunk chunk(u, first, largest, n);
     if (chunk.slots == 0) continue;
     const uint32_t first_sample = u.first_sample + static_cast<uint32_t>(first);
     Coincidences pulses{};
@@ -328,6 +315,71 @@ PulseTotals pulsed_update(const PulsedUpdate& u) {
     totals.up += fired.up, totals.down += fired.down;
   }
   return totals;
+}
+
+/// A guess in ns for arrays of few cells, where drawing trains takes most of the time.
+int64_t work_of(const PulsedUpdate& u) { return u.x.rows * (u.x.cols + u.d.cols + 40); }
+
+/// Arrays of so few cells that threads have little to share in a chunk of the batch, the ones with most to do first. None
+/// where one of them has more to do than all others.
+std::vector<size_t> small_arrays(const std::vector<PulsedUpdate>& updates) {
+  std::vector<size_t> small;
+  int64_t total = 0;
+  for (size_t i = 0; i < updates.size(); ++i) {
+    const PulsedUpdate& u = updates[i];
+    if (does_nothing(u) || RowBlocks(u.weights.rows, u.weights.cols).count() > 2) continue;
+    small.push_back(i);
+    total += work_of(u);
+  }
+  std::sort(small.begin(), small.end(), [&](size_t a, size_t b) {
+    const int64_t of_a = work_of(updates[a]), of_b = work_of(updates[b]);
+    return of_a > of_b || (of_a == of_b && a < b);
+  });
+  if (!small.empty() && work_of(updates[small[0]]) > total * 3 / 4) small.clear();
+  return small;
+}
+
+}  // namespace
+
+void check_rate(const params::UpdateParameters& p, float rate, float granularity) {
+  if (!std::isfinite(rate)) throw Error(ErrorKind::Config, "a learning rate is beyond the range of float32; lower it");
+  if (fires_pulses(p) && longest_train(p, rate, granularity) > kMaxChunkSlots)
+    throw Error(ErrorKind::Config, "the learning rate asks for pulse trains of more than " +
+                                       std::to_string(kMaxChunkSlots) + " slots; lower it or set fixed_bl=True");
+}
+
+std::vector<PulseTotals> pulsed_updates(const std::vector<PulsedUpdate>& updates) {
+  for (const PulsedUpdate& u : updates)
+    if (!does_nothing(u)) check_rate(u.parameters, highest_rate(u), u.granularity);
+  if (const Accelerator* where = accelerator()) return updates_on(*where, updates);
+  const size_t n = updates.size();
+  std::vector<Largest>& largest = workspace().largest;
+  if (largest.size() < n) largest.resize(n);
+  for (size_t i = 0; i < n; ++i)
+    if (!does_nothing(updates[i])) find_largest(updates[i], largest[i]);
+
+  std::vector<PulseTotals> totals(n, PulseTotals{0, 0});
+  std::vector<bool> done(n, false);
+  const std::vector<size_t> small = small_arrays(updates);
+  int64_t ns = 0;
+  for (size_t i : small) done[i] = true, ns += work_of(updates[i]);
+  parallel_for(static_cast<int64_t>(small.size()), ns, [&](int64_t k) {
+    const size_t i = small[static_cast<size_t>(k)];
+    totals[i] = fire(updates[i], largest[i]);
+  });
+  for (size_t i = 0; i < n; ++i)
+    if (!done[i] && !does_nothing(updates[i])) totals[i] = fire(updates[i], largest[i]);
+  return totals;
+}
+
+PulseTotals pulsed_update(const PulsedUpdate& u) {
+  if (does_nothing(u)) return {0, 0};
+  check_rate(u.parameters, highest_rate(u), u.granularity);
+  if (const Accelerator* where = accelerator()) return update_on(*where, u, nullptr, 0);
+  std::vector<Largest>& largest = workspace().largest;
+  if (largest.empty()) largest.resize(1);
+  find_largest(u, largest[0]);
+  return fire(u, largest[0]);
 }
 
 PulseTotals fire_counts(const PulsedUpdate& u, const int32_t* counts, int32_t most) {

@@ -37,7 +37,7 @@ void check_rate(const params::UpdateParameters& parameters, float rate, float gr
 PulseTotals pulsed_update(const PulsedUpdate& update);
 
 /// Updates of arrays that have nothing to do with each other, such as those of a grid of tiles: the same as one call for
-/// each, with the launches of one on a GPU; throws before anything is changed. x and d must be matrices.
+/// each, with the launches of one on a GPU, and on the CPU several small arrays at a time; throws before anything is changed.
 std::vector<PulseTotals> pulsed_updates(const std::vector<PulsedUpdate>& updates);
 
 /// Fires counts[row * cols + col] pulses at every cell, positive ones up; at most kMaxChunkSlots at a cell. `most` is the

@@ -39,8 +39,9 @@ void gradients(const Kernel& kernel, nb::handle d, nb::handle x, std::vector<int
                             floats(dw, cells, "dw"),
                             floats(db, outputs, "db"),
                             floats(dr, 1, "dr")};
-  if (call.d.data == nullptr || call.x == nullptr || call.copy.data == nullptr)
-    throw Error(ErrorKind::Shape, "d, x and copy must be given");
+  if (call.d.data == nullptr || call.x == nullptr) throw Error(ErrorKind::Shape, "d and x must be given");
+  if (call.copy.data == nullptr && (call.dx != nullptr || call.dr != nullptr))
+    throw Error(ErrorKind::Shape, "the copy of the weights is needed for the gradients of inputs and range");
   if (call.z == nullptr && (call.dr != nullptr || bound > 0.0f))
     throw Error(ErrorKind::Shape, "z is needed for the gradient of the range, and with a bound");
   if (call.dr != nullptr && range <= 0.0f) throw Error(ErrorKind::Shape, "there is no range whose gradient could be wanted");
@@ -71,7 +72,7 @@ void bind_layer(nb::module_& m) {
       }, nb::arg("size"), nb::arg("stride"), nb::arg("dilation"));
 
   m.def("layer_gradients", &gradients, nb::arg("kernel"), nb::arg("d"), nb::arg("x"), nb::arg("shape"),
-        nb::arg("channels_last"), nb::arg("copy"), nb::arg("outputs"), nb::arg("scale").none(), nb::arg("n_scales"),
+        nb::arg("channels_last"), nb::arg("copy").none(), nb::arg("outputs"), nb::arg("scale").none(), nb::arg("n_scales"),
         nb::arg("z").none(), nb::arg("bound"), nb::arg("range"), nb::arg("clips"), nb::arg("decay"), nb::arg("wanted"),
         nb::arg("dx").none(), nb::arg("dw").none(), nb::arg("db").none(), nb::arg("dr").none(),
         "Write the gradients of `AnalogProduct.layer` that are wanted; dx lies in memory as x.");

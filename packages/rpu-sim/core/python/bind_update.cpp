@@ -75,7 +75,6 @@ class UpdateArguments {
     if (counter_) all.push_back({counter_->device_type(), counter_->device_id()});
     return all;
   }
-  bool of_matrices() const { return x_.ndim() == 2; }
 
   /// As the core takes it; windows are kept in `patches`.
   PulsedUpdate view(const Place& place, std::optional<Windows>& patches) const {
@@ -83,7 +82,7 @@ class UpdateArguments {
     u.parameters = spec_.parameters;
     u.drive = static_cast<Drive>(drive_);
     u.d = batch_view(d_, u.weights.rows, "d");
-    if (of_matrices()) u.x = batch_view(Samples(x_), u.weights.cols, "x");
+    if (x_.ndim() == 2) u.x = batch_view(Samples(x_), u.weights.cols, "x");
     else u.x = patches.emplace(windows(x_, u.d.rows, u.weights.cols));
     if (u.x.rows != u.d.rows)
       throw Error(ErrorKind::Shape, "x has " + std::to_string(u.x.rows) + " samples but d has " + std::to_string(u.d.rows));
@@ -141,11 +140,8 @@ std::vector<std::pair<int64_t, int64_t>> updates(const std::vector<const UpdateA
   const Place place(places);
   const FloatEnvironment pinned;
   std::vector<PulsedUpdate> views;
-  std::optional<Windows> patches;
-  for (const UpdateArguments* one : all) {
-    if (!one->of_matrices()) throw Error(ErrorKind::Shape, "updates that are done together take no windows; copy them to rows");
-    views.push_back(one->view(place, patches));
-  }
+  std::vector<std::optional<Windows>> patches(all.size());
+  for (size_t i = 0; i < all.size(); ++i) views.push_back(all[i]->view(place, patches[i]));
   std::vector<PulseTotals> totals;
   {
     const nb::gil_scoped_release unlocked;

@@ -249,7 +249,7 @@ class DeviceArray:
     def prepare_update(self, rule: PulseRule, x: Float32, d: Float32, lr: float, trains: Trains) -> _core.Update | None:
         """The pulses of `update` as the core takes them, or None where there are none; `end_update` takes their number.
 
-        Args: as for `update`, but x is no windows.
+        Args: as for `update`.
         """
         if self.core_device is None or rule.parameters.pulse_type is PulseType.NONE:
             return None

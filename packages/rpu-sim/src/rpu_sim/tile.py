@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -103,7 +104,15 @@ class Tile(TileState):
 
     # -- products ----------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
+    def forward(
+        self,
+        x: Array,
+        *,
+        step: int | None = None,
+        sample_offset: int = 0,
+        evaluate: bool = False,
+        window_axes: int = 1,
+    ) -> Array:
         """The analog product y = W x.
 
         Args:
@@ -113,11 +122,15 @@ class Tile(TileState):
                 step repeats the noise of that step and leaves the counter alone.
             sample_offset: Global index of the first sample, for batches that are split.
             evaluate: Leave the running mean of ``AVERAGE_ABS_MAX`` as it is; all other effects are the same.
+            window_axes: Number of the last axes of ``x`` that make a sample, with in_size elements: with more than one,
+                windows of a larger array are read in place, as in `update`.
 
         Returns:
             float32 [..., out_size] in the framework of ``x``.
         """
         outputs, inputs = self._weight.shape
+        if window_axes != 1:
+            return self._product_of_windows(x, window_axes, step, sample_offset, evaluate)
         return self._product("forward", x, "x", inputs, outputs, step, sample_offset, evaluate)
 
     def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
@@ -151,6 +164,26 @@ class Tile(TileState):
         if len(leading) != 1:
             result = result.reshape(*leading, outputs)
         return result if type(values) is np.ndarray else self._space.returned(result, values)
+
+    def _product_of_windows(
+        self, x: Array, window_axes: int, step: int | None, sample_offset: int, evaluate: bool
+    ) -> Array:
+        at = self.steps["forward"] if step is None else state.integer(step, "step")
+        first = state.integer(sample_offset, "sample_offset")
+        axes = state.integer(window_axes, "window_axes")
+        if not 1 <= axes <= np.ndim(x):
+            raise ShapeError(f"window_axes is {axes} but must be at least 1 and at most the axes of x, {np.ndim(x)}")
+        leading = tuple(int(n) for n in x.shape[: np.ndim(x) - axes])
+        view = self._space.windows(x, self.in_size, leading, "x")
+        result: Any = self._space.result(view, (math.prod(leading), self.out_size))
+        product, noise = self._products["forward"], (self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))
+        if view.ndim == 2:
+            product(view, result, *noise)
+        else:
+            product.windows(view, len(leading), result, *noise)
+        if step is None:
+            self.steps["forward"] = at + 1
+        return self._space.returned(result.reshape(*leading, self.out_size), x)
 
     # -- update ------------------------------------------------------------------------------------------------------
 

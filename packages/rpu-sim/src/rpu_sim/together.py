@@ -1,7 +1,8 @@
 """Calls for several tiles at once, such as those of a grid that holds one matrix.
 
 They do the same, bit by bit, as a call for each tile. On a GPU they have about as many launches as one call, where the
-tiles have the same configuration; on the CPU they save the way from Python to the core.
+tiles have the same configuration; on the CPU they save the way from Python to the core, and small tiles are updated
+side by side, each by one thread.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def update(
 
     Args:
         tiles: The tiles, each once, all on one device.
-        xs: float32 [..., in_size] for each tile; windows as in `Tile.update` are copied to rows.
+        xs: float32 [..., in_size] for each tile, or windows as in `Tile.update`.
         ds: float32 [..., out_size] for each tile.
         lrs: Learning rate of each tile.
         sample_offset: Global index of the first sample of all of them.
@@ -133,8 +134,6 @@ def _prepared(tile: Tile, cells: DeviceArray, x: Array, d: Array, lr: float, fir
     """The pulses of one tile; None for a tile that is updated by itself."""
     d_view, leading = tile._space.samples(d, tile.out_size, "d")
     x_view = tile._space.windows(x, tile.in_size, leading, "x")
-    if x_view.ndim > 2:
-        x_view = x_view.reshape(-1, tile.in_size)
     trains = Trains(tile._key, tile.steps["update"], first)
     return cells.prepare_update(tile._rule, x_view, d_view, lr, trains)
 

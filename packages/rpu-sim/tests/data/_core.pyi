@@ -106,7 +106,7 @@ class Kernel:
 
     def __init__(self, size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> None: ...
 
-def layer_gradients(kernel: Kernel, d: object, x: object, shape: Sequence[int], channels_last: bool, copy: object, outputs: int, scale: object | None, n_scales: int, z: object | None, bound: float, range: float, clips: bool, decay: float, wanted: float, dx: object | None, dw: object | None, db: object | None, dr: object | None) -> None:
+def layer_gradients(kernel: Kernel, d: object, x: object, shape: Sequence[int], channels_last: bool, copy: object | None, outputs: int, scale: object | None, n_scales: int, z: object | None, bound: float, range: float, clips: bool, decay: float, wanted: float, dx: object | None, dw: object | None, db: object | None, dr: object | None) -> None:
     """
     Write the gradients of `AnalogProduct.layer` that are wanted; dx lies in memory as x.
     """

@@ -6,7 +6,6 @@ as a whole.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from aihw_torch.inference.product import Read, gradients
 from aihw_torch.inference.reading import Address, Reading
-from aihw_torch.patches import Kernel
+from aihw_torch.patches import Kernel, compiled_kernel
 from rpu_sim import layers
 
 _LARGE_PRODUCT = 1 << 23  # multiply-adds
@@ -133,9 +132,3 @@ _gradients_once = once_differentiable(_gradients)
 
 # What `LayerProduct.apply` ends in, after a search for the transforms of torch.func, which the tile has refused.
 apply_layer: Any = super(torch.autograd.Function, LayerProduct).apply
-
-
-@functools.lru_cache(maxsize=1024)
-def compiled_kernel(size: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]) -> Any:
-    """Return the kernel for the core."""
-    return layers.Kernel(list(size), list(stride), list(dilation))

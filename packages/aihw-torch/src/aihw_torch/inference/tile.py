@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.modules.module import _has_any_global_hook
 
 import rpu_sim
 from aihw_inference import BaseNoiseModel
@@ -146,13 +145,7 @@ class InferenceTile(WeightTile):
 
     def _reads_images(self, images: Tensor) -> bool:
         """Whether the short way serves, and takes images: hooks and the data of a range need patches."""
-        if torch.compiler.is_compiling() or self.exact or self.analog_bias or self._goes_by_parts:
-            return False
-        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:
-            return False
-        if _has_any_global_hook() or not is_plain(images):
-            return False
-        if self.edge_dtype is not torch.float32 or torch.is_autocast_enabled("cpu"):
+        if self.exact or self._goes_by_parts or not self.takes_images(images):
             return False
         if self.training and 0 < self._batches_for_range > self.input_range_update_idx.item():
             return False

@@ -18,6 +18,7 @@ from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
 from aihw_torch.distributed import check_data_parallel
 from aihw_torch.errors import NonFiniteError, RpuError, StateError
 from aihw_torch.parameters import PulsedParameter, PulsedWeight, PulseToken
+from aihw_torch.patches import Kernel
 from aihw_torch.record import UpdateRecord, numbers
 from aihw_torch.tiles import state
 from aihw_torch.tiles.base import TileModule
@@ -96,8 +97,15 @@ class AnalogTile(TileModule):
         if self._is_plain(x):  # the short way of most layers: one node of the graph
             if self.analog_bias:
                 x = nn.functional.pad(x, (0, 1), value=1.0)
-            return self._product(x, self._count(x), self._parameters["bias"])
+            return self._product(x, self._count(x), self._parameters["bias"], None)
         return super().forward(x)
+
+    def of_patches(self, images: Tensor, kernel: Kernel) -> Tensor:
+        """Return the outputs [samples, *positions, out]; the patches are not copied where nothing has to see them."""
+        if not (self.takes_images(images) and self.is_plain(images)):
+            return super().of_patches(images, kernel)
+        kernel.must_fit(images)
+        return self._product(images, self._count(images), self._parameters["bias"], kernel)
 
     def _is_plain(self, x: Tensor) -> bool:
         """Whether product and bias are all that there is to compute for x."""
@@ -122,7 +130,7 @@ class AnalogTile(TileModule):
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return s W x: [..., in] -> [..., out]."""
         if not torch.compiler.is_compiling() and self._own_weight():
-            return self._product(x, int(step), None)
+            return self._product(x, int(step), None, None)
         if self.training and self._averages:
             ops.refuse_running_mean(self.describe())
         y: Tensor = ops.mvm(
@@ -139,21 +147,26 @@ class AnalogTile(TileModule):
         )
         return y
 
-    def _product(self, x: Tensor, step: int, bias: Tensor | None) -> Tensor:
+    def _product(self, x: Tensor, step: int, bias: Tensor | None, kernel: Kernel | None) -> Tensor:
         y: Tensor
         if torch.is_grad_enabled():
-            y = apply_mvm(x, self._parameters["weight_token"], bias, self, step)
+            y = apply_mvm(x, self._parameters["weight_token"], bias, self, step, kernel)
             return y
-        y = self.read(x, step)
+        y = self.read(x, step, kernel)
         return y if bias is None else y.add_(bias)
 
-    def read(self, x: Tensor, step: int) -> Tensor:
-        """Return s W x with the noise of the forward call number `step`."""
+    def read(self, x: Tensor, step: int, kernel: Kernel | None = None) -> Tensor:
+        """Return s W x, of rows or of images and a kernel, with the noise of the forward call number `step`."""
         threads.follow_torch()
+        samples, axes = x, 1
+        if kernel is not None:
+            samples, axes = kernel.windows(x), 1 + len(kernel.size)
         try:
             plain = self.process_group is None and self.sample_count is None
-            offset = 0 if plain else self.forward_offset(x.numel() // x.shape[-1])
-            y: Tensor = self.tile.forward(x, step=step, sample_offset=offset, evaluate=not self.training)
+            offset = 0 if plain else self.forward_offset(samples.shape[:-axes].numel())
+            y: Tensor = self.tile.forward(
+                samples, step=step, sample_offset=offset, evaluate=not self.training, window_axes=axes
+            )
         except RpuError:
             self.forward_step.fill_(step)  # the call did not happen
             raise
@@ -233,11 +246,17 @@ class AnalogTile(TileModule):
         """Return what the backward passes recorded, None if there is nothing to update, and forget it.
 
         Args: the norm of the record, and the gradient of the token.
+
+        Returns:
+            x [..., in] and d [..., out]; x may be windows [..., *window].
         """
         taken = self.record.take(recorded, wanted)
         self.weight_token.grad = None
         self._log.clear()
-        return taken
+        if taken is None or isinstance(taken[0], Tensor):
+            return taken  # type: ignore[return-value]
+        windows, d = taken[0].windows(), taken[1]
+        return windows, d.view(*windows.shape[: -1 - len(taken[0].kernel.size)], d.shape[-1])
 
     def post_update_step(self) -> None:
         """Let one time step pass: diffusion and decay, where the device has them."""

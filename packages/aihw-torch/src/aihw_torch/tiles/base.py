@@ -8,11 +8,12 @@ from typing import Any, Self
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.module import _has_any_global_hook
 
 from aihw_torch import ops, replay, seeds
 from aihw_torch.config import RPUDataType
 from aihw_torch.errors import DeviceError, DtypeError, RpuError, ShapeError, StateError
-from aihw_torch.patches import Kernel, patches
+from aihw_torch.patches import Kernel, is_plain, patches
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.logical import LogicalWeights
@@ -129,6 +130,14 @@ class TileModule(LogicalWeights):
         """Return the outputs [samples, *positions, out] for what each position of a kernel sees in padded images."""
         y: Tensor = self(patches(images, kernel))
         return y
+
+    def takes_images(self, images: Tensor) -> bool:
+        """Whether no hook, compiler or analog bias has to see the patches of images, which need no copy then."""
+        if torch.compiler.is_compiling() or self.analog_bias or not is_plain(images):
+            return False
+        if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:
+            return False
+        return not (_has_any_global_hook() or torch.is_autocast_enabled("cpu")) and self.edge_dtype is torch.float32
 
     def product(self, x: Tensor, step: Tensor) -> Tensor:
         """Return what the array computes times the mapping scale, [..., out] float32.

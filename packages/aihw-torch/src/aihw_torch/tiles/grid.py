@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 import rpu_sim
 from aihw_torch import replay, threads
 from aihw_torch.errors import NonFiniteError, RpuError
-from aihw_torch.record import give_away, keep
+from aihw_torch.kept import give_away, keep_rows
 from aihw_torch.tiles.analog import AnalogTile
 from aihw_torch.tiles.base import may_be_repeated
 
@@ -159,7 +159,7 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
     for i, part in enumerate(x.split(grid.in_sizes, dim=-1)):
         if not any(wanted[i * wide : (i + 1) * wide]):
             continue
-        kept = keep(part)
+        kept = keep_rows(part)
         for at in range(i * wide, (i + 1) * wide):
             if wanted[at]:
                 norms[at] = grid.tiles[at].record.add(kept, ds[at])
