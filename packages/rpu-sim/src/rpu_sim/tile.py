@@ -14,6 +14,7 @@ from .errors import ConfigError, DeviceError, DtypeError, RpuError, ShapeError, 
 from .gpu import HOST, host
 from .tile_state import TileState, framework_array
 from .unit_cells import CellGraph
+from .windows import copy_windows
 
 
 class PulseCounts(NamedTuple):
@@ -206,7 +207,7 @@ class Tile(TileState):
         d_view, leading = self._space.samples(d, outputs, "d")
         x_view = self._space.windows(x, inputs, leading, "x")
         if x_view.ndim > 2 and not isinstance(self._cells, DeviceArray):  # cells cut a batch where they transfer
-            x_view = np.ascontiguousarray(x_view).reshape(-1, self.in_size)
+            x_view = copy_windows(x_view, len(leading)) if leading else x_view.reshape(1, self.in_size)
         state.check_finite(lr, "lr")
         if lr == 0.0:
             return
