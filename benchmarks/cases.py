@@ -89,10 +89,32 @@ class Case:
         if not match or match["operation"] not in OPERATIONS or match["device"] not in DEVICES | CELLS:
             raise ValueError(
                 f"'{name}' is not a case; write it as in update-constant-512x512-b64, "
-                f"with an operation of {OPERATIONS} and a device of {tuple(DEVICES | CELLS)}."
+                f"or lenet-constant-b64, with an operation of {OPERATIONS} and a device of {tuple(DEVICES | CELLS)}."
             )
         near = None if match["near"] is None else int(match["near"])
         return cls(match["operation"], match["device"], int(match["out"]), int(match["inp"]), int(match["batch"]), near)
+
+
+@dataclass(frozen=True)
+class NetworkCase:
+    """A training step of a LeNet whose layers have devices of one kind, with a batch: `lenet-soft-b8`."""
+
+    device: str
+    batch: int
+    near: None = None
+
+    operation = "lenet"
+
+    def __str__(self) -> str:
+        return f"lenet-{self.device}-b{self.batch}"
+
+
+def parse(name: str) -> Case | NetworkCase:
+    """The case called `name`; raises ValueError for a name that is none."""
+    match = re.fullmatch(r"lenet-([a-z0-9_]+)-b(\d+)", name)
+    if match and match[1] in DEVICES | CELLS:
+        return NetworkCase(match[1], int(match[2]))
+    return Case.parse(name)
 
 
 @dataclass(frozen=True)
@@ -117,7 +139,7 @@ def operands(case: Case) -> Operands:
     )
 
 
-def build_config(configs: Any, case: Case) -> Any:
+def build_config(configs: Any, case: Case | NetworkCase) -> Any:
     """The configuration of a case; `configs` is the module of the configuration classes (ours or the peer's)."""
     if case.device in CELLS:
         return _cell_config(configs, case.device)
@@ -158,6 +180,12 @@ def mvm_cases(*, full: bool) -> list[Case]:
     """Forward and backward passes with the default (noisy, quantised, managed) input and output."""
     shapes = product(SIZES, BATCHES) if full else [(256, 32), (512, 1), (512, 8), (512, 64), (1024, 64)]
     return [_square(operation, "constant", *shape) for shape in shapes for operation in ("forward", "backward")]
+
+
+def network_cases(*, full: bool) -> list[NetworkCase]:
+    """Training steps of a LeNet."""
+    devices = ("constant", "soft", "tiki_taka") if full else ("constant", "soft")
+    return [NetworkCase(device, batch) for batch in (8, 64) for device in devices]
 
 
 def cell_cases(*, full: bool) -> list[Case]:

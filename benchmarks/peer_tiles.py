@@ -6,15 +6,23 @@ from itertools import cycle
 
 import aihwkit
 import torch
+from aihwkit.nn.conversion import convert_to_analog
+from aihwkit.optim import AnalogSGD
 from aihwkit.simulator import configs
 from aihwkit.simulator.tiles import AnalogTile
 
-from benchmarks.cases import LEARNING_RATE, Case, build_config, operands
+from benchmarks import lenet
+from benchmarks.cases import LEARNING_RATE, Case, NetworkCase, build_config, operands
 from benchmarks.interleave import Local
 
 
-def prepare(case: Case, framework: str = "torch") -> Local:
-    """The calls of `case` on the native tile, its fastest entry; `tiles.prepare` says why d changes sign."""
+def prepare(case: Case | NetworkCase, framework: str = "torch") -> Local:
+    """The calls of `case` on the native tile, its fastest entry, or on layers.
+
+    `tiles.prepare` says why d changes sign.
+    """
+    if isinstance(case, NetworkCase):
+        return lenet.prepare(case, configs, convert_to_analog, AnalogSGD)
     if framework != "torch" or case.near is not None:
         raise ValueError(f"The peer runs on torch tensors and without prescribed bounds, so not {case} on {framework}.")
     inputs = operands(case)

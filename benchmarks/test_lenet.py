@@ -8,14 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
 
-from benchmarks.cases import LEARNING_RATE
 from benchmarks.conftest import SideBySide
-from benchmarks.interleave import Local
+from benchmarks.lenet import lenet, step
 
 config = pytest.importorskip("aihw_torch.config", reason="measures the layers of aihw-torch")
-experiments = pytest.importorskip("aihw_torch.experiments", reason="has the network")
 aihw_nn = pytest.importorskip("aihw_torch.nn", reason="measures the layers of aihw-torch")
 aihw_optim = pytest.importorskip("aihw_torch.optim", reason="measures the layers of aihw-torch")
 
@@ -51,29 +48,13 @@ KINDS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-def step(model: nn.Module, batch: int) -> Local:
-    """Stochastic gradient descent on one batch; the learning rate is so small that nothing saturates meanwhile."""
-    torch.manual_seed(0)
-    x, y = torch.rand(batch, 1, 28, 28), torch.randint(10, (batch,))
-    optimizer = aihw_optim.AnalogSGD(model.parameters(), lr=0.1 * LEARNING_RATE)
-    for _ in range(3):  # beyond the batches that set input ranges
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.zero_grad()
-
-    def run() -> None:
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.step()
-
-    return Local(run)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("batch", BATCHES)
 def test_training_step(batch: int, kind: str, side_by_side: SideBySide) -> None:
     make, target = KINDS[kind]
     torch.manual_seed(1)
-    digital = experiments.lenet5()
+    digital = lenet()
     analog = aihw_nn.convert_to_analog(copy.deepcopy(digital), make())
     case = f"LeNet training step b{batch}, {kind}"
-    side_by_side("layers", case, step(analog, batch), "torch", step(digital, batch), target)
+    ours, plain = (step(model, batch, aihw_optim.AnalogSGD) for model in (analog, digital))
+    side_by_side("layers", case, ours, "torch", plain, target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from itertools import cycle
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 import rpu_sim
 import rpu_sim.config
-from benchmarks.cases import LEARNING_RATE, Case, build_config, operands
+from benchmarks.cases import LEARNING_RATE, Case, NetworkCase, build_config, operands
 from benchmarks.interleave import Local
 
 
@@ -23,12 +24,19 @@ def as_arrays(framework: str) -> Callable[[np.ndarray], Any]:
     return torch.from_numpy
 
 
-def prepare(case: Case, framework: str = "numpy") -> Local:
-    """The calls of `case` on a `rpu_sim.Tile` whose arrays are of `framework`.
+def prepare(case: Case | NetworkCase, framework: str = "numpy") -> Local:
+    """The calls of `case` on a `rpu_sim.Tile` whose arrays are of `framework`, or on layers of aihw-torch.
 
     Successive updates take d and -d in turn, and each block starts from the same weights: the same update over and over
     would drive all cells into their bounds.
     """
+    if isinstance(case, NetworkCase):
+        import aihw_torch.config
+        from aihw_torch.nn import convert_to_analog
+        from aihw_torch.optim import AnalogSGD
+        from benchmarks import lenet
+
+        return lenet.prepare(case, aihw_torch.config, convert_to_analog, AnalogSGD)
     inputs = operands(case)
     convert = as_arrays(framework)
     x, d = convert(inputs.x), convert(inputs.d)
@@ -57,5 +65,9 @@ def facts() -> dict[str, str]:
 
 
 def set_num_threads(threads: int) -> None:
-    """Let the tiles use `threads` threads."""
+    """Let the tiles, and torch if it is there, use `threads` threads."""
     rpu_sim.set_num_threads(threads)
+    with contextlib.suppress(ImportError):
+        import torch
+
+        torch.set_num_threads(threads)

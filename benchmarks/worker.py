@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
-from benchmarks.cases import Case
+from benchmarks.cases import Case, NetworkCase, parse
 from benchmarks.interleave import CLOCKS, Local
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,7 +66,7 @@ class Remote:
         """Versions of what the worker measures."""
         return self._ask("facts")
 
-    def prepare(self, case: Case) -> None:
+    def prepare(self, case: Case | NetworkCase) -> None:
         """Let the worker build the tile and the operands of `case`."""
         self._ask(f"case {case}")
 
@@ -94,7 +94,7 @@ def serve(side: Any, framework: str, clock: str, requests: IO[str], answers: IO[
             if verb == "facts":
                 answer: dict[str, Any] = side.facts()
             elif verb == "case":
-                prepared, answer = side.prepare(Case.parse(argument), framework), {}
+                prepared, answer = side.prepare(parse(argument), framework), {}
             elif verb == "block" and prepared is not None:
                 answer = {"seconds": prepared.block(int(argument), CLOCKS[clock])}
             else:
