@@ -320,8 +320,9 @@ PulseTotals fire(const PulsedUpdate& u, const Largest& largest) {
 /// A guess in ns for arrays of few cells, where drawing trains takes most of the time.
 int64_t work_of(const PulsedUpdate& u) { return u.x.rows * (u.x.cols + u.d.cols + 40); }
 
-/// Arrays of so few cells that threads have little to share in a chunk of the batch, the ones with most to do first. None
-/// where one of them has more to do than all others.
+/// Arrays of so few cells that threads have little to share in a chunk of the batch: its trains, which one thread writes and
+/// the other has read the last time, cost more than they save. The ones with most to do come first; none where one has
+/// more to do than all others.
 std::vector<size_t> small_arrays(const std::vector<PulsedUpdate>& updates) {
   std::vector<size_t> small;
   int64_t total = 0;
