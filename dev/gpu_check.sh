@@ -85,7 +85,7 @@ if [ "$PART" = bits ]; then # 260 seconds
   # The first kernels that run: all that follows has little to say where these do not.
   step smoke 40 python3 dev/gpu_smoke.py
   # Tiles that live on the GPU, then every exactness test with its calls sent to the GPU.
-  step tiles 80 $PYTEST $TESTS/test_gpu_tiles.py $TESTS/test_cuda_plugin.py
+  step tiles 80 $PYTEST $TESTS/test_gpu_*.py $TESTS/test_cuda_plugin.py
   step exact 120 $PYTEST -k "cuda" $TESTS/test_exact_cells.py $TESTS/test_exact_update.py $TESTS/test_exact_mvm.py \
     $TESTS/test_exact_weights.py $TESTS/test_exact_stored.py $TESTS/test_exact_flow.py $TESTS/test_exact_unit_cells.py \
     $TESTS/test_together.py $TESTS/test_exact_mvm_random.py
@@ -96,7 +96,7 @@ else # 260 seconds
       PYTHONPATH="$PYTHONPATH:$ROOT/packages/$package/src"
     done
     # A warning of torch about the machine must not hide what the layers do.
-    step layers 60 python3 -m pytest -q -W default -p no:cacheprovider packages/aihw-torch/tests/gpu_layers.py
+    step layers 60 python3 -m pytest -q -W default -p no:cacheprovider packages/aihw-torch/tests/gpu_*.py
   fi
   step times 60 python3 dev/gpu_smoke.py --times
   cat "$OUT/times.log"
