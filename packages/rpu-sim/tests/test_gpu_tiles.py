@@ -138,3 +138,21 @@ def test_whether_weights_are_clipped(device: str, kind: str) -> None:
         answers.append(clip.leaves(weights * np.float32(factor)))
         assert clip.leaves(put(weights * np.float32(factor))) is answers[-1]
     assert kind == "NONE" or not all(answers)
+
+
+@pytest.mark.parametrize("child", [DEVICES["soft"], WRITTEN, c.VectorUnitCell(unit_cell_devices=[DEVICES["soft"]] * 2)])
+def test_whole_steps_stay_on_the_gpu(device: str, child: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mixed precision copies no array to the host; whether there are steps is one number."""
+    config = config_of(c.MixedPrecisionCompound(device=child, transfer_every=2))
+    tiles = pair(device, config)
+    put = gpu.space(device).put
+    given = [samples(seed=step) for step in range(4)]
+    moved = [(put(x), put(d)) for x, d in given]
+    with monkeypatch.context() as patch:
+        patch.delattr(gpu.GpuArray, "numpy")
+        for x, d in moved:
+            tiles[1].update(x, d, 0.05)
+    for x, d in given:
+        tiles[0].update(x, d, 0.05)
+    assert sum(tiles[0].pulse_counts.values()) > 0
+    assert_same_state(tiles, "updates")
