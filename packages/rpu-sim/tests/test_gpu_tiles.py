@@ -154,5 +154,5 @@ def test_whole_steps_stay_on_the_gpu(device: str, child: Any, monkeypatch: pytes
             tiles[1].update(x, d, 0.05)
     for x, d in given:
         tiles[0].update(x, d, 0.05)
-    assert sum(tiles[0].pulse_counts.values()) > 0
+    assert sum(tiles[0].pulse_counts) > 0
     assert_same_state(tiles, "updates")
