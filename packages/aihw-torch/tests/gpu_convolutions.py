@@ -78,6 +78,21 @@ def test_second_derivatives(device):
         assert torch.equal(elsewhere.cpu(), on_cpu)
 
 
+def test_operations_of_the_dispatcher(device):
+    """What compilers call."""
+    x, rows = torch.randn(2, 3, 6, 5), torch.randn(2, 4, 2, 18)
+    kernel = [3, 2], [1, 2], [1, 1]
+    for name, values, shape in (("patches", x, ()), ("images", rows, ([2, 3, 6, 5],))):
+        found = []
+        for place in ("cpu", device):
+            given = values.clone().to(place).requires_grad_()
+            result = getattr(torch.ops.aihw, name)(given, *shape, *kernel)
+            result.square().sum().backward()
+            found.append((result, given.grad))
+        for on_cpu, elsewhere in zip(*found, strict=True):
+            assert torch.equal(elsewhere.cpu(), on_cpu)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float64])
 def test_other_types_are_cut_by_torch(device, dtype):
     x, kernel = torch.randn(2, 3, 6, 5).to(dtype), Kernel((3, 2), (1, 2), (2, 1))
