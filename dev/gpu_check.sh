@@ -15,7 +15,7 @@
 set -u
 OUT=$(mkdir -p "${1:?name a folder for the results}" && cd "$1" && pwd)
 PART=${2:?say which part: bits or more}
-WHEELS=${WHEELS:+$(cd "$WHEELS" && pwd)}
+export WHEELS=${WHEELS:+$(cd "$WHEELS" && pwd)}
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
 cd "$ROOT" || exit 1
 FAILED=""
@@ -55,25 +55,22 @@ build_plugin() {
 }
 build() { # both at once
   build_core & core=$!
-  build_plugin && wait "$core"
+  build_plugin; plugin=$?
+  wait "$core" && [ "$plugin" = 0 ]
 }
 
 prepare() { # at most 160 seconds
   packages=$(missing scikit-build-core nanobind nanobind-backend cmake ninja numpy pytest hypothesis scipy pytest-benchmark \
     tqdm array-api-compat)
   [ -z "$packages" ] || step install 40 $INSTALL -c constraints.txt $packages
-  build >"$OUT/build.log" 2>&1 & building=$!
-  waited=0
-  while kill -0 "$building" 2>/dev/null && [ "$waited" -lt 120 ]; do sleep 1; waited=$((waited + 1)); done
-  kill "$building" 2>/dev/null
-  echo "== build, $waited seconds"
-  tail -n 3 "$OUT/build.log"
+  step build 120 sh "$ROOT/dev/gpu_check.sh" "$OUT" build # a process, so that `timeout` ends all of it
   python3 -c 'import rpu_sim, rpu_sim_cuda' && touch "$SITE/built" || FAILED="$FAILED build"
 }
 
 export PATH="$PATH:${CUDA_HOME:-/usr/local/cuda}/bin" # where installers leave nvcc and compute-sanitizer
 nvidia-smi >"$OUT/nvidia-smi.log" 2>&1
 export PATH="$PATH:$SITE/bin" PYTHONPATH="$SITE${PYTHONPATH:+:$PYTHONPATH}"
+if [ "$PART" = build ]; then build; exit; fi
 [ -e "$SITE/built" ] || prepare
 TESTS="packages/rpu-sim/tests"
 PYTEST="python3 -m pytest -q -p no:cacheprovider"
@@ -85,10 +82,10 @@ if [ "$PART" = bits ]; then # 260 seconds
   # The first kernels that run: all that follows has little to say where these do not.
   step smoke 40 python3 dev/gpu_smoke.py
   # Tiles that live on the GPU, then every exactness test with its calls sent to the GPU.
-  step tiles 80 $PYTEST $TESTS/test_gpu_tiles.py $TESTS/test_cuda_plugin.py
+  step tiles 80 $PYTEST $TESTS/test_gpu_*.py $TESTS/test_cuda_plugin.py
   step exact 120 $PYTEST -k "cuda" $TESTS/test_exact_cells.py $TESTS/test_exact_update.py $TESTS/test_exact_mvm.py \
     $TESTS/test_exact_weights.py $TESTS/test_exact_stored.py $TESTS/test_exact_flow.py $TESTS/test_exact_unit_cells.py \
-    $TESTS/test_together.py $TESTS/test_exact_mvm_random.py
+    $TESTS/test_together.py $TESTS/test_exact_mvm_random.py $TESTS/test_windows.py
 else # 260 seconds
   if [ "${TORCH:-}" = 1 ]; then step torch 240 $INSTALL -c constraints.txt torch; fi
   if python3 -c 'import torch' 2>/dev/null; then
@@ -96,7 +93,7 @@ else # 260 seconds
       PYTHONPATH="$PYTHONPATH:$ROOT/packages/$package/src"
     done
     # A warning of torch about the machine must not hide what the layers do.
-    step layers 60 python3 -m pytest -q -W default -p no:cacheprovider packages/aihw-torch/tests/gpu_layers.py
+    step layers 60 python3 -m pytest -q -W default -p no:cacheprovider packages/aihw-torch/tests/gpu_*.py
   fi
   step times 60 python3 dev/gpu_smoke.py --times
   cat "$OUT/times.log"

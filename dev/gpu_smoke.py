@@ -14,14 +14,36 @@ from typing import Any
 
 import numpy as np
 
-from rpu_sim import Tile, cuda, gpu, modify_weights, together
+from rpu_sim import Tile, _core, cuda, gpu, modify_weights, together
 from rpu_sim import config as c
+from rpu_sim.windows import add_windows, copy_windows
 
 DEVICES = {
     "constant": c.ConstantStepDevice(),
     "soft": c.SoftBoundsDevice(),
     "exp": c.ExpStepDevice(),
     "piecewise": c.PiecewiseStepDevice(piecewise_up=(1.5, 1.0, 0.2), piecewise_down=(0.2, 1.0, 1.5)),
+}
+
+# Every effect of the array, rounds of bound management, and time slices.
+CHAINS = {
+    "array": c.IOParameters(
+        mv_type=c.AnalogMVType.POS_NEG_SEPARATE_DIGITAL_SUM,
+        w_read_asymmetry_dtod=0.2,
+        ir_drop=1.0,
+        w_noise=0.02,
+        w_noise_type=c.WeightNoiseType.PCM_READ,
+        v_offset_std=0.05,
+        r_series=0.02,
+        out_nonlinearity=0.3,
+        slope_calibration=0.4,
+        inp_noise=0.05,
+        out_noise_std=0.2,
+        out_bound=0.5,
+        bound_management=c.BoundManagementType.ITERATIVE_WORST_CASE,
+        noise_management=c.NoiseManagementType.AVERAGE_ABS_MAX,
+    ),
+    "slices": c.IOParametersIRDropT(ir_drop=20.0, apply_xdep_pcm_read_noise=True, adc_frequency=2.0),
 }
 
 
@@ -54,13 +76,53 @@ def run_together(device: c.PulsedDevice, size: int, samples: int, where: str) ->
     results = dict(enumerate(together.forward(tiles, xs) + together.backward(tiles, xs)))
     together.update(tiles, xs, xs, [0.01] * len(tiles))
     results |= {10 + i: tile.get_weights() for i, tile in enumerate(tiles)}
-    return {f"array {i} of tiles together": gpu.host(values) for i, values in results.items()}
+    return {f"array {i}": gpu.host(values) for i, values in results.items()}
+
+
+def run_chain(io: c.IOParameters, where: str) -> dict[str, np.ndarray]:
+    """Products of a tile whose sizes are no multiples of anything."""
+    values = (0.5 * np.random.default_rng(0).standard_normal((20, 70))).astype(np.float32)
+    config = c.SingleRPUConfig(device=c.SoftBoundsDevice(), forward=io, backward=io)
+    tile, put = Tile(37, 70, config, seed=1, device=where), gpu.space(where).put
+    results = {"y": tile.forward(put(values)), "dx": tile.backward(put(values[:, :37]))}
+    tile.synchronize()
+    return {name: gpu.host(result) for name, result in results.items()}
+
+
+class Windows(gpu.GpuArray):
+    """A strided view of an array on a GPU."""
+
+    def __init__(self, array: gpu.GpuArray, shape: tuple[int, ...], strides: tuple[int, ...]) -> None:
+        super().__init__(array.space, shape, array.dtype, array, array._address)
+        where = array._address, *array.space.dlpack
+        self._view = _core.gpu_view(array, *where, list(shape), "float32", list(strides))
+
+
+def run_windows(where: str) -> dict[str, np.ndarray]:
+    """Patches of two images with three channels of 9 x 8 pixels, and their sums."""
+    shape, strides = (2, 4, 6, 3, 3, 2), (216, 16, 1, 72, 8, 2)
+    images = np.random.default_rng(0).standard_normal((2, 3, 9, 8)).astype(np.float32)
+    if where == "cpu":
+        view: Any = np.lib.stride_tricks.as_strided(images, shape, [4 * n for n in strides])
+        held: Any = images
+    else:
+        held = gpu.space(where).put(images)
+        view = Windows(held, shape, strides)
+    rows = copy_windows(view, 3)
+    add_windows(rows, view, 3)
+    return {"rows": gpu.host(rows), "sums": gpu.host(held)}
 
 
 def compare() -> None:
     """Raise unless the GPU gives the bits of the CPU."""
+    cases: dict[str, Callable[[str], dict[str, np.ndarray]]] = {"windows": run_windows}
     for name, device in DEVICES.items():
-        expected, found = (run(device, 96, 20, at) | run_together(device, 40, 20, at) for at in ("cpu", "cuda"))
+        cases[name] = partial(run, device, 96, 20)
+        cases[f"tiles together of {name}"] = partial(run_together, device, 40, 20)
+    for name, io in CHAINS.items():
+        cases[name] = partial(run_chain, io)
+    for name, case in cases.items():
+        expected, found = case("cpu"), case("cuda")
         for what, values in expected.items():
             if not np.array_equal(values.view(np.uint32), found[what].view(np.uint32)):
                 raise SystemExit(f"{what} of {name} differs between GPU and CPU")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import emulated_torch
 import pytest
 import torch
 from layer_examples import exact_config
 from torch import nn
 
 from aihw_torch.nn import AnalogLinear
+from rpu_sim import cuda
 
 
 @pytest.fixture
@@ -38,3 +40,24 @@ def _seed():
 def _one_thread():
     """Keep torch on one thread: all matrices here are small, and two would wait for each other on a busy machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    """A device of torch whose memory only the kernels may touch; operations of torch have the bits of the CPU."""
+    if not emulated_torch.PLUGIN.exists():
+        pytest.skip("this build of rpu-sim has no emulated kernels (RPU_EMULATED_CUDA=ON)")
+    found = emulated_torch.kernels()
+    monkeypatch.setattr(cuda, "state", lambda: found)
+    return emulated_torch.make_device()
+
+
+only_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+
+
+@pytest.fixture(params=["emulated", pytest.param("cuda", marks=only_cuda)])
+def device(request):
+    """The emulated device, or the first GPU; only for `gpu_*.py`, as `test_gpu.py` runs them."""
+    if request.param == "cuda":
+        return torch.device("cuda", 0)
+    return request.getfixturevalue("emulated")

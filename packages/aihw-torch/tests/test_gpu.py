@@ -1,4 +1,4 @@
-"""Runs the tests of `gpu_layers.py` in a process of their own."""
+"""Runs the tests of `gpu_*.py` in a process of their own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-CASES = Path(__file__).with_name("gpu_layers.py")
+CASES = sorted(map(str, Path(__file__).parent.glob("gpu_*.py")))
 
 
 def test_layers_on_a_gpu():
     """The emulated device must be known to torch before the first backward pass of a process."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(CASES)]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *CASES]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     if " passed" not in done.stdout:

@@ -3,6 +3,7 @@
 // it is loaded.
 #pragma once
 #include "bodies/transfer.hpp"
+#include "bodies/windows.hpp"
 #include "kernels.hpp"
 
 namespace rpu {
@@ -107,14 +108,18 @@ struct CombineCall {
   float limit;                           // 0: none
 };
 
-constexpr int kMostAxes = 12;
-
-/// See ops/windows.hpp.
+/// Windows of `data` to rows.
 struct CopyWindowsCall {
   const float* data;
-  int32_t n_axes, n_leading;
-  int64_t shape[kMostAxes], stride[kMostAxes];  // strides in elements, not negative
+  WindowAxes axes;
   float* rows;
+};
+
+/// Rows to windows of `data`, added to what is there in the order of the rows.
+struct AddWindowsCall {
+  const float* rows;
+  WindowAxes axes;  // that `find_overlaps` knows how to add
+  float* data;
 };
 
 /// Largest magnitude of each row.
@@ -157,6 +162,7 @@ struct ManyCall {
   X(take_whole_steps, TakeWholeStepsCall) \
   X(combine, CombineCall)        \
   X(copy_windows, CopyWindowsCall) \
+  X(add_windows, AddWindowsCall) \
   X(largest, LargestCall)        \
   X(many, ManyCall)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from exact import EMULATED, GPU, computing_on
+from exact import EMULATED, GPU, PLUGIN, computing_on
 from hypothesis import HealthCheck, settings
 
-from rpu_sim import backends, get_num_threads, set_num_threads
+from rpu_sim import backends, cuda, get_num_threads, set_num_threads
 
 THREADS = (1, 2, 7)
 
@@ -32,3 +32,14 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     set_num_threads(request.param)
     yield request.param
     set_num_threads(before)
+
+
+@pytest.fixture(params=[*EMULATED, *GPU])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A GPU: the second of the emulated ones, or the first of this machine."""
+    if request.param in EMULATED:
+        found = cuda.examine(PLUGIN)
+        monkeypatch.setattr(cuda, "state", lambda: found)
+        yield "cuda:1"
+    else:
+        yield "cuda:0"

@@ -113,7 +113,7 @@ def test_patches_are_not_copied_as_a_whole() -> None:
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_copied_and_added_windows(threads: int, stride: int) -> None:
+def test_copied_and_added_windows(isa: str, threads: int, stride: int) -> None:
     x = patches(stride, images=40)
     rows = copy_windows(x, 3)
     assert_same_bits(rows, np.ascontiguousarray(x).reshape(-1, IN), "rows")
@@ -136,6 +136,14 @@ def test_windows_that_overlap_in_the_first_axis() -> None:
     backwards = np.zeros(9, np.float32)
     add_windows(rows, sliding_window_view(backwards, 3, writeable=True)[::-1], 1)
     np.testing.assert_allclose(backwards[::-1], sum(np.pad(rows[:, 2 - k], (k, 2 - k)) for k in range(3)), rtol=1e-6)
+
+
+def test_no_windows() -> None:
+    line = np.ones(9, np.float32)
+    none = sliding_window_view(line, 3, writeable=True)[:0]
+    assert copy_windows(none, 1).shape == (0, 3)
+    add_windows(np.zeros((0, 3), np.float32), none, 1)
+    assert_same_bits(line, np.ones(9, np.float32), "line")
 
 
 def test_windows_that_cannot_be_copied_or_added() -> None:

@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from aihw_torch import threads
 from aihw_torch.errors import ShapeError
 from aihw_torch.kept import give_away, unchanging
+from aihw_torch.places import has_kernels
 from rpu_sim import layers
 from rpu_sim.windows import add_windows, copy_windows
 
@@ -76,11 +78,6 @@ class Patches(NamedTuple):
         """Return the view [samples, *positions, channels, *kernel]."""
         return self.kernel.windows(self.images)
 
-    @property
-    def samples(self) -> int:
-        """The number of patches."""
-        return self.kernel.samples(self.images.shape)
-
 
 def rows_of(x: Tensor | Patches) -> Tensor:
     """Return inputs as rows [samples, in]."""
@@ -131,7 +128,11 @@ def _of_samples(kernel: Kernel, image: tuple[int, ...]) -> tuple[int, ...]:
 
 def is_plain(x: Tensor) -> bool:
     """Whether an input is float32 on the CPU and nothing but autograd looks at what is done with it (eager mode)."""
-    return x.dtype is torch.float32 and x.is_cpu and not _is_tracing() and not _is_transformed(x)
+    return x.is_cpu and _is_eager(x)
+
+
+def _is_eager(x: Tensor) -> bool:
+    return x.dtype is torch.float32 and not _is_tracing() and not _is_transformed(x)
 
 
 def patches(x: Tensor, kernel: Kernel) -> Tensor:
@@ -145,12 +146,36 @@ def patches(x: Tensor, kernel: Kernel) -> Tensor:
         [samples, *positions, channels * kernel elements], in the order of a flattened weight.
     """
     kernel.must_fit(x)
-    if torch.compiler.is_compiling() and x.dtype is torch.float32 and x.is_cpu:
+    if not _is_for_core(x):
+        return _of_torch(x, kernel)
+    if torch.compiler.is_compiling():
         rows: Tensor = patches_op(x, kernel.size, kernel.stride, kernel.dilation)
         return rows
-    if torch.compiler.is_compiling() or not is_plain(x):
-        return _of_torch(x, kernel)
     return give_away(_Patches.apply(x, kernel))  # type: ignore[no-untyped-call]
+
+
+def images(rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
+    """Return the images that patches add up to where they overlap, in the order of the positions.
+
+    Args:
+        rows: [samples, *positions, channels * kernel elements].
+        shape: [samples, channels, *size] of the images, in which the kernel has these positions.
+        kernel: its geometry.
+    """
+    if not _is_for_core(rows):
+        return _joined_by_torch(rows, shape, kernel)
+    if torch.compiler.is_compiling():
+        joined: Tensor = images_op(rows, shape, kernel.size, kernel.stride, kernel.dilation)
+        return joined
+    joined = _Images.apply(rows, shape, kernel)  # type: ignore[no-untyped-call]
+    return joined
+
+
+def _is_for_core(x: Tensor) -> bool:
+    """Whether `rpu_sim` cuts and joins these patches; else torch does."""
+    if torch.compiler.is_compiling():
+        return x.dtype is torch.float32 and (x.is_cpu or x.is_cuda)
+    return _is_eager(x) and has_kernels(x)
 
 
 def _of_torch(x: Tensor, kernel: Kernel) -> Tensor:
@@ -160,6 +185,15 @@ def _of_torch(x: Tensor, kernel: Kernel) -> Tensor:
     positions = range(2, 2 + spatial)
     windows = x.permute(0, *positions, 1, *range(2 + spatial, 2 + 2 * spatial))
     return windows.flatten(1 + spatial)
+
+
+def _joined_by_torch(rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
+    """A transposed convolution with one kernel for each element, which puts it where it belongs."""
+    channels, elements, spatial = shape[1], math.prod(kernel.size), len(kernel.size)
+    places = torch.eye(elements, dtype=rows.dtype, device=rows.device).view(elements, 1, *kernel.size)
+    add = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[spatial - 1]
+    places = places.repeat(channels, 1, *[1] * spatial)
+    return add(rows.movedim(-1, 1), places, None, kernel.stride, 0, 0, channels, kernel.dilation)
 
 
 def _cut(x: Tensor, kernel: Kernel) -> Tensor:

@@ -174,7 +174,7 @@ class ArrayPasses {
     const auto multiply_with = [&](const float* w, int64_t w_stride, const float* a, bool magnitude, float* out) {
       if (a == nullptr || out == nullptr) return;
       multiply(stream_, {a, in.stride, false, false}, {w, w_stride, !call_.io->backward, magnitude}, rows, listed.count,
-               call_.output.cols, in.inputs, StoreProduct{out, stride, call_.output.cols});
+               call_.output.cols, in.inputs, StoreProduct{out, stride});
     };
     const PassProducts& c = b_.products;
     multiply_with(weights.data, weights.stride, in.signal != nullptr ? in.signal : in.in, false, c.y);

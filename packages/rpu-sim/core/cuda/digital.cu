@@ -1,4 +1,5 @@
 // What the digital periphery does with the elements of arrays: buffers between devices, sums of arrays, windows, maxima.
+#include "../bodies/overlaps.hpp"
 #include "../bodies/transfer.hpp"
 #include "../physics/whole_steps.hpp"
 #include "statistics.hpp"
@@ -44,17 +45,16 @@ struct Combine {
 
 struct CopyWindows {
   CopyWindowsCall call;
-  int64_t elements;
 
-  RPU_FN void operator()(int64_t i) const {
-    int64_t sample = i / elements, element = i % elements, offset = 0;
-    for (int axis = call.n_axes - 1; axis >= 0; --axis) {
-      int64_t& rest = axis < call.n_leading ? sample : element;
-      offset += rest % call.shape[axis] * call.stride[axis];
-      rest /= call.shape[axis];
-    }
-    call.rows[i] = call.data[offset];
-  }
+  RPU_FN void operator()(int64_t i) const { call.rows[i] = call.data[place_of_element(call.axes, i)]; }
+};
+
+struct AddWindows {
+  Overlaps overlaps;
+  const float* rows;
+  float* data;
+
+  RPU_FN void operator()(int64_t i) const { add_windows_at(overlaps, rows, i, data); }
 };
 
 RPU_END
@@ -76,9 +76,14 @@ void run_combine(const CombineCall& call, const RpuCall& on) {
 }
 
 void run_copy_windows(const CopyWindowsCall& call, const RpuCall& on) {
-  int64_t samples = 1, elements = 1;
-  for (int axis = 0; axis < call.n_axes; ++axis) (axis < call.n_leading ? samples : elements) *= call.shape[axis];
-  over_items(stream_of(on), samples * elements, CopyWindows{call, elements});
+  over_items(stream_of(on), call.axes.elements(), CopyWindows{call});
+}
+
+void run_add_windows(const AddWindowsCall& call, const RpuCall& on) {
+  if (call.axes.elements() == 0) return;
+  AddWindows body{{}, call.rows, call.data};
+  if (!find_overlaps(call.axes, &body.overlaps)) throw Error(ErrorKind::Shape, "no kernel adds windows that overlap like these");
+  over_items(stream_of(on), body.overlaps.places(), body);
 }
 
 void run_largest(const LargestCall& call, const RpuCall& on) { row_abs_max(stream_of(on), call.values, call.largest); }

@@ -28,7 +28,7 @@ constexpr int kThreads = 256;  // of a block
 struct Extent {
   int64_t across, down, wide;  // blocks, and threads along the first axis of a block
 
-  static constexpr int64_t kMostAcross = 1 << 30, kMostDown = 65535;
+  static constexpr int64_t kMostDown = 65535;  // of a grid; a GPU takes 2^31 - 1 across
   void include(const Extent& other) {
     across = other.across > across ? other.across : across;
     down = other.down > down ? other.down : down;
@@ -99,12 +99,14 @@ struct Blocks {
   int64_t across, down;
 
   bool empty() const { return across <= 0 || down <= 0; }
-  Extent extent() const { return {across, down, kThreads}; }
+  Extent extent() const { return {across, down < Extent::kMostDown ? down : Extent::kMostDown, kThreads}; }
   template <class Body> RPU_DEVICE_FN void run(const Body& body) const {
-    if (blockIdx.x >= across || blockIdx.y >= down) return;  // of a larger loop in the same launch
+    if (blockIdx.x >= across) return;  // of a larger loop in the same launch
     __shared__ typename Body::Shared shared;
-    Block<typename Body::Registers> block{static_cast<int64_t>(blockIdx.x), static_cast<int64_t>(blockIdx.y), {}};
-    body(block, shared);
+    for (int64_t y = blockIdx.y; y < down; y += gridDim.y) {
+      Block<typename Body::Registers> block{static_cast<int64_t>(blockIdx.x), y, {}};
+      body(block, shared);
+    }
   }
 };
 

@@ -155,16 +155,15 @@ void multiply(Stream_t stream, const Factor& a, const Factor& b, int64_t rows, c
   else run(Product<8, 1, Finish>{a, b, depth, columns, rows, counted, finish});
 }
 
-/// Stores the product, [rows][stride].
+/// Stores the product, [rows][stride], in whole quads: what follows reads those behind the last column as well.
 struct StoreProduct {
   static constexpr bool kContinues = false;
   float* out;
-  int64_t stride, columns;
+  int64_t stride;  // a multiple of 64
 
   RPU_FN void start(int64_t, const Quad&, float*) const {}
   RPU_FN void operator()(int64_t row, const Quad& quad, const float* y) const {
-    for (int k = 0; k < 4; ++k)
-      if (quad.column(k) < columns) out[row * stride + quad.column(k)] = y[k];
+    for (int k = 0; k < 4; ++k) out[row * stride + quad.column(k)] = y[k];
   }
 };
 

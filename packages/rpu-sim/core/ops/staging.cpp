@@ -229,13 +229,13 @@ void stage(CombineCall& call, Stage& s) {
 }
 
 void stage(CopyWindowsCall& call, Stage& s) {
-  int64_t extent = 1, size = 1;
-  for (int axis = 0; axis < call.n_axes; ++axis) {
-    extent += (call.shape[axis] - 1) * call.stride[axis];
-    size *= call.shape[axis];
-  }
-  s.array(call.data, size > 0 ? extent : 0);
-  s.array(call.rows, size);
+  s.array(call.data, call.axes.extent());
+  s.array(call.rows, call.axes.elements());
+}
+
+void stage(AddWindowsCall& call, Stage& s) {
+  s.array(call.rows, call.axes.elements());
+  s.array(call.data, call.axes.extent());
 }
 
 void stage(LargestCall& call, Stage& s) {

@@ -50,6 +50,7 @@ Windows::Windows(const float* data, int n_axes, int n_leading, const int64_t* sh
 
 /// Calls visit(offset of the first element) for each sample.
 template <class Visit> void Windows::visit(Range samples, Visit&& visit) const {
+  if (samples.begin >= samples.end) return;  // an axis without samples has no place to begin at
   const size_t axes = shape_.size();
   std::vector<int64_t> at(axes);
   int64_t offset = 0, rest = samples.begin;

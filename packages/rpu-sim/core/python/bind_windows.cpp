@@ -1,3 +1,4 @@
+#include "../bodies/overlaps.hpp"
 #include "../errors.hpp"
 #include "../ops/windows.hpp"
 #include "bindings.hpp"
@@ -26,17 +27,26 @@ int64_t parts_of(const StridedSums& array, int leading) {
   return array.stride(0) >= extent ? static_cast<int64_t>(array.shape(0)) : 1;
 }
 
-bool fits_a_call(const StridedSamples& windows) {
-  bool fits = windows.ndim() <= kMostAxes;
-  for (size_t axis = 0; axis < windows.ndim(); ++axis) fits &= windows.stride(axis) >= 0;
-  return fits;
+/// The axes of windows as a call takes them; none where they have too many, or run backwards.
+template <class Array> std::optional<WindowAxes> axes_of(const Array& windows) {
+  if (windows.ndim() > kMostAxes) return {};
+  WindowAxes axes{static_cast<int32_t>(windows.ndim()), {}, {}};
+  for (size_t axis = 0; axis < windows.ndim(); ++axis) {
+    if (windows.stride(axis) < 0) return {};
+    axes.shape[axis] = static_cast<int64_t>(windows.shape(axis)), axes.stride[axis] = windows.stride(axis);
+  }
+  return axes;
 }
 
-CopyWindowsCall call_of(const StridedSamples& windows, int leading, float* rows) {
-  CopyWindowsCall call{windows.data(), static_cast<int32_t>(windows.ndim()), leading, {}, {}, rows};
-  for (size_t axis = 0; axis < windows.ndim(); ++axis)
-    call.shape[axis] = static_cast<int64_t>(windows.shape(axis)), call.stride[axis] = windows.stride(axis);
-  return call;
+bool can_add(const WindowAxes& axes) {
+  Overlaps overlaps;
+  return axes.elements() == 0 || find_overlaps(axes, &overlaps);
+}
+
+/// Throws where a GPU has no kernel for windows that lie on it.
+void must_be_on_host(const Place& place) {
+  if (place.gpu() != nullptr)
+    throw Error(ErrorKind::Shape, "a GPU has no kernel for windows with these strides; copy or add them on the host");
 }
 
 }  // namespace
@@ -45,12 +55,9 @@ void bind_windows(nb::module_& m) {
   m.def("copy_windows", [](const StridedSamples& windows, int leading, Weights rows) {
     const Place place(windows, rows);
     const Windows view = view_of(windows, leading, rows);
-    const Accelerator* where = accelerator();
-    if (where != nullptr && fits_a_call(windows)) {
-      const CopyWindowsCall call = call_of(windows, leading, rows.data());
-      return run_on(*where, Operation::copy_windows, &call);
-    }
-    if (place.gpu() != nullptr) throw Error(ErrorKind::Shape, "these windows have too many axes for a GPU; copy them first");
+    const std::optional<WindowAxes> axes = axes_of(windows);
+    if (axes && runs_elsewhere(Operation::copy_windows, CopyWindowsCall{windows.data(), *axes, rows.data()})) return;
+    must_be_on_host(place);
     const nb::gil_scoped_release unlocked;
     copy_windows(view, rows.data());
   }, nb::arg("windows").noconvert(), nb::arg("leading"), nb::arg("rows").noconvert(),
@@ -58,8 +65,11 @@ void bind_windows(nb::module_& m) {
 
   m.def("add_windows", [](Weights rows, StridedSums windows, int leading) {
     const Place place(windows, rows);
-    if (place.gpu() != nullptr) throw Error(ErrorKind::Device, "add_windows has no kernel on a GPU; use torch.nn.functional.fold");
     const Windows view = view_of(windows, leading, rows);
+    const std::optional<WindowAxes> axes = axes_of(windows);
+    if (axes && can_add(*axes) && runs_elsewhere(Operation::add_windows, AddWindowsCall{rows.data(), *axes, windows.data()}))
+      return;
+    must_be_on_host(place);
     const int64_t parts = parts_of(windows, leading);
     const nb::gil_scoped_release unlocked;
     add_windows(view, rows.data(), windows.data(), parts);

@@ -15,7 +15,7 @@ from .config.cells import BASE_FIELDS, cell_fields, ideal_fields, write_noise
 from .config.cells import granularity as nominal_step
 from .drift import Drift, parameters_of
 from .errors import ConfigError
-from .gpu import HOST, Space, host
+from .gpu import HOST, GpuArray, Space, host
 from .seeds import derive_seed
 
 STEP_MASK = (1 << 32) - 1
@@ -282,19 +282,19 @@ class DeviceArray:
         elif kind is PulseType.MEAN_FIELD and self.hides_state:
             self.weight[...] = self.stored  # the mean of what write noise shows
 
-    def fire(self, counts: NDArray[Any], most: int = -1) -> None:
-        """Fire given numbers of pulses, int32 [out, in] on the host, positive ones up.
+    def fire(self, counts: Any, most: int = -1) -> None:
+        """Fire given numbers of pulses, positive ones up.
 
         Args:
-            counts: The numbers.
-            most: The largest magnitude or more; negative where it is not known.
+            counts: The numbers, int32 [out, in] on the host, or where the array is.
+            most: The largest magnitude or more; negative where it is not known, for numbers on the host.
         """
         assert self.core_device is not None  # only pulsed devices are parts of cells
         step = self.steps["update"] & STEP_MASK
         if most < 0 and self.space is not HOST:
             most = int(np.abs(counts.astype(np.int64)).max(initial=0))
         if most != 0:
-            pulses = self.space.at(counts)
+            pulses = counts if isinstance(counts, GpuArray) else self.space.at(counts)
             up, down = _core.fire(self.cells, self.core_device, pulses, self.key, step, most, self._fired)
             self._pulses[0] += up
             self._pulses[1] += down

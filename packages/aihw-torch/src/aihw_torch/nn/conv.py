@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aihw_torch.errors import ShapeError
 from aihw_torch.nn.layer import AnalogLayer, check_bias, check_sizes
-from aihw_torch.patches import Kernel, patches
+from aihw_torch.patches import Kernel, images, patches
 from aihw_torch.tiles import TileModule
 
 
@@ -178,7 +177,6 @@ class AnalogConvTransposeNd(_Convolution):
     """
 
     output_padding: tuple[int, ...]
-    _adder: Tensor
 
     def __init__(
         self,
@@ -206,13 +204,6 @@ class AnalogConvTransposeNd(_Convolution):
         columns = in_channels // groups
         options: dict[str, Any] = {"groups": groups, "bias_on_tiles": False}
         self._build(twin, rows, columns, rpu_config, tile_module_class, seed, **options)
-        # One kernel per element that puts it where it belongs: the sum of the overlaps is a convolution of torch.
-        adder = (
-            torch.eye(elements)
-            .view(elements, 1, *twin.kernel_size)
-            .repeat(out_channels, 1, *[1] * len(twin.kernel_size))
-        )
-        self.register_buffer("_adder", adder, persistent=False)
 
     def _digital(self) -> nn.Module:
         head = (self.in_channels, self.out_channels, self.kernel_size, self.stride, self.padding, self.output_padding)
@@ -235,10 +226,13 @@ class AnalogConvTransposeNd(_Convolution):
         padding = self._output_padding(  # type: ignore[operator]
             x, output_size, self.stride, self.padding, self.kernel_size, spatial, self.dilation
         )
-        parts = self.analog_module(x.movedim(1, -1)).movedim(-1, 1)
-        add = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[spatial - 1]
-        kernel = self._adder.to(parts.dtype)
-        y = add(parts, kernel, self.bias, self.stride, self.padding, padding, self.out_channels, self.dilation)
+        kernel = Kernel(self.kernel_size, self.stride, self.dilation)
+        whole = [s * (n - 1) + d * (k - 1) + 1 for n, k, s, d in zip(x.shape[2:], *kernel, strict=True)]
+        y = images(self.analog_module(x.movedim(1, -1)), (x.shape[0], self.out_channels, *whole), kernel)
+        margins = [margin for p, more in zip(self.padding, padding, strict=True) for margin in (more - p, -p)]
+        y = F.pad(y, margins[::-1]) if any(margins) else y
+        if self.bias is not None:
+            y = y + self.bias.view(-1, *[1] * spatial)
         return y if batched else y.squeeze(0)
 
     @classmethod

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from aihw_torch.errors import NonFiniteError
 from aihw_torch.parameters import PulsedParameter, PulsedWeight
 from aihw_torch.tiles import AnalogTile
-from aihw_torch.tiles.analog import check_gradients, step_together
+from aihw_torch.tiles.steps import check_gradients, gradient_norms, step_together
 
 # What changes the direction or size of a step beyond the learning rate, in the optimizers of torch.
 _DIGITAL_OPTIONS = ("momentum", "dampening", "nesterov", "weight_decay")
@@ -84,7 +84,8 @@ class AnalogOptimizerMixin(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         tiles = self.pulsed_tiles()
-        check_gradients([tile for tile, _ in tiles])
+        norms = gradient_norms([tile for tile, _ in tiles])
+        check_gradients([tile for tile, _ in tiles], norms)
         for _, group in tiles:
             if not math.isfinite(_pulse_lr(group)):
                 raise NonFiniteError(f"the learning rate is {group['lr']} and nothing was updated")
@@ -95,7 +96,7 @@ class AnalogOptimizerMixin(Optimizer):
         self._digital_step()
         for (tile, _), gradient in zip(tiles, gradients, strict=True):
             tile.weight_token.grad = gradient
-        step_together([(tile, _pulse_lr(group)) for tile, group in tiles])
+        step_together([(tile, _pulse_lr(group)) for tile, group in tiles], norms)
         return loss
 
     def _digital_step(self) -> None:

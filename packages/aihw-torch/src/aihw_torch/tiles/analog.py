@@ -15,13 +15,13 @@ import rpu_sim
 from aihw_torch import ops, threads
 from aihw_torch.autograd import apply_mvm
 from aihw_torch.config import FloatingPointRPUConfig, SingleRPUConfig
-from aihw_torch.distributed import check_data_parallel
 from aihw_torch.errors import NonFiniteError, RpuError, StateError
 from aihw_torch.parameters import PulsedParameter, PulsedWeight, PulseToken
 from aihw_torch.patches import Kernel
-from aihw_torch.record import UpdateRecord, numbers
+from aihw_torch.record import UpdateRecord
 from aihw_torch.tiles import state
 from aihw_torch.tiles.base import TileModule
+from aihw_torch.tiles.steps import check_gradients, gradient_norms, step_together
 from rpu_sim.gpu import space_of
 
 _is_transformed = torch._C._functorch.is_functorch_wrapped_tensor
@@ -222,7 +222,7 @@ class AnalogTile(TileModule):
 
     def check_gradient(self) -> None:
         """Raise an error if the gradient is not finite, or if it does not come from a backward pass."""
-        check_gradients([self])
+        check_gradients([self], gradient_norms([self]))
 
     def _check_norm(self, norm: float) -> None:
         if not math.isfinite(norm):
@@ -241,7 +241,7 @@ class AnalogTile(TileModule):
 
         Without a record, or with lr = 0, only the time step happens.
         """
-        step_together([(self, lr)])
+        step_together([(self, lr)], gradient_norms([self]))
 
     def _take_record(self, recorded: float | None, wanted: float | None) -> tuple[Tensor, Tensor] | None:
         """Return what the backward passes recorded, None if there is nothing to update, and forget it.
@@ -481,38 +481,6 @@ class AnalogTile(TileModule):
 def _is_shared(values: Tensor) -> bool:
     """Whether a tensor is in shared memory of the CPU; torch calls all memory of GPUs shared."""
     return values.is_cpu and bool(values.untyped_storage().is_shared())
-
-
-def check_gradients(tiles: list[AnalogTile]) -> None:
-    """Do `AnalogTile.check_gradient` for tiles, and wait for a GPU only once."""
-    for tile in tiles:
-        check_data_parallel(tile)
-    for tile, norm in zip(tiles, numbers([tile.weight_token.grad for tile in tiles]), strict=True):
-        if norm is not None:
-            tile._check_norm(norm)
-
-
-def step_together(steps: list[tuple[AnalogTile, float]]) -> None:
-    """Do `AnalogTile.step` for tiles, each once, with their learning rates: one call for all of a device.
-
-    The tiles have nothing to do with each other, so that the result is that of one step after the other.
-    """
-    by_device: dict[torch.device, list[tuple[AnalogTile, Tensor, Tensor, float]]] = {}
-    norms = numbers([norm for tile, _ in steps for norm in (tile.record.norm, tile.weight_token.grad)])
-    for (tile, lr), recorded, wanted in zip(steps, norms[::2], norms[1::2], strict=True):
-        taken = tile._take_record(recorded, wanted)
-        if taken is not None and lr != 0.0:
-            x, d = taken
-            by_device.setdefault(tile.device, []).append((tile, x, *tile._of_array(d, lr)))
-    for updates in by_device.values():
-        if len(updates) == 1:
-            ((tile, x, d, lr),) = updates
-            tile.tile.update(x, d, lr)
-        else:
-            tiles, xs, ds, lrs = zip(*updates, strict=True)
-            rpu_sim.together.update([tile.tile for tile in tiles], xs, ds, lrs)
-    for tile, _ in steps:
-        tile.post_update_step()
 
 
 class FloatingPointTile(AnalogTile):

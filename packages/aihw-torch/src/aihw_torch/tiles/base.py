@@ -14,6 +14,7 @@ from aihw_torch import ops, replay, seeds
 from aihw_torch.config import RPUDataType
 from aihw_torch.errors import DeviceError, DtypeError, RpuError, ShapeError, StateError
 from aihw_torch.patches import Kernel, is_plain, patches
+from aihw_torch.places import may_hold_tiles
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
 from aihw_torch.tiles.logical import LogicalWeights
@@ -357,7 +358,7 @@ class TileModule(LogicalWeights):
 
     def _check_device(self, probe: Tensor) -> None:
         """Raise unless tiles compute on the device of a tensor."""
-        if not (probe.is_cpu or probe.is_cuda or probe.device.type == torch._C._get_privateuse1_backend_name()):
+        if not may_hold_tiles(probe):
             raise DeviceError(
                 f"the {self.describe()} has no kernels for the device {probe.device}; keep it on the CPU or on CUDA"
             )

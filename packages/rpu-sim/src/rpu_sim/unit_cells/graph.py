@@ -282,6 +282,7 @@ class CellGraph:
     def fire(self, counts: Any, most: int = -1) -> None:
         """Fire given numbers of pulses; see `DeviceArray`."""
         if isinstance(self.cell, OneSidedUnitCell):
+            counts = host(counts)
             self.children[_PLUS].fire(np.maximum(counts, 0), most)
             self.children[_MINUS].fire(np.maximum(-counts, 0), most)
         elif isinstance(self.cell, VectorUnitCell):

@@ -156,7 +156,10 @@ class RankUpdateCells:
         chi, counts = self.held["chi"], self._counts
         most = _core.take_whole_steps(chi, counts, self.threshold, self._most_steps, first, n_rows)
         if most > 0:
-            self.child.fire(self._pulses(host(counts)), most if self._pulses_per_step == 1.0 else -1)
+            if self._pulses_per_step == 1.0:
+                self.child.fire(counts, most)
+            else:
+                self.child.fire(self._pulses(host(counts)))
         counters[_ROW], counters[_TRANSFERS] = (first + n_rows) % len(chi), counters[_TRANSFERS] + 1
 
     def _first_row(self, n_rows: int) -> int:
@@ -173,13 +176,10 @@ class RankUpdateCells:
 
         A step that is no whole number of pulses is rounded stochastically, so that its mean is right.
         """
-        per_step = self._pulses_per_step
-        if per_step == 1.0:
-            return steps
         draw = np.empty(steps.shape, np.float32)
         at = int(self.held["counters"][_TRANSFERS]) & STEP_MASK
         _core.uniform(draw, 0.0, 1.0, self.key, int(Stream.RANK_ROUND_X), at)
-        lowered: NDArray[np.float32] = np.floor(steps * np.float32(-per_step) + draw)
+        lowered: NDArray[np.float32] = np.floor(steps * np.float32(-self._pulses_per_step) + draw)
         return -lowered.astype(np.int32)
 
     def fire(self, counts: Any, most: int = -1) -> None:
