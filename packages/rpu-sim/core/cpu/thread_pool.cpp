@@ -22,7 +22,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kWorthWaking = 50'000;  // ns; waking a parked thread costs 10 to 60 us
-constexpr int64_t kWorthSharing = 6'000;  // ns; telling one that spins costs less than 1 us
+constexpr int64_t kWorthSharing = 4'500;  // ns; telling one that spins costs less than 1 us
 constexpr int64_t kWorthOpenMp = 20'000;  // ns; its threads mostly spin, and then telling one takes 1 to 2 us
 constexpr int kWorthKeepingAwake = 4;     // so many shareable calls ...
 constexpr auto kSoon = std::chrono::microseconds(30);  // ... of which each follows this soon on the one before
@@ -133,24 +133,23 @@ class ThreadPool {
     work(openmp_.thread_number());
   }
 
+  /// Lets threads in: a thread that spins notices without a lock.
   void open(int64_t n_tasks, TaskFunction task, void* context, bool wakes) {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      divide(n_tasks, task, context);
-      is_open_ = true;
-      generation_.fetch_add(1, std::memory_order_release);
-    }
-    if (wakes) wake_.notify_all();
+    divide(n_tasks, task, context);
+    generation_.fetch_add(1);
+    if (!wakes) return;
+    { const std::lock_guard<std::mutex> after_who_looked(mutex_); }
+    wake_.notify_all();
   }
 
-  /// No thread may enter any more; those inside finish the task they have claimed.
+  /// No thread may enter any more; those inside finish the task they have claimed. A thread first counts itself in and then
+  /// looks whether its call is open, this first closes the call and then looks who is inside, so that one sees the other.
   void close() {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      is_open_ = false;
-    }
-    while (inside_.load(std::memory_order_acquire) != 0) pause();
+    generation_.fetch_add(1);
+    while (inside_.load() != 0) pause();
   }
+
+  static bool is_open(uint64_t generation) { return generation % 2 == 1; }
 
   /// The thread's own share first, then what others have left of theirs: the same thread gets the same tasks from call to
   /// call, so that their data stay in its cache.
@@ -167,29 +166,42 @@ class ThreadPool {
     const FloatEnvironment pinned;
     uint64_t seen = 0;
     for (;;) {
-      n_spinning_.fetch_add(1, std::memory_order_relaxed);
-      for (int spin = 0; spin < kSpins && generation_.load(std::memory_order_acquire) == seen; ++spin) pause();
-      n_spinning_.fetch_sub(1, std::memory_order_relaxed);
-      {
-        std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, [&] { return generation_.load(std::memory_order_relaxed) != seen; });
-        seen = generation_.load(std::memory_order_relaxed);
-        if (!is_open_ || share >= n_shares_) continue;
-        inside_.fetch_add(1, std::memory_order_relaxed);
+      const uint64_t found = next_after(seen);
+      if (is_open(found)) {
+        inside_.fetch_add(1);
+        if (generation_.load() == found && share < n_shares_) work(share);
+        inside_.fetch_sub(1);
       }
-      work(share);
-      inside_.fetch_sub(1, std::memory_order_release);
+      seen = found;
     }
+  }
+
+  /// Waits for a call after the one that was seen, or until woken for one that has ended meanwhile.
+  uint64_t next_after(uint64_t seen) {
+    uint64_t found = seen;
+    const auto finds_open = [&] { return is_open(found = generation_.load()) && found != seen; };
+    n_spinning_.fetch_add(1, std::memory_order_relaxed);
+    bool finds = finds_open();
+    for (int spin = 0; spin < kSpins && !finds; ++spin) {
+      pause();
+      finds = finds_open();
+    }
+    n_spinning_.fetch_sub(1, std::memory_order_relaxed);
+    if (finds) return found;
+    std::unique_lock<std::mutex> lock(mutex_);
+    wake_.wait(lock, [&] { return finds_open() || found > seen + 1; });
+    return found;
   }
 
   std::mutex callers_, mutex_;
   std::condition_variable wake_;
-  std::atomic<uint64_t> generation_{0};
-  std::atomic<int> inside_{0}, size_{1}, n_spinning_{0};
+  std::atomic<int> size_{1};
   std::atomic<bool> forked_{false};
+  alignas(64) std::atomic<uint64_t> generation_{0};  // odd while a call is open
+  alignas(64) std::atomic<int> inside_{0};
+  alignas(64) std::atomic<int> n_spinning_{0};
   Share shares_[kMostThreads];  // of the caller, then of the workers
   int64_t n_workers_ = 0, n_shares_ = 0;
-  bool is_open_ = false;
   int in_a_row_ = 0;            // shareable calls, guarded by callers_
   Clock::time_point last_end_;  // of the last shareable call
   OpenMp openmp_{};

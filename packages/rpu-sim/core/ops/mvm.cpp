@@ -112,7 +112,8 @@ void noise_management(const Mvm& call, const float* abs_max, float* alpha) {
 // -- samples that are computed together -----------------------------------------------------------------------------
 
 constexpr int64_t kFewSamples = 4;  // up to this many, the weights are read only once, ...
-constexpr int64_t kWideBlocks = 4;  // ... so that tasks of several output blocks give longer runs in memory
+constexpr int64_t kWideBlocks = 4;  // ... so that tasks of several output blocks give longer runs in memory, ...
+constexpr int64_t kNarrowBlocks = 2;  // ... but not so wide that there is only one
 
 /// Samples of one part of the batch, and the rounds of bound management over them.
 class Part {
@@ -205,11 +206,16 @@ class Part {
   /// Calls kernel(rows, blocks) for all tasks; `products` says how many matrix products each one is.
   template <class Kernel> void over_outputs(int64_t products, Kernel&& kernel) {
     const int64_t panel = panel_rows(), panels = divided(n_, panel);
-    const int64_t width = n_ > kFewSamples ? 1 : call_.io.backward ? kWideBlocks : 2, across = divided(blocks_, width);
+    const int64_t width = blocks_per_task(), across = divided(blocks_, width);
     parallel_for(panels * across, call_.alone ? 0 : products * work_ns(panels), [&](int64_t task) {
       const int64_t row = task / across * panel, block = task % across * width;
       kernel(Range{row, std::min(n_, row + panel)}, Range{block, std::min(blocks_, block + width)});
     });
+  }
+
+  int64_t blocks_per_task() const {
+    if (n_ > kFewSamples) return 1;
+    return call_.io.backward && blocks_ > kWideBlocks ? kWideBlocks : kNarrowBlocks;
   }
 
   /// Rows of a task: many, to pack a block of weights seldom, but so few that a narrow output also gives several tasks.

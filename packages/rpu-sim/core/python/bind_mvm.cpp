@@ -4,6 +4,7 @@
 #include "../ops/mvm.hpp"
 #include "bindings.hpp"
 #include "from_python.hpp"
+#include "tensors.hpp"
 
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
@@ -18,6 +19,9 @@ Matrix matrix_view(const Weights& array) {
 }
 
 ConstMatrix read_only(const Matrix& m) { return {m.data, m.rows, m.cols, m.stride}; }
+
+/// Cells times samples, and two for reading the weights, of a product that takes up to some ten microseconds.
+constexpr int64_t kShortProduct = 1 << 20;
 
 /// One direction of a tile: its parameters, and a borrowed view of the weights and the constants of the periphery.
 class AnalogProduct final : public Reader {
@@ -54,8 +58,18 @@ class AnalogProduct final : public Reader {
     Mvm call = prepare(output, seed, step, first_sample, freeze_mean, weights);
     call.input = batch_view(input, inputs_, input_name());
     require_rows(call, call.input.rows);
-    const nb::gil_scoped_release unlocked;
-    mvm(call);
+    run_unlocked(call);
+  }
+
+  /// The product of a tensor as a new one; null where the tensor is not as `Tensors` wants it.
+  nb::object of_tensor(nb::handle input, uint64_t seed, uint32_t step) const {
+    const Tensors* tensors = Tensors::of(input);
+    if (tensors == nullptr || weights_.device_type() != nb::device::cpu::value) return {};
+    const std::optional<TensorView> view = tensors->view(input);
+    if (!view || view->width() != inputs_) return {};
+    NewTensor result = tensors->made(*view, outputs_);
+    run_unlocked(call_on({view->data, view->samples, inputs_, inputs_}, {result.data(), view->samples, outputs_, outputs_}, seed, step));
+    return tensors->finished(std::move(result));
   }
 
   void run_windows(const StridedSamples& input, int leading, const Weights& output, uint64_t seed, uint32_t step,
@@ -137,6 +151,13 @@ class AnalogProduct final : public Reader {
   }
 
  private:
+  /// Lets other threads of Python run meanwhile, where that is worth the change of threads.
+  static void run_unlocked(const Mvm& call) {
+    std::optional<nb::gil_scoped_release> unlocked;
+    if (accelerator() != nullptr || call.weights.rows * call.weights.cols * (call.input.rows + 2) > kShortProduct) unlocked.emplace();
+    mvm(call);
+  }
+
   Mvm call_on(const ConstMatrix& input, const Matrix& output, uint64_t seed, uint32_t step) const {
     float* mean = running_mean_ ? running_mean_->data() : nullptr;
     return {io_, read_only(matrix_view(weights_)), input, output, constants(), mean, false, seed, step, 0};
@@ -178,6 +199,31 @@ class AnalogProduct final : public Reader {
   int64_t inputs_, outputs_;
 };
 
+/// The next product of a tile, in one call for tensors: the way there in Python takes longer than small products.
+class NextProduct {
+ public:
+  using Steps = nb::typed<nb::dict, nb::str, nb::int_>;
+  NextProduct(const AnalogProduct& product, uint64_t seed, Steps steps, nb::str direction)
+      : product_(product), seed_(seed), steps_(std::move(steps)), direction_(std::move(direction)) {}
+
+  /// The product of the step that `steps` names for the direction, which then advances; None where there is no short cut.
+  nb::object operator()(nb::handle input) const {
+    PyObject* step = PyDict_GetItemWithError(steps_.ptr(), direction_.ptr());
+    if (step == nullptr) return nb::none();
+    const auto at = nb::cast<uint64_t>(nb::handle(step));
+    nb::object result = product_.of_tensor(input, seed_, static_cast<uint32_t>(at));
+    if (!result.is_valid()) return nb::none();
+    if (PyDict_SetItem(steps_.ptr(), direction_.ptr(), nb::int_(at + 1).ptr()) != 0) throw nb::python_error();
+    return result;
+  }
+
+ private:
+  const AnalogProduct& product_;
+  uint64_t seed_;
+  nb::dict steps_;
+  nb::str direction_;
+};
+
 }  // namespace
 
 void bind_mvm(nb::module_& m) {
@@ -204,6 +250,13 @@ void bind_mvm(nb::module_& m) {
            nb::arg("modifier").none(), nb::arg("seed"), nb::arg("step"), nb::arg("first_sample"), nb::arg("freeze_mean"),
            nb::arg("copy").none(), nb::arg("z"), nb::arg("y"),
            "The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.");
+
+  nb::class_<NextProduct>(m, "NextProduct", "The product of a tile whose noise is that of its next step, for tensors.")
+      .def(nb::init<const AnalogProduct&, uint64_t, NextProduct::Steps, nb::str>(), nb::arg("product"), nb::arg("seed"), nb::arg("steps"),
+           nb::arg("direction"), nb::keep_alive<1, 2>())
+      .def("__call__", &NextProduct::operator(), nb::arg("input").none(),
+           "The product of a tensor [..., inputs] as a new one, counted in `steps`; None, uncounted, unless it is contiguous "
+           "float32 of this width on the CPU and of the type that was named.");
 
   m.def("products", &AnalogProduct::run_all, nb::arg("products"), nb::arg("inputs").noconvert(),
         nb::arg("outputs").noconvert(), nb::arg("seeds"), nb::arg("steps"), nb::arg("first_sample"),

@@ -9,6 +9,7 @@
 #include "../errors.hpp"
 #include "../ops/accelerator.hpp"
 #include "bindings.hpp"
+#include "tensors.hpp"
 
 namespace rpu::python {
 namespace {
@@ -69,6 +70,7 @@ NB_MODULE(_core, m) {
   python::bind_cells(m);
   python::bind_update(m);
   python::bind_layer(m);
+  python::bind_tensors(m);
   python::bind_mvm(m);
   python::bind_weights(m);
   python::bind_transfer(m);

@@ -6,6 +6,8 @@ returned in the framework of the input.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DeviceError, DtypeError, ShapeError
+from . import _core
+from .errors import BackendError, DeviceError, DtypeError, ShapeError
 
 Array = Any  # an array of any framework
 Float32 = NDArray[np.float32]
@@ -44,9 +47,18 @@ def _is_plain_tensor(array: Array, modules: dict[str, Any] = sys.modules) -> boo
     return "torch" in modules and type(array) is modules["torch"].Tensor
 
 
+@functools.cache
+def _lend_to_core(tensor: type) -> None:
+    """Let the core read tensors of torch without its Python functions, which take longer than a small product."""
+    if hasattr(tensor, "__dlpack_c_exchange_api__"):  # from torch 2.10 on
+        with contextlib.suppress(BackendError):  # of a later DLPack
+            _core.name_tensors(tensor, tensor.__dlpack_c_exchange_api__)
+
+
 def as_numpy(array: Array, name: str = "the array") -> NDArray[Any]:
     """A NumPy view of a CPU array of any framework."""
     if _is_plain_tensor(array):  # checked first: these calls are a good part of a small product
+        _lend_to_core(type(array))
         try:
             return (array.detach() if array.requires_grad else array).numpy()  # type: ignore[no-any-return]
         except (RuntimeError, TypeError):  # on a GPU, sparse, ...: treated below
@@ -161,7 +173,16 @@ def state_array(values: NDArray[Any], framework: str) -> Array:
     return sys.modules["torch"].from_numpy(values) if framework == "torch" else values
 
 
+@functools.lru_cache(maxsize=16)
+def _version_counter(kind: type) -> Callable[[Array], None] | None:
+    if kind.__module__.partition(".")[0] != "torch":
+        return None
+    increment: Callable[[Array], None] = sys.modules["torch"].autograd.graph.increment_version
+    return increment
+
+
 def mark_written(array: Array) -> None:
     """Tell autograd that ``array`` was changed in place behind its back."""
-    if type(array) is not np.ndarray and type(array).__module__.partition(".")[0] == "torch":
-        sys.modules["torch"].autograd.graph.increment_version(array)
+    increment = _version_counter(type(array))
+    if increment is not None:
+        increment(array)

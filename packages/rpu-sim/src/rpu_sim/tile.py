@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import programming, state
+from . import _core, programming, state
 from .arrays import FLOAT32, Array, as_numpy, framework_of, mark_written, samples, state_array
 from .device_array import STEP_MASK, DeviceArray, Trains, device_below
 from .errors import ConfigError, DeviceError, DtypeError, RpuError, ShapeError, StateError
@@ -129,33 +129,33 @@ class Tile(TileState):
         Returns:
             float32 [..., out_size] in the framework of ``x``.
         """
-        outputs, inputs = self._weight.shape
         if window_axes != 1:
             return self._product_of_windows(x, window_axes, step, sample_offset, evaluate)
-        return self._product("forward", x, "x", inputs, outputs, step, sample_offset, evaluate)
+        if step is None and evaluate is False and type(sample_offset) is int and sample_offset == 0:
+            result = self._next_forward(x)
+            if result is not None:
+                return result
+        return self._product("forward", x, step, sample_offset, evaluate)
 
     def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product with the transposed weights, from d [..., out_size] to [..., in_size]; see `forward`."""
-        inputs, outputs = self._weight.shape
-        return self._product("backward", d, "d", inputs, outputs, step, sample_offset, evaluate)
+        if step is None and evaluate is False and type(sample_offset) is int and sample_offset == 0:
+            result = self._next_backward(d)
+            if result is not None:
+                return result
+        return self._product("backward", d, step, sample_offset, evaluate)
 
-    def _product(
-        self,
-        direction: str,
-        values: Array,
-        name: str,
-        width: int,
-        outputs: int,
-        step: int | None,
-        sample_offset: int,
-        evaluate: bool,
-    ) -> Array:
+    def _product(self, direction: str, values: Array, step: int | None, sample_offset: int, evaluate: bool) -> Array:
+        outputs, inputs = self._weight.shape
+        name = "x"
+        if direction == "backward":
+            outputs, inputs, name = inputs, outputs, "d"
         result: Any
         if self._space is HOST:  # without the steps of other spaces, a good part of a small product
-            view, leading = samples(values, width, name)
+            view, leading = samples(values, inputs, name)
             result = np.empty((view.shape[0], outputs), FLOAT32)
         else:
-            view, leading = self._space.samples(values, width, name)
+            view, leading = self._space.samples(values, inputs, name)
             result = self._space.result(view, (int(view.shape[0]), outputs))
         at = self.steps[direction] if step is None else state.integer(step, "step")
         first = state.integer(sample_offset, "sample_offset")
@@ -203,17 +203,28 @@ class Tile(TileState):
             NonFiniteError: if ``x``, ``d`` or ``lr`` is not finite; the weights are unchanged then. On a GPU see
                 `synchronize`.
         """
-        outputs, inputs = self._weight.shape
-        d_view, leading = self._space.samples(d, outputs, "d")
-        x_view = self._space.windows(x, inputs, leading, "x")
-        if x_view.ndim > 2 and not isinstance(self._cells, DeviceArray):  # cells cut a batch where they transfer
-            x_view = copy_windows(x_view, len(leading)) if leading else x_view.reshape(1, self.in_size)
+        x_view, d_view = self._update_views(x, d)
         state.check_finite(lr, "lr")
         if lr == 0.0:
             return
-        first = state.integer(sample_offset, "sample_offset")
+        first = sample_offset if type(sample_offset) is int else state.integer(sample_offset, "sample_offset")
         self._cells.update(self._rule, x_view, d_view, lr, Trains(self._key, self.steps["update"], first))
         mark_written(self._weight_array)
+
+    def _update_views(self, x: Array, d: Array) -> tuple[Any, Any]:
+        """``x`` and ``d`` as the cells take them: matrices, or windows of a larger array for x."""
+        outputs, inputs = self._weight.shape
+        cells = self._cells
+        alone = isinstance(cells, DeviceArray)
+        if alone and cells.core_device is not None and self._space is HOST:
+            views = _core.rows_of_tensors(x, inputs, d, outputs)
+            if views is not None:
+                return views
+        d_view, leading = self._space.samples(d, outputs, "d")
+        x_view = self._space.windows(x, inputs, leading, "x")
+        if x_view.ndim > 2 and not alone:  # cells cut a batch where they transfer
+            x_view = copy_windows(x_view, len(leading)) if leading else x_view.reshape(1, self.in_size)
+        return x_view, d_view
 
     # -- weights and devices -------------------------------------------------------------------------------------------
 

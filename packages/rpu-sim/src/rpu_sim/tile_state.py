@@ -104,6 +104,10 @@ class TileState:
             direction: periphery.product(io, direction, self._weight, buffers, self.rpu_config.mapping)
             for direction, io in self._io.items()
         }
+        self._next_forward, self._next_backward = (
+            _core.NextProduct(self._products[direction], self._key, self.steps, direction)
+            for direction in periphery.DIRECTIONS
+        )
 
     def _renew_buffers(self) -> None:
         """Constants of the periphery follow from the seed and the new configuration; running means go on."""

@@ -111,6 +111,16 @@ def layer_gradients(kernel: Kernel, d: object, x: object, shape: Sequence[int], 
     Write the gradients of `AnalogProduct.layer` that are wanted; dx lies in memory as x.
     """
 
+def name_tensors(type: object, api: object) -> None:
+    """
+    Let tensors of a type be viewed with the C functions of its `__dlpack_c_exchange_api__`.
+    """
+
+def rows_of_tensors(x: object | None, x_width: int, d: object | None, d_width: int) -> tuple[Any, Any] | None:
+    """
+    Two tensors of the type that was named, with the same leading shape, as matrices on their memory; None unless both are contiguous float32 of these widths on the CPU.
+    """
+
 class Reader:
     """Converters through which an array is read."""
 
@@ -135,6 +145,18 @@ class AnalogProduct(Reader):
     def layer(self, x: object, shape: Sequence[int], channels_last: bool, kernel: Kernel, weights: object, scale: object | None, n_scales: int, range: float, bias: object | None, modifier: ModifierSpec | None, seed: int, step: int, first_sample: int, freeze_mean: bool, copy: object | None, z: object, y: object) -> tuple[float, float]:
         """
         The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.
+        """
+
+class NextProduct:
+    """
+    The product of a tile whose noise is that of its next step, for tensors.
+    """
+
+    def __init__(self, product: AnalogProduct, seed: int, steps: dict[str, int], direction: str) -> None: ...
+
+    def __call__(self, input: object | None) -> object:
+        """
+        The product of a tensor [..., inputs] as a new one, counted in `steps`; None, uncounted, unless it is contiguous float32 of this width on the CPU and of the type that was named.
         """
 
 def products(products: Sequence[AnalogProduct], inputs: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)]], outputs: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]], seeds: Sequence[int], steps: Sequence[int], first_sample: int, freeze_mean: bool = False) -> None:
