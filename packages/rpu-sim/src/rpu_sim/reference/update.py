@@ -98,7 +98,7 @@ def cycle_noise(
 
 
 def in_order(pulses: Pulses) -> NDArray[np.int8]:
-    """The pulses of every cell without the slots between them: [n, out, in], pulse number n of each cell, 0 for none."""
+    """The pulses of each cell without the slots between them: [n, out, in], pulse number n of each, 0 for none."""
     all_slots = np.stack(pulses)
     ordered = np.zeros((np.count_nonzero(all_slots, axis=0).max(), *all_slots.shape[1:]), np.int8)
     done = np.zeros(all_slots.shape[1:], np.int64)
