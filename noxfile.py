@@ -216,6 +216,13 @@ def fuzz(session: nox.Session) -> None:
 
 
 @nox.session(requires=["build"])
+def campaign(session: nox.Session) -> None:
+    """Run the cases that the tests leave out: whole grids, of which they run a share in which every two values meet."""
+    install_packages(session, *group("test"))
+    session.run("python", "-m", "pytest", "-m", "campaign", *session.posargs)
+
+
+@nox.session(requires=["build"])
 def oracle(session: nox.Session) -> None:
     """Compare with the reference statistics and write docs/oracle.md; `-- FILE.csv` writes the rows elsewhere."""
     install_packages(session, *group("test-core"))

@@ -59,12 +59,12 @@ def _statistics(x: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {name: (function(pooled), np.stack([function(v) for v in x])) for name, function in functions.items()}
 
 
-def test_reference_statistics(backend: Backend):
+def test_reference_statistics(native_backend: Backend):
     comparison = Comparison()
     for name, case in CASES.items():
-        ratio = INSTANCES * _devices(backend) / case["n"]
+        ratio = INSTANCES * _devices(native_backend) / case["n"]
         is_cmo = name.startswith("cmo")
-        for key, samples in _sampled(backend, name).items():
+        for key, samples in _sampled(native_backend, name).items():
             if key == "nu" and is_cmo:
                 continue  # we keep the relaxation's normal, the reference keeps the target
             for statistic, (value, instances) in _statistics(samples).items():

@@ -23,7 +23,7 @@ def _moments(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return rows.mean(axis=-2), rows.std(axis=-2, ddof=1)
 
 
-def test_reference_one_shot(backend: Backend):
+def test_reference_one_shot(native_backend: Backend):
     """Encode, program, drift, read and decode on the same conductances: 86 chips of 500 identical rows (reference:
     10 of 4000). Detects at one entry a shift of 3.5 % of sigma and a sigma off by 2.5 % (5 combined errors).
 
@@ -33,9 +33,9 @@ def test_reference_one_shot(backend: Backend):
     for name in ONE_SHOT:
         procedure, stats = CASES[name]["procedure"], CASES[name]["stats"]
         weights = np.tile(np.array(procedure["w_target"], np.float32), (500, 1))
-        chips = program(backend.array(weights), model_of(CASES[name]), rng=Philox(17).fold(name), n_chips=86)
-        programmed = _moments(backend.numpy(chips.programmed_weights()).astype(np.float64))
-        reads = backend.numpy(chips.weights_at(procedure["one_shot_times"])).astype(np.float64)
+        chips = program(native_backend.array(weights), model_of(CASES[name]), rng=Philox(17).fold(name), n_chips=86)
+        programmed = _moments(native_backend.numpy(chips.programmed_weights()).astype(np.float64))
+        reads = native_backend.numpy(chips.weights_at(procedure["one_shot_times"])).astype(np.float64)
         one_shot = [np.moveaxis(m, 0, 1) for m in _moments(reads)]  # [chips, times, columns]
         for i, kind in enumerate(("mean", "std")):
             for key, mine in (("programmed", programmed[i]), ("one_shot", one_shot[i])):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -171,6 +172,12 @@ def _cut(config, **options):
     return config
 
 
+def nested(layout):
+    with warnings.catch_warnings():  # torch's, that nested tensors may change
+        warnings.simplefilter("ignore")
+        return torch.nested.nested_tensor([torch.zeros(3, 4), torch.zeros(2, 4)], layout=layout)
+
+
 @pytest.mark.parametrize(
     ("x", "error"),
     [
@@ -179,17 +186,20 @@ def _cut(config, **options):
         (torch.zeros(3, 5), ShapeError),
         ([[0.0] * 4], DtypeError),
         (torch.zeros(3, 4).to_sparse(), DtypeError),
+        (nested(torch.strided), DtypeError),
+        (nested(torch.jagged), DtypeError),
     ],
 )
 @pytest.mark.parametrize(
     "config",
     [
+        SingleRPUConfig(),
         InferenceRPUConfig(),
         _cut(SingleRPUConfig()),
         _cut(InferenceRPUConfig()),
         _cut(InferenceRPUConfig(), tile_array_class=SharedPeripheryArray),
     ],
-    ids=["tile", "pulsed grid", "grid", "shared grid"],
+    ids=["pulsed tile", "tile", "pulsed grid", "grid", "shared grid"],
 )
 def test_inputs_of_other_shapes(x, error, config):
     layer = AnalogLinear(4, 2, rpu_config=config)
@@ -197,6 +207,19 @@ def test_inputs_of_other_shapes(x, error, config):
         layer(x)
     assert one_sentence(caught)
     assert all(int(tile.forward_step) == 0 for tile in layer.analog_tiles())
+
+
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.parametrize("config", [SingleRPUConfig(), InferenceRPUConfig()])
+def test_nested_images_and_indices(layout, config):
+    for layer, x in (
+        (ann.AnalogConv1d(4, 2, 2, rpu_config=config), nested(layout)),
+        (ann.AnalogEmbedding(5, 3, rpu_config=config), nested(layout).long()),
+    ):
+        with pytest.raises(DtypeError, match="not a nested one") as caught:
+            layer(x)
+        assert one_sentence(caught)
+        assert all(int(tile.forward_step) == 0 for tile in layer.analog_tiles())
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ NOISY = {
     "pow": c.PowStepDevice(write_noise_std=5.0),
     "piecewise": c.PiecewiseStepDevice(piecewise_up=[1.0, 0.5], piecewise_down=[0.5, 1.0], write_noise_std=5.0),
 }
+ADDITIVE = c.SoftBoundsDevice(mult_noise=False, write_noise_std=5.0)
 DRIFTS = {
     "plain": c.DriftParameter(nu=0.1, t_0=2.0),
     "spread": c.DriftParameter(nu=0.1, nu_dtod=0.5, nu_std=0.3, w_noise_std=0.01),
@@ -41,48 +43,66 @@ def check_shown(tile: Tile, stored: np.ndarray, visible: np.ndarray, what: str) 
     assert_same_bits(tile.get_weights(), visible, f"visible weights {what}")
 
 
+Shown = tuple[np.ndarray, np.ndarray]  # stored and visible weights
+
+
+@functools.cache
+def oracle(name: str, shape: tuple[int, int]) -> dict[str, Shown]:
+    """The weights after each call of `test_write_noise`; the same for every level and thread count."""
+    device, cell = NOISY[name], broadcast_cells(NOISY[name], shape)
+    stored = bounded(cells.initial_weights(*shape, -0.1, 0.1, KEY), cell)
+    on_set = device.apply_write_noise_on_set
+    step = int(on_set)
+    visible = written(device, stored, 0, KEY) if on_set else stored.copy()
+    found = {"at first": (stored, visible.copy())}
+
+    x, d = batch(shape, 3, seed=0)
+    fields = population.populate(device, *shape, KEY)
+    stored, *_ = update.update(stored, fields, device, UPDATES["default"], x, d, 0.01, key=KEY, step=0, visible=visible)
+    found["after an update"] = stored, visible
+    stored = cells.decay(stored, cell, 0.5)
+    found["after decay"] = stored, written(device, stored, step, KEY)
+    stored = cells.diffuse(stored, cell, step + 1, KEY)
+    found["after diffusion"] = stored, written(device, stored, step + 1, KEY)
+    stored = cells.reset(stored, cell, 0, shape[1], 0.5, device.reset_std, step + 2, KEY)
+    found["after a reset"] = stored, written(device, stored, step + 2, KEY)
+    return found
+
+
 @pytest.mark.parametrize("name", NOISY)
 def test_write_noise(isa: str, threads: int, name: str) -> None:
     device = NOISY[name]
     for shape in shapes(isa)[1:]:
-        tile, cell = Tile(*shape, c.SingleRPUConfig(device=device), seed=5), broadcast_cells(device, shape)
-        stored = bounded(cells.initial_weights(*shape, -0.1, 0.1, KEY), cell)
-        on_set = device.apply_write_noise_on_set
-        visible = written(device, stored, 0, KEY) if on_set else stored.copy()
-        check_shown(tile, stored, visible, f"at first {shape}")
-        step = tile.steps["lifecycle"]
-        assert step == int(on_set)
+        tile, expected = Tile(*shape, c.SingleRPUConfig(device=device), seed=5), oracle(name, shape)
+        assert tile.steps["lifecycle"] == int(device.apply_write_noise_on_set)
+        calls = {
+            "at first": lambda: None,
+            "after an update": lambda: tile.update(*batch(shape, 3, seed=0), 0.01),  # noqa: B023  (called in the loop)
+            "after decay": lambda: tile.decay(0.5),  # noqa: B023
+            "after diffusion": tile.diffuse,
+            "after a reset": lambda: tile.reset(prob=0.5),  # noqa: B023
+        }
+        for when, call in calls.items():
+            call()
+            check_shown(tile, *expected[when], f"{when} {shape}")
 
-        fields = population.populate(device, *shape, KEY)
-        x, d = batch(shape, 3, seed=0)
-        tile.update(x, d, 0.01)
-        stored, *_ = update.update(
-            stored, fields, device, UPDATES["default"], x, d, 0.01, key=KEY, step=0, visible=visible
-        )
-        check_shown(tile, stored, visible, f"after an update {shape}")
 
-        tile.decay(0.5)
-        stored = cells.decay(stored, cell, 0.5)
-        check_shown(tile, stored, written(device, stored, step, KEY), f"after decay {shape}")
-        tile.diffuse()
-        stored = cells.diffuse(stored, cell, step + 1, KEY)
-        check_shown(tile, stored, written(device, stored, step + 1, KEY), f"after diffusion {shape}")
-        tile.reset(prob=0.5)
-        stored = cells.reset(stored, cell, 0, shape[1], 0.5, device.reset_std, step + 2, KEY)
-        check_shown(tile, stored, written(device, stored, step + 2, KEY), f"after a reset {shape}")
+@functools.cache
+def oracle_of_call(shape: tuple[int, int], name: str, samples: int) -> Shown:
+    tile = Tile(*shape, c.SingleRPUConfig(device=ADDITIVE, update=UPDATES[name]), seed=5)
+    fields = population.populate(ADDITIVE, *shape, KEY)
+    stored, visible = tile.hidden_parameters()["persistent_weights"], tile.get_weights()
+    x, d = batch(shape, samples, seed=0)
+    stored, *_ = update.update(stored, fields, ADDITIVE, UPDATES[name], x, d, 0.01, key=KEY, step=0, visible=visible)
+    return stored, visible
 
 
 def test_write_noise_of_several_chunks_and_of_implicit_pulses(isa: str) -> None:
     shape = (3, 10)
     for name, samples in (("very-long", 4), ("implicit", 5)):
-        device = c.SoftBoundsDevice(mult_noise=False, write_noise_std=5.0)
-        tile = Tile(*shape, c.SingleRPUConfig(device=device, update=UPDATES[name]), seed=5)
-        fields = population.populate(device, *shape, KEY)
-        stored, visible = tile.hidden_parameters()["persistent_weights"], tile.get_weights()
-        x, d = batch(shape, samples, seed=0)
-        tile.update(x, d, 0.01)
-        stored, *_ = update.update(stored, fields, device, UPDATES[name], x, d, 0.01, key=KEY, step=0, visible=visible)
-        check_shown(tile, stored, visible, name)
+        tile = Tile(*shape, c.SingleRPUConfig(device=ADDITIVE, update=UPDATES[name]), seed=5)
+        tile.update(*batch(shape, samples, seed=0), 0.01)
+        check_shown(tile, *oracle_of_call(shape, name, samples), name)
 
 
 @pytest.mark.parametrize("name", DRIFTS)

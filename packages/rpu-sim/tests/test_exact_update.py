@@ -98,29 +98,37 @@ def test_batches_longer_than_a_chunk(isa: str) -> None:
     check((3, 10), "constant", "very-long", lr=0.01, samples=4)
 
 
-def check_call(
-    shape: tuple[int, int], device: str, update: str, samples: int, first_sample: int = 0, **hidden: float
-) -> None:
-    """One update of devices some of whose parameters are the same everywhere."""
+Hidden = tuple[tuple[str, float], ...]  # parameters of the devices that are the same everywhere
+
+
+def with_hidden(shape: tuple[int, int], device: str, update: str, hidden: Hidden) -> Tile:
     tile = Tile(*shape, c.SingleRPUConfig(device=DEVICES[device], update=UPDATES[update]), seed=5)
-    tile.set_hidden_parameters({name: np.full(shape, value, np.float32) for name, value in hidden.items()})
+    tile.set_hidden_parameters({name: np.full(shape, value, np.float32) for name, value in hidden})
+    return tile
+
+
+@functools.cache
+def oracle_of_call(
+    shape: tuple[int, int], device: str, update: str, samples: int, first_sample: int, hidden: Hidden
+) -> np.ndarray:
+    """Weights after one update call; the same for every level."""
+    tile = with_hidden(shape, device, update, hidden)
     cells = {name.removeprefix("cell."): v for name, v in tile.state_dict().items() if name.startswith("cell.")}
     x, d = batch(shape, samples, seed=0)
-    expected = reference.update.update(
-        tile.get_weights(),
-        cells,
-        DEVICES[device],
-        UPDATES[update],
-        x,
-        d,
-        0.05,
-        key=derive_seed(5),
-        step=0,
-        first_sample=first_sample,
-    )
-    tile.update(x, d, 0.05, sample_offset=first_sample)
+    given = (DEVICES[device], UPDATES[update], x, d, 0.05)
+    key = derive_seed(5)
+    return reference.update.update(
+        tile.get_weights(), cells, *given, key=key, step=0, first_sample=first_sample
+    ).weights
+
+
+def check_call(
+    shape: tuple[int, int], device: str, update: str, samples: int, first_sample: int = 0, hidden: Hidden = ()
+) -> None:
+    tile = with_hidden(shape, device, update, hidden)
+    tile.update(*batch(shape, samples, seed=0), 0.05, sample_offset=first_sample)
     assert np.isfinite(tile.weights).all()
-    assert_same_bits(tile.weights, expected.weights, "weights")
+    assert_same_bits(tile.weights, oracle_of_call(shape, device, update, samples, first_sample, hidden), "weights")
 
 
 def test_numbers_of_samples_wrap(isa: str) -> None:
@@ -132,7 +140,7 @@ def test_numbers_of_samples_wrap(isa: str) -> None:
 @pytest.mark.parametrize("device", ["soft", "soft-additive"])
 def test_steps_far_larger_than_the_range(isa: str, device: str, update: str) -> None:
     """Without bounds the weight would grow by factors of 100 to infinity and NaN; each pulse is clipped instead."""
-    check_call((5, 40), device, update, samples=40, max_bound=1e-5)
+    check_call((5, 40), device, update, samples=40, hidden=(("max_bound", 1e-5),))
 
 
 def test_few_pulses_beside_many(isa: str) -> None:

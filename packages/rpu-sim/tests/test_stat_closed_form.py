@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -74,10 +75,23 @@ def both(device: c.PulsedDevice, numbers: list[int], start: Any) -> tuple[NDArra
     )
 
 
-@pytest.mark.parametrize("numbers", [[1], [-2], [24], [-24], [16, -16], [-16, 16], [6, -4, 10, -12, 5]])
-@pytest.mark.parametrize("start", [-0.2, 0.0, 0.2])
-@pytest.mark.parametrize("dw_min", [0.001, 0.003, 0.01])
-@pytest.mark.parametrize("name", DEVICES)
+STARTS = [-0.2, 0.0, 0.2]
+STEPS = [0.001, 0.003, 0.01]
+NUMBERS = [[1], [-2], [24], [-24], [16, -16], [-16, 16], [6, -4, 10, -12, 5]]
+
+
+def grid() -> Iterator[Any]:
+    """Every device, start, step and sequence. The tests run a third, in which every two of these meet; the session
+    campaign runs the rest."""
+    for (i, name), (j, start), (k, dw_min), (n, numbers) in itertools.product(
+        *(enumerate(values) for values in (DEVICES, STARTS, STEPS, NUMBERS))
+    ):
+        often = (i + j + k + n) % 3 == 0
+        id_ = f"{name}-{dw_min}-{start}-{numbers}"
+        yield pytest.param(name, dw_min, start, numbers, id=id_, marks=() if often else pytest.mark.campaign)
+
+
+@pytest.mark.parametrize(("name", "dw_min", "start", "numbers"), list(grid()))
 def test_moments(name: str, dw_min: float, start: float, numbers: list[int]) -> None:
     """Steps up to a 60th of the bounds, up to 37 pulses: affine steps within 0.02 standard deviations and 2 % of the
     standard deviation, others within 0.1 and 2 %. Noise that grows with |w| has a kink at 0: when the pulses lead there

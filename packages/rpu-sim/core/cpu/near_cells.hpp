@@ -26,24 +26,31 @@ template <class Device> class NearCells {
   void fire(const Device& device, const Source& source, int64_t row, float* weights, const UpdateArgs& args, Key key) {
     for (int i = n_; i < n_ + 2 * kLanes; ++i) columns_[i] = columns_[0];
     int done = 0;
-    for (; done + kLanes < n_; done += 2 * kLanes) fire_packs<2>(device, source, done, row, weights, args, key);
-    if (done < n_) fire_packs<1>(device, source, done, row, weights, args, key);
+    for (; done + kLanes < n_; done += 2 * kLanes) fill_and_fire<2>(device, source, done, row, weights, args, key);
+    if (done < n_) fill_and_fire<1>(device, source, done, row, weights, args, key);
     n_ = 0;
   }
 
   template <int kPacks, class Source>
-  RPU_FN void fire_packs(const Device& device, const Source& source, int first, int64_t row, float* weights,
-                         const UpdateArgs& args, Key key) {
+  RPU_FN void fill_and_fire(const Device& device, const Source& source, int first, int64_t row, float* weights,
+                            const UpdateArgs& args, Key key) {
     I columns[kPacks];
+    for (int k = 0; k < kPacks; ++k) columns[k] = as_i(load(columns_ + first + k * kLanes));
+    SignQueue queues[kPacks];
+    fill_apart<kPacks>(queues, source, columns);
+    fire_packs<kPacks>(device, queues, columns, first, row, weights, args, key);
+  }
+
+  /// Not inlined: the same for all sources.
+  template <int kPacks>
+  void fire_packs(const Device& device, const SignQueue* queues, const I* columns, int first, int64_t row, float* weights,
+                  const UpdateArgs& args, Key key) {
     PulsedPacks<Device, kPacks> packs;
     for (int k = 0; k < kPacks; ++k) {
-      columns[k] = as_i(load(columns_ + first + k * kLanes));
       packs.w[k] = gather(weights, columns[k]);
       packs.cells[k] = device.cell(GatherReader{args.cells, row, columns[k]});
       packs.index[k] = as_u(columns[k]) + static_cast<uint32_t>(row * args.weights.cols);
     }
-    SignQueue queues[kPacks];
-    fill<kPacks>(queues, source, columns);
     packs.apply(device, queues, 0, args, key);
     for (int i = 0; i < kPacks * kLanes && first + i < n_; ++i)
       weights[columns_[first + i]] = get(packs.w[i / kLanes], i % kLanes);

@@ -87,4 +87,10 @@ RPU_FN void fill(SignQueue* queues, const Source& source, const Columns* columns
   for (int k = 0; k < kPacks; ++k) queues[k].finish();
 }
 
+/// The same where every device calls it: not inlined.
+template <int kPacks, class Source, class Columns>
+void fill_apart(SignQueue* queues, const Source& source, const Columns* columns) {
+  fill<kPacks>(queues, source, columns);
+}
+
 RPU_END

@@ -82,7 +82,7 @@ def as_numpy(array: Array, name: str = "the array") -> NDArray[Any]:
 
 def _dense(tensor: Any, name: str) -> NDArray[Any]:
     """A view of a tensor of torch on the CPU; a lazily negated or conjugated one is evaluated."""
-    if tensor.layout is not sys.modules["torch"].strided or tensor.is_quantized:
+    if tensor.layout is not sys.modules["torch"].strided or tensor.is_quantized or tensor.is_nested:
         raise DtypeError(f"{name} must be a dense tensor")
     try:
         return tensor.detach().resolve_conj().resolve_neg().numpy()  # type: ignore[no-any-return]

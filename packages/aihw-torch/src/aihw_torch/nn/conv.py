@@ -11,6 +11,7 @@ from aihw_torch.errors import ShapeError
 from aihw_torch.nn.layer import AnalogLayer, check_bias, check_sizes
 from aihw_torch.patches import Kernel, images, patches
 from aihw_torch.tiles import TileModule
+from aihw_torch.tiles.dense import check_dense
 
 
 class _Convolution(AnalogLayer):
@@ -39,6 +40,7 @@ class _Convolution(AnalogLayer):
 
     def _with_samples(self, input: Tensor) -> tuple[Tensor, bool]:
         """Return an input as [samples, channels, *size], and whether it was that already."""
+        check_dense(input, self.analog_module)
         spatial = len(self.kernel_size)
         batched = input.ndim == spatial + 2
         x = input if batched else input.unsqueeze(0)

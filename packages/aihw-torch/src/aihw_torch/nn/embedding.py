@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from aihw_torch.errors import ConfigError, DtypeError, ShapeError
 from aihw_torch.nn.layer import AnalogLayer, check_sizes
+from aihw_torch.tiles.dense import check_dense
 
 
 class AnalogEmbedding(AnalogLayer, nn.Embedding):
@@ -64,6 +65,7 @@ class AnalogEmbedding(AnalogLayer, nn.Embedding):
         if not isinstance(input, Tensor) or input.dtype not in (torch.int64, torch.int32):
             given = input.dtype if isinstance(input, Tensor) else type(input).__name__
             raise DtypeError(f"an embedding takes a tensor of int64 or int32 indices, not {given}; use input.long()")
+        check_dense(input, self.analog_module)
         low, high = (int(end) for end in input.aminmax()) if input.numel() else (0, 0)
         if low < 0 or high >= self.num_embeddings:
             raise ShapeError(

@@ -21,6 +21,7 @@ from aihw_torch.patches import Kernel
 from aihw_torch.record import UpdateRecord
 from aihw_torch.tiles import state
 from aihw_torch.tiles.base import TileModule
+from aihw_torch.tiles.dense import check_dense
 from aihw_torch.tiles.steps import check_gradients, gradient_norms, step_together
 from rpu_sim.gpu import space_of
 
@@ -87,7 +88,7 @@ class AnalogTile(TileModule):
         """Return W x + bias as the array computes it: [..., in] -> [..., out]."""
         if torch.compiler.is_compiling():
             return super().forward(x)
-        if not isinstance(x, Tensor) or _is_transformed(x) or _is_tracing():
+        if not isinstance(x, Tensor) or x.is_nested or _is_transformed(x) or _is_tracing():
             self._refuse(x)
         if self._hides_state and self._array._version != self._written:
             raise StateError(
@@ -178,7 +179,7 @@ class AnalogTile(TileModule):
         return self._parameters["weight"] is self._array
 
     def _refuse(self, x: Any) -> None:
-        self._check_tensor(x)
+        check_dense(x, self)
         if _is_transformed(x):
             raise StateError(
                 "torch.func transforms do not go through a pulsed array, which every call reads with new noise; use "

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from aihw_torch import seeds
 from aihw_torch.config import SingleRPUConfig
-from aihw_torch.errors import DtypeError, NonFiniteError, ShapeError
+from aihw_torch.errors import NonFiniteError, ShapeError
 from aihw_torch.tiles.base import TileModule
+from aihw_torch.tiles.dense import check_dense
 from aihw_torch.tiles.grid import grid_of
 from aihw_torch.tiles.mapping import split_sizes, tile_class_of
 
@@ -74,9 +75,7 @@ class TileModuleArray(nn.Module):
         return y
 
     def _check_input(self, x: Any) -> None:
-        if not isinstance(x, Tensor) or x.layout is not torch.strided:
-            kind = type(x).__name__ if not isinstance(x, Tensor) else x.layout
-            raise DtypeError(f"this layer takes a dense torch.Tensor, not {kind}; convert the input")
+        check_dense(x, self)
         if x.shape[-1:] != (self.in_size,):
             raise ShapeError(f"this layer takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
 

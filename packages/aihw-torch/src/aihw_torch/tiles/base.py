@@ -17,6 +17,7 @@ from aihw_torch.patches import Kernel, is_plain, patches
 from aihw_torch.places import may_hold_tiles
 from aihw_torch.tiles import input_range as ranges
 from aihw_torch.tiles import state
+from aihw_torch.tiles.dense import check_dense
 from aihw_torch.tiles.logical import LogicalWeights
 from aihw_torch.tiles.moves import all_or_nothing
 from aihw_torch.tiles.samples import SampleCount
@@ -170,7 +171,7 @@ class TileModule(LogicalWeights):
         """Check an input; return it in float32, and the type of the result."""
         if torch.compiler.is_compiling():
             return x.float(), self._result_dtype(x)
-        self._check_tensor(x)
+        check_dense(x, self)
         if not x.dim() or not x.shape[-1]:
             raise ShapeError(f"the {self.describe()} takes inputs [..., {self.in_size}], not {tuple(x.shape)}")
         if x.device != self.device:
@@ -181,11 +182,6 @@ class TileModule(LogicalWeights):
             return x, torch.float32
         dtype = self._result_dtype(x)
         return x.float(), dtype
-
-    def _check_tensor(self, x: Any) -> None:
-        if not isinstance(x, Tensor) or x.layout is not torch.strided:
-            kind = x.layout if isinstance(x, Tensor) else type(x).__name__
-            raise DtypeError(f"the {self.describe()} takes a dense torch.Tensor, not {kind}; convert the input")
 
     def _result_dtype(self, x: Tensor) -> torch.dtype:
         if x.is_complex():

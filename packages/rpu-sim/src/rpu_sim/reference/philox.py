@@ -74,10 +74,11 @@ def normals(
     return np.choose(word[None, :], [*normal2(four[0], four[1]), *normal2(four[2], four[3])]).astype(np.float32)
 
 
-def sample_words(samples: U32, columns: int, step: int, stream: Stream, number: int, key: int) -> U32:
-    """One word for each column of each sample (global sample indices)."""
+def sample_words(samples: U32, columns: int, step: int, stream: Stream, number: int | U32, key: int) -> U32:
+    """One word for each column of each sample (global sample indices); the number of the draw may be one per sample."""
     call, word = _split(columns)
-    four = draw(np.broadcast_to(call, (len(samples), columns)), samples[:, None], step, stream, number, key)
+    numbers = np.reshape(np.asarray(number, np.uint32), (-1, 1))
+    four = draw(np.broadcast_to(call, (len(samples), columns)), samples[:, None], step, stream, numbers, key)
     return np.choose(word[None, :], four).astype(np.uint32)
 
 

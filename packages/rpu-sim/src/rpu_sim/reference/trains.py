@@ -78,18 +78,17 @@ def rounding_of(p: UpdateParameters, res: np.float32, n: int, sample: int, step:
 def train(values: Float32, plan_length: int, prob: Float32, sample: int, step: int, stream: Stream, key: int) -> Any:
     """Firing slots of each line for one sample: bool [length, lines]."""
     threshold = (prob * f32(16777216.0)).astype(np.int64)
-    lines, at = values.size, np.array([sample], np.uint32)
-    fired = np.zeros((plan_length, lines), bool)
+
+    def draws(n: int) -> NDArray[np.uint32]:
+        samples = np.full(n, sample, np.uint32)
+        return philox.sample_words(samples, values.size, step, stream, np.arange(n, dtype=np.uint32), key)
+
     if plan_length <= DIRECT_SLOTS:
-        for slot in range(plan_length):
-            word = philox.sample_words(at, lines, step, stream, slot, key)[0]
-            fired[slot] = (word >> np.uint32(8)).astype(np.int64) < threshold
-        return fired
-    for first in range(0, plan_length, 32):
-        uniform = np.zeros((32, lines), np.int64)  # the 24-bit uniforms of 32 slots, assembled bit by bit
-        for bit in range(23, -1, -1):
-            word = philox.sample_words(at, lines, step, stream, first // 32 * 24 + 23 - bit, key)[0]
-            uniform |= ((word[None, :] >> np.arange(32, dtype=np.uint32)[:, None]) & 1).astype(np.int64) << bit
-        block = fired[first : first + 32]
-        block[:] = (uniform < threshold)[: len(block)]
-    return fired
+        return (draws(plan_length) >> np.uint32(8)).astype(np.int64) < threshold
+    words = (plan_length + 31) // 32
+    bits = draws(24 * words).reshape(words, 24, 1, values.size)
+    slots = np.arange(32, dtype=np.uint32)[:, None]
+    uniform = np.zeros((words, 32, values.size), np.int64)  # the 24-bit uniforms of 32 slots, assembled bit by bit
+    for bit in range(24):
+        uniform |= ((bits[:, bit] >> slots) & 1).astype(np.int64) << (23 - bit)
+    return (uniform < threshold).reshape(32 * words, values.size)[:plan_length]

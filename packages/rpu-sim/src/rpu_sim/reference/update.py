@@ -97,23 +97,28 @@ def cycle_noise(
     return normals[pulse % 4]
 
 
+def in_order(pulses: Pulses) -> NDArray[np.int8]:
+    """The pulses of each cell without the slots between them: [n, out, in], pulse number n of each, 0 for none."""
+    all_slots = np.stack(pulses)
+    ordered = np.zeros((np.count_nonzero(all_slots, axis=0).max(), *all_slots.shape[1:]), np.int8)
+    done = np.zeros(all_slots.shape[1:], np.int64)
+    for slot in all_slots:
+        at = np.nonzero(slot)
+        ordered[(done[at], *at)] = slot[at]
+        done[at] += 1
+    return ordered
+
+
 def one_by_one(
     device: PulsedDevice, w: Float32, pulses: Pulses, cell: Cell, chunk: int, step: int, key: int
 ) -> Float32:
     """Every pulse of every cell in order, each with its own cycle noise."""
     index = np.arange(w.size, dtype=np.uint32).reshape(w.shape)
-    done = np.zeros(w.shape, np.int64)
-    noisy = is_noisy(device)
-    drawn: dict[int, Float32] = {}  # noise of pulse n of every cell
-    for slot in pulses:
-        xi = np.zeros(w.shape, f32)
-        if noisy:
-            for n in np.unique(done[slot != 0]).tolist():
-                if n not in drawn:
-                    drawn[n] = cycle_noise(device, index, n, chunk, step, key)
-                xi = np.where(done == n, drawn[n], xi)
-        w = np.where(slot != 0, PULSE[type(device)](device, w, slot > 0, cell, xi), w)
-        done += slot != 0
+    xi = np.zeros(w.shape, f32)
+    for n, signs in enumerate(in_order(pulses)):
+        if is_noisy(device):
+            xi = cycle_noise(device, index, n, chunk, step, key)
+        w = np.where(signs != 0, PULSE[type(device)](device, w, signs > 0, cell, xi), w)
     return w
 
 
@@ -141,9 +146,9 @@ def merged_moments(
     # Steps larger than the distance to the bound grow from pulse to pulse, to infinity and then NaN. What has been
     # infinite is beyond the bound, so NaN must not take its place.
     with np.errstate(over="ignore", invalid="ignore"):
-        for slot in pulses:
-            m, v = MOMENTS[type(device)](device, mean, variance, slot > 0, cell)
-            mean, variance = np.where(slot != 0, m, mean), np.where(slot != 0, v, variance)
+        for signs in in_order(pulses):
+            m, v = MOMENTS[type(device)](device, mean, variance, signs > 0, cell)
+            mean, variance = np.where(signs != 0, m, mean), np.where(signs != 0, v, variance)
             high, low, widest = np.fmax(high, mean), np.fmin(low, mean), np.fmax(widest, variance)
         margin = BOUND_MARGIN * np.sqrt(widest)
         near = ((high + margin) > cell["max_bound"]) | ((low - margin) < cell["min_bound"])
