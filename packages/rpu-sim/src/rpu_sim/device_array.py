@@ -294,7 +294,7 @@ class DeviceArray:
         if most < 0 and self.space is not HOST:
             most = int(np.abs(counts.astype(np.int64)).max(initial=0))
         if most != 0:
-            pulses = counts if isinstance(counts, GpuArray) else self.space.at(counts)
+            pulses: Any = counts if isinstance(counts, GpuArray) else self.space.at(counts)
             up, down = _core.fire(self.cells, self.core_device, pulses, self.key, step, most, self._fired)
             self._pulses[0] += up
             self._pulses[1] += down
