@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+import torch._dynamo.testing
 from layer_examples import EXAMPLES, tensors
 from torch import nn
 from torch.utils.checkpoint import checkpoint
