@@ -43,12 +43,12 @@ def test_the_short_cut_is_taken() -> None:
     x, d = batch(IN, 0), batch(OUT, 1)
     tile = Tile(OUT, IN, like=x)
     tile.forward(x)  # the type of tensors is known from here on
-    assert isinstance(tile._next_forward(x), torch.Tensor)
+    assert isinstance(tile._forward_tensor(x), torch.Tensor)
     assert tile.steps["forward"] == 2
     assert _core.rows_of_tensors(x, IN, d, OUT) is not None
     assert _core.rows_of_tensors(x, IN, torch._neg_view(d), OUT) is None
     for other in (x[:, 1:], x.double(), x.numpy(), torch._neg_view(x), torch.nn.Parameter(x), None):
-        assert tile._next_forward(other) is None
+        assert tile._forward_tensor(other) is None
     assert tile.steps["forward"] == 2
 
 
@@ -60,7 +60,7 @@ def test_products(direction: str, layout: str, monkeypatch: pytest.MonkeyPatch) 
     results = [getattr(short, direction)(x) for _ in range(2)]
     assert short.steps[direction] == 2
     repeated = getattr(short, direction)(x, step=1)
-    monkeypatch.setattr(long, f"_next_{direction}", no_short_cut)
+    monkeypatch.setattr(long, f"_{direction}_tensor", no_short_cut)
     for result in results:
         expected = getattr(long, direction)(x)
         assert (type(result), result.shape) == (torch.Tensor, expected.shape)
@@ -68,6 +68,24 @@ def test_products(direction: str, layout: str, monkeypatch: pytest.MonkeyPatch) 
         assert not result.requires_grad
         np.testing.assert_array_equal(result.numpy().view(np.uint32), expected.numpy().view(np.uint32))
     assert torch.equal(repeated, results[1])
+    far = (1 << 32) + 1  # counters wrap around
+    assert torch.equal(getattr(short, direction)(x, step=np.int64(far)), getattr(long, direction)(x, step=far))
+    assert torch.equal(getattr(short, direction)(x, step=far), repeated)
+    assert short.steps == long.steps
+
+
+@pytest.mark.parametrize("evaluate", [False, True])
+def test_products_with_a_running_mean(evaluate: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    io = config.IOParameters(noise_management=config.NoiseManagementType.AVERAGE_ABS_MAX)
+    x = batch(IN, 1)
+    short, long = (Tile(OUT, IN, config.SingleRPUConfig(forward=io), seed=3, like=x) for _ in range(2))
+    monkeypatch.setattr(long, "_forward_tensor", no_short_cut)
+    for step in (None, 7, None):
+        assert torch.equal(
+            short.forward(x, step=step, evaluate=evaluate), long.forward(x, step=step, evaluate=evaluate)
+        )
+    for name, value in long.state_dict().items():
+        assert torch.equal(torch.as_tensor(short.state_dict()[name]), torch.as_tensor(value)), name
 
 
 def test_results_own_their_memory() -> None:

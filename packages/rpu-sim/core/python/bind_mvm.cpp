@@ -62,13 +62,15 @@ class AnalogProduct final : public Reader {
   }
 
   /// The product of a tensor as a new one; null where the tensor is not as `Tensors` wants it.
-  nb::object of_tensor(nb::handle input, uint64_t seed, uint32_t step) const {
+  nb::object of_tensor(nb::handle input, uint64_t seed, uint32_t step, bool freeze_mean) const {
     const Tensors* tensors = Tensors::of(input);
     if (tensors == nullptr || weights_.device_type() != nb::device::cpu::value) return {};
     const std::optional<TensorView> view = tensors->view(input);
     if (!view || view->width() != inputs_) return {};
     NewTensor result = tensors->made(*view, outputs_);
-    run_unlocked(call_on({view->data, view->samples, inputs_, inputs_}, {result.data(), view->samples, outputs_, outputs_}, seed, step));
+    Mvm call = call_on({view->data, view->samples, inputs_, inputs_}, {result.data(), view->samples, outputs_, outputs_}, seed, step);
+    call.freeze_mean = freeze_mean;
+    run_unlocked(call);
     return tensors->finished(std::move(result));
   }
 
@@ -199,19 +201,26 @@ class AnalogProduct final : public Reader {
   int64_t inputs_, outputs_;
 };
 
-/// The next product of a tile, in one call for tensors: the way there in Python takes longer than small products.
-class NextProduct {
+/// Products of a tile, in one call for tensors: the way there in Python takes longer than small products.
+class TensorProduct {
  public:
   using Steps = nb::typed<nb::dict, nb::str, nb::int_>;
-  NextProduct(const AnalogProduct& product, uint64_t seed, Steps steps, nb::str direction)
+  TensorProduct(const AnalogProduct& product, uint64_t seed, Steps steps, nb::str direction)
       : product_(product), seed_(seed), steps_(std::move(steps)), direction_(std::move(direction)) {}
 
-  /// The product of the step that `steps` names for the direction, which then advances; None where there is no short cut.
-  nb::object operator()(nb::handle input) const {
+  /// The product of a given step, or of the one that `steps` names for the direction, which then advances; None where there
+  /// is no short cut.
+  nb::object operator()(nb::handle input, nb::handle given, bool freeze_mean) const {
+    if (!given.is_none()) {
+      if (!PyLong_CheckExact(given.ptr())) return nb::none();
+      const unsigned long long low_bits = PyLong_AsUnsignedLongLongMask(given.ptr());
+      nb::object result = product_.of_tensor(input, seed_, static_cast<uint32_t>(low_bits), freeze_mean);
+      return result.is_valid() ? result : nb::none();
+    }
     PyObject* step = PyDict_GetItemWithError(steps_.ptr(), direction_.ptr());
     if (step == nullptr) return nb::none();
     const auto at = nb::cast<uint64_t>(nb::handle(step));
-    nb::object result = product_.of_tensor(input, seed_, static_cast<uint32_t>(at));
+    nb::object result = product_.of_tensor(input, seed_, static_cast<uint32_t>(at), freeze_mean);
     if (!result.is_valid()) return nb::none();
     if (PyDict_SetItem(steps_.ptr(), direction_.ptr(), nb::int_(at + 1).ptr()) != 0) throw nb::python_error();
     return result;
@@ -251,12 +260,13 @@ void bind_mvm(nb::module_& m) {
            nb::arg("copy").none(), nb::arg("z"), nb::arg("y"),
            "The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.");
 
-  nb::class_<NextProduct>(m, "NextProduct", "The product of a tile whose noise is that of its next step, for tensors.")
-      .def(nb::init<const AnalogProduct&, uint64_t, NextProduct::Steps, nb::str>(), nb::arg("product"), nb::arg("seed"), nb::arg("steps"),
-           nb::arg("direction"), nb::keep_alive<1, 2>())
-      .def("__call__", &NextProduct::operator(), nb::arg("input").none(),
-           "The product of a tensor [..., inputs] as a new one, counted in `steps`; None, uncounted, unless it is contiguous "
-           "float32 of this width on the CPU and of the type that was named.");
+  nb::class_<TensorProduct>(m, "TensorProduct", "Products of a tile in one direction, for tensors.")
+      .def(nb::init<const AnalogProduct&, uint64_t, TensorProduct::Steps, nb::str>(), nb::arg("product"), nb::arg("seed"),
+           nb::arg("steps"), nb::arg("direction"), nb::keep_alive<1, 2>())
+      .def("__call__", &TensorProduct::operator(), nb::arg("input").none(), nb::arg("step").none() = nb::none(),
+           nb::arg("freeze_mean") = false,
+           "The product of a tensor [..., inputs] as a new one, with the noise of a step or of the next one, which is counted in "
+           "`steps`; None, uncounted, unless it is contiguous float32 of this width on the CPU and of the type that was named.");
 
   m.def("products", &AnalogProduct::run_all, nb::arg("products"), nb::arg("inputs").noconvert(),
         nb::arg("outputs").noconvert(), nb::arg("seeds"), nb::arg("steps"), nb::arg("first_sample"),

@@ -131,16 +131,16 @@ class Tile(TileState):
         """
         if window_axes != 1:
             return self._product_of_windows(x, window_axes, step, sample_offset, evaluate)
-        if step is None and evaluate is False and type(sample_offset) is int and sample_offset == 0:
-            result = self._next_forward(x)
+        if type(sample_offset) is int and sample_offset == 0:
+            result = self._forward_tensor(x, step, bool(evaluate))
             if result is not None:
                 return result
         return self._product("forward", x, step, sample_offset, evaluate)
 
     def backward(self, d: Array, *, step: int | None = None, sample_offset: int = 0, evaluate: bool = False) -> Array:
         """The analog product with the transposed weights, from d [..., out_size] to [..., in_size]; see `forward`."""
-        if step is None and evaluate is False and type(sample_offset) is int and sample_offset == 0:
-            result = self._next_backward(d)
+        if type(sample_offset) is int and sample_offset == 0:
+            result = self._backward_tensor(d, step, bool(evaluate))
             if result is not None:
                 return result
         return self._product("backward", d, step, sample_offset, evaluate)

@@ -104,8 +104,8 @@ class TileState:
             direction: periphery.product(io, direction, self._weight, buffers, self.rpu_config.mapping)
             for direction, io in self._io.items()
         }
-        self._next_forward, self._next_backward = (
-            _core.NextProduct(self._products[direction], self._key, self.steps, direction)
+        self._forward_tensor, self._backward_tensor = (
+            _core.TensorProduct(self._products[direction], self._key, self.steps, direction)
             for direction in periphery.DIRECTIONS
         )
 

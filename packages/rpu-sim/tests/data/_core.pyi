@@ -147,16 +147,14 @@ class AnalogProduct(Reader):
         The product between the digital ends of a layer; returns the largest |x|, if it was looked for, and |z|.
         """
 
-class NextProduct:
-    """
-    The product of a tile whose noise is that of its next step, for tensors.
-    """
+class TensorProduct:
+    """Products of a tile in one direction, for tensors."""
 
     def __init__(self, product: AnalogProduct, seed: int, steps: dict[str, int], direction: str) -> None: ...
 
-    def __call__(self, input: object | None) -> object:
+    def __call__(self, input: object | None, step: object | None = None, freeze_mean: bool = False) -> object:
         """
-        The product of a tensor [..., inputs] as a new one, counted in `steps`; None, uncounted, unless it is contiguous float32 of this width on the CPU and of the type that was named.
+        The product of a tensor [..., inputs] as a new one, with the noise of a step or of the next one, which is counted in `steps`; None, uncounted, unless it is contiguous float32 of this width on the CPU and of the type that was named.
         """
 
 def products(products: Sequence[AnalogProduct], inputs: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), writable=False)]], outputs: Sequence[Annotated[NDArray[numpy.float32], dict(shape=(None, None), order='C')]], seeds: Sequence[int], steps: Sequence[int], first_sample: int, freeze_mean: bool = False) -> None:
