@@ -310,7 +310,7 @@ def wheels_platform(session: nox.Session) -> None:
 def cuda_compiler(session: nox.Session, *, local: bool) -> list[str]:
     """Return the options that choose nvcc: that of this machine, or NVIDIA's from PyPI, which is installed."""
     if local:
-        return []
+        return ["-C", "cmake.define.RPU_NVCC="]  # not that of an earlier run, which the build folder remembers
     install(session, *group("cuda"))
     find = "import importlib.util as u; print(*u.find_spec('nvidia').submodule_search_locations)"
     folder = session.run("python", "-c", find, silent=True)
