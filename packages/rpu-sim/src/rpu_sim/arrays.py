@@ -58,7 +58,8 @@ def _lend_to_core(tensor: type) -> None:
 def as_numpy(array: Array, name: str = "the array") -> NDArray[Any]:
     """A NumPy view of a CPU array of any framework."""
     if _is_plain_tensor(array):  # checked first: these calls are a good part of a small product
-        _lend_to_core(type(array))
+        kind: type = type(array)
+        _lend_to_core(kind)
         try:
             return (array.detach() if array.requires_grad else array).numpy()  # type: ignore[no-any-return]
         except (RuntimeError, TypeError):  # on a GPU, sparse, ...: treated below
@@ -183,6 +184,7 @@ def _version_counter(kind: type) -> Callable[[Array], None] | None:
 
 def mark_written(array: Array) -> None:
     """Tell autograd that ``array`` was changed in place behind its back."""
-    increment = _version_counter(type(array))
+    kind: type = type(array)
+    increment = _version_counter(kind)
     if increment is not None:
         increment(array)

@@ -215,14 +215,13 @@ class Tile(TileState):
         """``x`` and ``d`` as the cells take them: matrices, or windows of a larger array for x."""
         outputs, inputs = self._weight.shape
         cells = self._cells
-        alone = isinstance(cells, DeviceArray)
-        if alone and cells.core_device is not None and self._space is HOST:
+        if isinstance(cells, DeviceArray) and cells.core_device is not None and self._space is HOST:
             views = _core.rows_of_tensors(x, inputs, d, outputs)
             if views is not None:
                 return views
         d_view, leading = self._space.samples(d, outputs, "d")
         x_view = self._space.windows(x, inputs, leading, "x")
-        if x_view.ndim > 2 and not alone:  # cells cut a batch where they transfer
+        if x_view.ndim > 2 and not isinstance(cells, DeviceArray):  # cells cut a batch where they transfer
             x_view = copy_windows(x_view, len(leading)) if leading else x_view.reshape(1, self.in_size)
         return x_view, d_view
 
