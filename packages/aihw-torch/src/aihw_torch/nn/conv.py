@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Self
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aihw_torch.errors import ShapeError
+from aihw_torch.errors import DtypeError, ShapeError
 from aihw_torch.nn.layer import AnalogLayer, check_bias, check_sizes
 from aihw_torch.patches import Kernel, images, patches
 from aihw_torch.tiles import TileModule
@@ -39,6 +40,9 @@ class _Convolution(AnalogLayer):
 
     def _with_samples(self, input: Tensor) -> tuple[Tensor, bool]:
         """Return an input as [samples, channels, *size], and whether it was that already."""
+        if not isinstance(input, Tensor) or input.layout is not torch.strided:
+            kind = input.layout if isinstance(input, Tensor) else type(input).__name__
+            raise DtypeError(f"this layer takes a dense torch.Tensor, not {kind}; convert the input")
         spatial = len(self.kernel_size)
         batched = input.ndim == spatial + 2
         x = input if batched else input.unsqueeze(0)
