@@ -22,6 +22,7 @@ from aihw_torch.nn import AnalogConv1d, AnalogConv2d, AnalogConv3d
 LAYERS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], tuple[int, ...]]] = {
     "1d": (AnalogConv1d, (3, 4, 3), {"stride": 2}, (5, 3, 12)),
     "2d": (AnalogConv2d, (3, 4, (3, 2)), {}, (4, 3, 8, 7)),
+    "2d of one pixel": (AnalogConv2d, (3, 4, 1), {}, (4, 3, 8, 7)),
     "2d of one channel": (AnalogConv2d, (1, 4, 3), {"bias": False}, (4, 1, 8, 7)),
     "2d with pixels beyond the kernel": (AnalogConv2d, (2, 4, 3), {"stride": 3, "padding": 1}, (4, 2, 8, 9)),
     "2d dilated": (AnalogConv2d, (2, 4, 3), {"dilation": 2, "padding": 2, "padding_mode": "reflect"}, (2, 2, 8, 9)),
@@ -128,6 +129,38 @@ def test_no_patch_is_made() -> None:
     layer, twin, x = pair("2d")
     assert layer.analog_module._reads_images(x)
     assert not twin.analog_module._reads_images(x)
+
+
+def test_no_images() -> None:
+    layer, _, x = pair("2d")
+    y, gradients = passes(layer, x[:0])
+    assert y.shape == (0, 4, 6, 6)
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+
+
+def test_the_default_type_of_torch_is_not_that_of_a_layer() -> None:
+    layer, twin, x = pair("2d")
+    expected, gradients = passes(twin, x)
+    torch.set_default_dtype(torch.float64)
+    try:
+        d = torch.randn(expected.shape, generator=torch.Generator().manual_seed(3), dtype=torch.float32)
+        x = x.clone().requires_grad_()
+        y = layer(x)
+        y.backward(d)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(y, expected)
+    for gradient, other in zip([*(p.grad for p in layer.parameters()), x.grad], gradients, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-4, atol=1e-4)
+
+
+def test_a_forward_of_another_library_sees_patches() -> None:
+    layer, twin, x = pair("2d")
+    tile, seen = layer.analog_module, []
+    plain = tile.forward
+    tile.forward = lambda rows: (seen.append(rows.shape), plain(rows))[1]
+    assert torch.equal(layer(x), twin(x))
+    assert seen == [(4, 6, 6, 18)]
 
 
 def test_images_smaller_than_the_kernel() -> None:

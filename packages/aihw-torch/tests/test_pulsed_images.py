@@ -12,16 +12,19 @@ from torch.utils.checkpoint import checkpoint
 
 from aihw_torch.config import (
     ConstantStepDevice,
+    FloatingPointRPUConfig,
     SingleRPUConfig,
     SoftBoundsDevice,
     TransferCompound,
     UnitCellRPUConfig,
 )
-from aihw_torch.errors import NonFiniteError
+from aihw_torch.errors import DtypeError, NonFiniteError
 from aihw_torch.optim import AnalogSGD
+from aihw_torch.tiles import AnalogTile
 
 CONFIGS: dict[str, Any] = {
     "constant": lambda: SingleRPUConfig(device=ConstantStepDevice()),
+    "digital": lambda: FloatingPointRPUConfig(),
     "scaled": lambda: _scaled(),
     "tiki_taka": lambda: UnitCellRPUConfig(
         device=TransferCompound(unit_cell_devices=[SoftBoundsDevice(), SoftBoundsDevice()], transfer_every=2)
@@ -151,3 +154,53 @@ def test_images_that_are_changed_before_the_backward_pass() -> None:
         x.zero_()
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.sum().backward()
+
+
+def test_no_images() -> None:
+    layer, twin, x = pair("2d")
+    for each in (layer, twin):
+        y, dx = backward(each, x[:0])
+        assert (y.shape, dx.shape) == ((0, 4, 6, 6), (0, 3, 8, 7))
+        assert token_gradients(each)[0].item() == 0.0
+        AnalogSGD(each.parameters(), lr=0.1).step()
+    assert_same_state(layer, twin)
+
+
+def test_the_default_type_of_torch_is_not_that_of_the_norm() -> None:
+    layer, twin, x = pair("2d")
+    d = 0.1 * torch.randn(4, 4, 6, 6)
+    twin(x).backward(d)
+    torch.set_default_dtype(torch.float64)
+    try:
+        layer(x).backward(d)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    torch.testing.assert_close(token_gradients(layer)[0], token_gradients(twin)[0], rtol=1e-5, atol=0.0)
+
+
+def test_forwards_of_other_ways_see_patches() -> None:
+    """Of a derived class, and one that another library has put on the object."""
+
+    class Halved(AnalogTile):
+        def forward(self, rows: torch.Tensor) -> torch.Tensor:
+            seen.append(rows.shape)
+            return 0.5 * super().forward(rows)
+
+    layer, twin, x = pair("2d")
+    seen: list[Any] = []
+    plain = layer.analog_module.forward
+    layer.analog_module.forward = lambda rows: 0.5 * (seen.append(rows.shape), plain(rows))[1]
+    expected = 0.5 * twin(x)
+    assert torch.equal(layer(x), expected)
+    derived, _, _ = pair("2d")
+    derived.analog_module.__class__ = Halved
+    assert torch.equal(derived(x), expected)
+    assert seen == 2 * [(4, 6, 6, 18)]
+
+
+@pytest.mark.parametrize("x", [None, [[0.0]], torch.zeros(1, 3, 8, 7).to_sparse()])
+def test_what_is_no_dense_tensor_is_refused(x: Any) -> None:
+    layer, _, _ = pair("2d")
+    with pytest.raises(DtypeError, match=r"takes a dense torch\.Tensor, not"):
+        layer(x)
+    assert int(layer.analog_module.forward_step) == 0

@@ -285,6 +285,18 @@ def test_no_samples() -> None:
     assert not any(values.any() for values in found.values())
 
 
+def test_no_samples_and_no_memory() -> None:
+    """Frameworks give the address 0 for what is empty."""
+    kernel, shape, made = layers.Kernel(*SHAPES["2d"][1]), (0, 3, 12, 11), Layer("2d").chain(CHAINS["plain"])
+    w, db, dr = np.ones((OUT, 75), np.float32), np.ones(OUT, np.float32), np.ones(1, np.float32)
+    dw, copy = np.ones_like(w), w.copy()
+    noise = (derive_seed(SEED), 0, OFFSET, False)
+    made.layer(0, shape, False, kernel, w, None, 0, 1.25, None, None, *noise, copy, 0, 0)
+    given = (0, 0, shape, False, copy, OUT, None, 0, 0, 1.0, 1.25, False)
+    layers.layer_gradients(kernel, *given, 0.0, 0.5, 0, dw, db, dr)
+    assert not any(values.any() for values in (dw, db, dr))
+
+
 def test_shapes_that_do_not_fit() -> None:
     layer = Layer("2d")
     made, y = layer.chain(CHAINS["plain"]), np.zeros((len(layer.rows), OUT), np.float32)

@@ -54,6 +54,14 @@ def test_floating_point() -> None:
     assert_same_bits(in_place.weights, copied.weights, "weights")
 
 
+@pytest.mark.parametrize("config", [c.FloatingPointRPUConfig(), c.SingleRPUConfig(device=c.IdealDevice())])
+def test_exact_windows_of_one_pixel(config: Any) -> None:
+    """Their channels lie apart in memory although nothing overlaps."""
+    image = np.random.default_rng(5).standard_normal((2, IN, 4, 3)).astype(np.float32)
+    in_place, copied = both(config, image.transpose(0, 2, 3, 1)[..., None, None])
+    assert_same_bits(in_place.weights, copied.weights, "weights")
+
+
 def test_one_window_is_one_sample() -> None:
     x, d = patches()[0, 0, 0], np.linspace(-1, 1, OUT, dtype=np.float32)
     for config in (c.SingleRPUConfig(), c.FloatingPointRPUConfig()):
@@ -242,8 +250,10 @@ def test_forward_of_impossible_windows() -> None:
     for axes in (0, -1, x.ndim + 1):
         with pytest.raises(ShapeError, match="window_axes is"):
             tile.forward(x, window_axes=axes)
-    with pytest.raises(ShapeError, match=f"{IN} elements"):
+    with pytest.raises(ShapeError, match=f"windows of x have 6 elements but this tile takes {IN}"):
         tile.forward(x, window_axes=2)
+    with pytest.raises(DtypeError, match="expected an array, got list"):
+        tile.forward(x[0, 0, 0].tolist(), window_axes=3)
     broken = x.copy().transpose(0, 1, 2, 3, 5, 4)[..., ::-1].transpose(0, 1, 2, 3, 5, 4)
     broken[-1, -1, -1, 0, 0, 0] = np.nan
     with pytest.raises(NonFiniteError, match="x contains"):

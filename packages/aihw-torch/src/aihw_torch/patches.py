@@ -90,7 +90,7 @@ def weight_gradient(x: Tensor | Patches, d: Tensor) -> Tensor:
         return d.T @ x
     threads.follow_torch()
     (images, kernel), n_out = x, d.shape[-1]
-    dw = torch.empty(n_out, images.shape[1] * math.prod(kernel.size), device="cpu")
+    dw = d.new_empty(n_out, images.shape[1] * math.prod(kernel.size))
     layers.layer_gradients(
         compiled_kernel(*kernel),
         d.data_ptr(),

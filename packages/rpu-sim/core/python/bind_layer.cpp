@@ -39,10 +39,11 @@ void gradients(const Kernel& kernel, nb::handle d, nb::handle x, std::vector<int
                             floats(dw, cells, "dw"),
                             floats(db, outputs, "db"),
                             floats(dr, 1, "dr")};
-  if (call.d.data == nullptr || call.x == nullptr) throw Error(ErrorKind::Shape, "d and x must be given");
+  const bool empty = samples == 0;  // what has no elements may have no memory
+  if (!empty && (call.d.data == nullptr || call.x == nullptr)) throw Error(ErrorKind::Shape, "d and x must be given");
   if (call.copy.data == nullptr && (call.dx != nullptr || call.dr != nullptr))
     throw Error(ErrorKind::Shape, "the copy of the weights is needed for the gradients of inputs and range");
-  if (call.z == nullptr && (call.dr != nullptr || bound > 0.0f))
+  if (!empty && call.z == nullptr && (call.dr != nullptr || bound > 0.0f))
     throw Error(ErrorKind::Shape, "z is needed for the gradient of the range, and with a bound");
   if (call.dr != nullptr && range <= 0.0f) throw Error(ErrorKind::Shape, "there is no range whose gradient could be wanted");
   const nb::gil_scoped_release unlocked;

@@ -134,7 +134,8 @@ class AnalogProduct final : public Reader {
     const LayerProduct product{call, modifier, copied, patches, read_only_floats(x, patches.numbers(), "x"),
                                channels_last && !patches.are_rows(), range, scales, read_only_floats(bias, outputs_, "bias"),
                                result};
-    if (call.weights.data == nullptr || product.x == nullptr || out.data == nullptr || result.data == nullptr)
+    const bool held = product.x != nullptr && out.data != nullptr && result.data != nullptr;
+    if (call.weights.data == nullptr || (samples > 0 && !held))  // what has no elements may have no memory
       throw Error(ErrorKind::Shape, "x, weights, z and y must be given");
     const nb::gil_scoped_release unlocked;
     const LayerMagnitudes found = layer_product(product);

@@ -140,7 +140,7 @@ def blocks(windows: Float32, errors: Float32) -> Iterator[tuple[Float32, Float32
         windows = windows[None]
     per_block = len(errors) // len(windows)
     for i, block in enumerate(windows):
-        yield block.reshape(per_block, -1), errors[i * per_block : (i + 1) * per_block]
+        yield np.ascontiguousarray(block.reshape(per_block, -1)), errors[i * per_block : (i + 1) * per_block]
 
 
 def returner(array: Array) -> Callable[[Float32], Array]:

@@ -172,9 +172,12 @@ class Tile(TileState):
         at = self.steps["forward"] if step is None else state.integer(step, "step")
         first = state.integer(sample_offset, "sample_offset")
         axes = state.integer(window_axes, "window_axes")
-        if not 1 <= axes <= np.ndim(x):
-            raise ShapeError(f"window_axes is {axes} but must be at least 1 and at most the axes of x, {np.ndim(x)}")
-        leading = tuple(int(n) for n in x.shape[: np.ndim(x) - axes])
+        shape = tuple(int(n) for n in np.shape(x))
+        if not 1 <= axes <= len(shape):
+            raise ShapeError(f"window_axes is {axes} but must be at least 1 and at most the axes of x, {len(shape)}")
+        leading, elements = shape[:-axes], math.prod(shape[-axes:])
+        if elements != self.in_size:
+            raise ShapeError(f"the windows of x have {elements} elements but this tile takes {self.in_size} elements")
         view = self._space.windows(x, self.in_size, leading, "x")
         result: Any = self._space.result(view, (math.prod(leading), self.out_size))
         product, noise = self._products["forward"], (self._key, at & STEP_MASK, first & STEP_MASK, bool(evaluate))

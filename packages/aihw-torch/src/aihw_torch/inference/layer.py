@@ -97,8 +97,8 @@ def _gradients(ctx: Any, d: Tensor) -> tuple[Tensor | None, ...]:
     d = (d if d.is_contiguous() else d.contiguous()).resolve_neg()
     dx = torch.empty_like(x) if for_x else None
     dw = torch.empty_like(copy) if for_weight else None
-    db = torch.empty(n_out, device="cpu") if for_bias else None
-    dr = torch.empty(1, device="cpu") if for_range else None
+    db = d.new_empty(n_out) if for_bias else None
+    dr = d.new_empty(1) if for_range else None
     layers.layer_gradients(
         kernel,
         d.data_ptr(),

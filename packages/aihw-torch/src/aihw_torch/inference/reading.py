@@ -142,7 +142,7 @@ class Reading:
         """
         shape, modified = weight.shape, self._modified
         kernel, x_shape, channels_last = images
-        y = torch.empty((*leading, shape[0]), device="cpu")
+        y = x.new_empty(*leading, shape[0])
         z = torch.empty_like(y) if keeps else y
         copy = weight if modified is None and scale is None else torch.empty_like(weight)
         seed, step, offset = address

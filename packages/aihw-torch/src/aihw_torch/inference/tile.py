@@ -145,7 +145,7 @@ class InferenceTile(WeightTile):
 
     def _reads_images(self, images: Tensor) -> bool:
         """Whether the short way serves, and takes images: hooks and the data of a range need patches."""
-        if self.exact or self._goes_by_parts or not self.takes_images(images):
+        if self.exact or self._goes_by_parts or not self.takes_images(images, InferenceTile.forward):
             return False
         if self.training and 0 < self._batches_for_range > self.input_range_update_idx.item():
             return False

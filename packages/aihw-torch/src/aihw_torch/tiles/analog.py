@@ -103,8 +103,7 @@ class AnalogTile(TileModule):
 
     def of_patches(self, images: Tensor, kernel: Kernel) -> Tensor:
         """Return the outputs [samples, *positions, out]; the patches are not copied where nothing has to see them."""
-        own_way = type(self).forward is not AnalogTile.forward  # of a derived class, which expects patches
-        if own_way or not (self.takes_images(images) and self.is_plain(images)):
+        if not (self.takes_images(images, AnalogTile.forward) and self.is_plain(images)):
             return super().of_patches(images, kernel)
         kernel.must_fit(images)
         return self._product(images, self._count(images), self._parameters["bias"], kernel)

@@ -133,8 +133,13 @@ class TileModule(LogicalWeights):
         y: Tensor = self(patches(images, kernel))
         return y
 
-    def takes_images(self, images: Tensor) -> bool:
-        """Whether no hook, compiler or analog bias has to see the patches of images, which need no copy then."""
+    def takes_images(self, images: Tensor, forward: Callable[..., Tensor]) -> bool:
+        """Whether nothing has to see the patches of images, which need no copy then: no hook, compiler or analog bias.
+
+        Nor must a derived class, or another library on the object, have put its own in the place of `forward`.
+        """
+        if type(self).forward is not forward or "forward" in self.__dict__:
+            return False
         if torch.compiler.is_compiling() or self.analog_bias or not is_plain(images):
             return False
         if self._forward_hooks or self._forward_pre_hooks or self._backward_hooks or self._backward_pre_hooks:

@@ -40,6 +40,8 @@ def grid_of(rows: list[list[TileModule]], x: Any) -> Grid | None:
         attributes = tile.__dict__
         if attributes["_forward_hooks"] or attributes["_forward_pre_hooks"] or not tile.is_plain(x):
             return None
+        if "forward" in attributes:  # another library wraps it
+            return None
         if attributes["_backward_hooks"] or attributes["_backward_pre_hooks"]:
             return None
         if tile.analog_bias or attributes["_parameters"]["bias"] is not None:
