@@ -82,6 +82,43 @@ def test_fork_after_use(openmp: str | None) -> None:
     subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
 
 
+BUSY_FORK = """
+import os, signal, threading, warnings
+import numpy as np
+from rpu_sim import Tile, set_num_threads
+from rpu_sim.backends import use_openmp
+
+warnings.simplefilter("ignore", DeprecationWarning)
+set_num_threads(2)
+busy, x = True, np.full((64, 300), 0.3, np.float32)
+
+def compute():
+    tile = Tile(300, 300)
+    while busy:
+        tile.forward(x)
+
+thread = threading.Thread(target=compute)
+thread.start()
+codes = []
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(10)  # ends a child that hangs
+        use_openmp(None)
+        os._exit(0)
+    codes.append(os.waitpid(child, 0)[1])
+busy = False
+thread.join()
+assert codes == [0] * 10, codes
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+def test_fork_while_another_thread_computes() -> None:
+    """The lock that the other thread holds stays locked in the child, which must not wait for it."""
+    subprocess.run([sys.executable, "-c", BUSY_FORK], check=True, timeout=150)
+
+
 def test_a_library_without_openmp_is_not_used() -> None:
     assert not backends.use_openmp(ctypes.CDLL(_core.__file__))
 

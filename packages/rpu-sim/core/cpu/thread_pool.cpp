@@ -54,6 +54,7 @@ class ThreadPool {
   void resize(int n) { size_.store(n < 1 ? 1 : n > kMostThreads ? kMostThreads : n, std::memory_order_relaxed); }
 
   void use(const OpenMp& library) {
+    if (forked_.load(std::memory_order_relaxed)) return;  // a child computes alone, and its parent may have held the lock
     const std::lock_guard<std::mutex> only_caller(callers_);
     openmp_ = library;
   }
