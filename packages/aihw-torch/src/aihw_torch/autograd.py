@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from aihw_torch.errors import NonFiniteError
 from aihw_torch.kept import give_away
-from aihw_torch.patches import Kernel, Patches, format_of, images_of
+from aihw_torch.patches import Kernel, Patches, add_patches, format_of
 
 if TYPE_CHECKING:
     from aihw_torch.parameters import PulseToken
@@ -63,7 +63,7 @@ def _gradients(ctx: Any, d: Tensor) -> Gradients:
     dx = _input_gradient(ctx, d) if for_x else None
     if dx is not None and kernel is not None:
         # In the format of the images, because pooling is slow to follow a gradient in another one.
-        dx = images_of(dx, ctx.shape, kernel).contiguous(memory_format=ctx.format)
+        dx = add_patches(dx, ctx.shape, kernel).contiguous(memory_format=ctx.format)
     norm = None
     if for_token:
         norm = ctx.tile.record.add(x if kernel is None else Patches(x, kernel), d)

@@ -212,7 +212,7 @@ def format_of(x: Tensor) -> torch.memory_format:
     return channels_last
 
 
-def images_of(rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
+def add_patches(rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
     """Return the images of a shape that rows [..., channels * kernel elements], one for each position, add up to."""
     threads.follow_torch()
     images = rows.new_zeros(shape)
@@ -234,7 +234,7 @@ class _Patches(torch.autograd.Function):
             images: Tensor = _Images.apply(gradient, ctx.shape, ctx.kernel)  # type: ignore[no-untyped-call]
             return images, None
         # In the format of the images, because pooling is slow to follow a gradient in another one.
-        return images_of(gradient, ctx.shape, ctx.kernel).contiguous(memory_format=ctx.format), None
+        return add_patches(gradient, ctx.shape, ctx.kernel).contiguous(memory_format=ctx.format), None
 
 
 class _Images(torch.autograd.Function):
@@ -243,7 +243,7 @@ class _Images(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, shape: Sequence[int], kernel: Kernel) -> Tensor:
         ctx.kernel = kernel
-        return images_of(rows.detach(), shape, kernel)
+        return add_patches(rows.detach(), shape, kernel)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
@@ -270,7 +270,7 @@ def images_op(
     rows: Tensor, shape: Sequence[int], size: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> Tensor:
     """The images of the shape `shape` that patches add up to."""
-    return images_of(rows, shape, Kernel(size, stride, dilation))
+    return add_patches(rows, shape, Kernel(size, stride, dilation))
 
 
 @images_op.register_fake
